@@ -1,0 +1,62 @@
+//! What can go wrong on the bus, named for who has to decide: the message, the moment, or the machine.
+
+use bus_schema::Digest;
+
+/// A refusal or failure of the bus.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusError {
+    #[error("no stream keeps the subject `{subject}`")]
+    NoStream { subject: String },
+    #[error("`{subject}` is not a subject")]
+    Subject { subject: String },
+    #[error("`{key}` is not a key")]
+    Key { key: String },
+    #[error("the message id must be 1 to {bytes_max} printable bytes, found {bytes}")]
+    MessageId { bytes: usize, bytes_max: usize },
+    #[error("headers must be plain text of at most {bytes_max} bytes, found {bytes}")]
+    Headers { bytes: usize, bytes_max: usize },
+    #[error("the payload has {bytes} bytes, more than the {bytes_max} allowed")]
+    PayloadTooLarge { bytes: usize, bytes_max: usize },
+    #[error("the blob has {bytes} bytes, more than the {bytes_max} allowed")]
+    BlobTooLarge { bytes: u64, bytes_max: u64 },
+    #[error("the bytes kept as {expected} have the hash {found}")]
+    BlobTampered { expected: Digest, found: Digest },
+    #[error("blobs are named by sha256, not by {digest}")]
+    BlobAlgorithm { digest: Digest },
+    #[error("the consumer configuration is not possible: {reason}")]
+    Consumer { reason: String },
+    /// The bound that is reached and who holds the oldest message, so that a person knows what to do.
+    #[error("{what} is full at {bound}{}", held_by.as_deref().map(|h| format!(", held by {h}")).unwrap_or_default())]
+    Full { what: String, bound: String, held_by: Option<String> },
+    #[error("`{key}` of bucket {bucket} has revision {found}, expected {expected}")]
+    Conflict { bucket: String, key: String, expected: u64, found: u64 },
+    #[error("the watch of bucket {bucket} fell more than {changes_max} changes behind")]
+    WatchLagged { bucket: String, changes_max: usize },
+    #[error("the data folder {path} is in use by another process")]
+    InUse { path: String },
+    #[error("the data folder {path} has format {found}, this version reads {expected}")]
+    Format { path: String, found: String, expected: String },
+    #[error("the bus is closed")]
+    Closed,
+    /// Disk or database: nothing of the failed call was accepted.
+    #[error("bus storage failed to {action}")]
+    Storage { action: &'static str, source: std::sync::Arc<dyn std::error::Error + Send + Sync> },
+    /// The server or the way to it (only for buses that have one).
+    #[error("bus unavailable: {reason}")]
+    Unavailable { reason: String },
+}
+
+impl BusError {
+    pub(crate) fn storage(
+        action: &'static str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> BusError {
+        BusError::Storage { action, source: std::sync::Arc::new(source) }
+    }
+
+    /// True when the same call may succeed later without anybody changing it: full, storage, unavailable.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, BusError::Full { .. } | BusError::Storage { .. } | BusError::Unavailable { .. })
+    }
+}

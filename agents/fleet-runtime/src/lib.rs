@@ -1,0 +1,6 @@
+//! What every process of the fleet shares: the bus, settings, telemetry, health, intakes and drain.
+//!
+//! In: settings and signals of the process. Out: running tasks that end in time. It knows no forge, registry or
+//! cluster, and judges nothing.
+
+pub mod bus;
