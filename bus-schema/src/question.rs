@@ -1,0 +1,93 @@
+//! What the correlator may ask an agent.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Partition;
+use crate::{CommitId, Digest, GitRef, ImageRepository, RepositoryRef, RequestId, RunId};
+
+/// A question about one subject. Its id is derived from it: the same question is one request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Question {
+    /// What is this digest, and what is attached to it? Asked of the registry's agent.
+    Image { repository: ImageRepository, digest: Digest },
+    /// Which attestations does the forge keep for this digest? Asked of the forge's CI agent.
+    Attestations { repository: RepositoryRef, digest: Digest },
+    /// Which run is this? Asked of the forge's CI agent.
+    Run { repository: RepositoryRef, run: RunId },
+    /// Is this commit on the ref, and reviewed? Asked of the forge's source agent.
+    Commit {
+        repository: RepositoryRef,
+        commit: CommitId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        git_ref: Option<GitRef>,
+    },
+}
+
+/// The kind of agent that can answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Answerer {
+    Registry,
+    Ci,
+    Source,
+}
+
+impl Answerer {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Answerer::Registry => "registry",
+            Answerer::Ci => "ci",
+            Answerer::Source => "source",
+        }
+    }
+}
+
+impl Question {
+    pub fn request_id(&self) -> RequestId {
+        match self {
+            Question::Image { repository, digest } => {
+                RequestId::derive(["image", &repository.to_string(), &digest.to_string()])
+            }
+            Question::Attestations { repository, digest } => RequestId::derive([
+                "attestations",
+                &crate::source::repository_key(repository),
+                &digest.to_string(),
+            ]),
+            Question::Run { run, .. } => RequestId::derive(["run", &run.to_string()]),
+            Question::Commit { repository, commit, git_ref } => RequestId::derive([
+                "commit",
+                &crate::source::repository_key(repository),
+                commit.as_str(),
+                git_ref.as_ref().map_or("-", GitRef::as_str),
+            ]),
+        }
+    }
+
+    pub fn answerer(&self) -> Answerer {
+        match self {
+            Question::Image { .. } => Answerer::Registry,
+            Question::Attestations { .. } | Question::Run { .. } => Answerer::Ci,
+            Question::Commit { .. } => Answerer::Source,
+        }
+    }
+
+    /// The registry or forge host that is asked.
+    pub fn host(&self) -> &str {
+        match self {
+            Question::Image { repository, .. } => repository.registry(),
+            Question::Attestations { repository, .. }
+            | Question::Run { repository, .. }
+            | Question::Commit { repository, .. } => repository.host.as_str(),
+        }
+    }
+
+    pub fn partition(&self) -> Partition {
+        match self {
+            Question::Image { repository, .. } => Partition::image(repository),
+            Question::Attestations { repository, .. }
+            | Question::Run { repository, .. }
+            | Question::Commit { repository, .. } => Partition::forge(repository),
+        }
+    }
+}
