@@ -1,1 +1,9 @@
-//! correlator-core
+//! The judgement: facts in, decisions out.
+//!
+//! The core knows no runtime, bus, network, store or clock. Its one door is [`ledger::apply`]: live events, replay and
+//! tests all go through it, and the same inputs in the same order give the same decisions, byte for byte.
+
+pub mod decision;
+pub mod facts;
+pub mod input;
+pub mod records;

@@ -1,0 +1,252 @@
+//! Facts that verification made from evidence, and the refusals it made instead.
+//!
+//! Only the `evidence` crate makes these values, from bytes and a trust set; the ledger takes them as inputs and never
+//! looks at bytes itself. What is unverified never has a type of this module but [`Refusal`].
+
+use std::collections::BTreeMap;
+
+use bus_schema::registry::EvidenceItem;
+use bus_schema::verdict::Break;
+use bus_schema::{CommitId, Digest, GitRef, RepositoryRef, WorkflowRef};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The prefix of the annotations in which cosign's older format keeps signature, certificate and log entry.
+const COSIGN_ANNOTATIONS: [&str; 2] = ["dev.cosignproject.cosign/", "dev.sigstore.cosign/"];
+
+/// The identity of one piece of evidence: the digest of its bytes, or of its bytes and its cosign annotations where those
+/// carry the signature. The same evidence found in two places is one.
+pub fn evidence_id(item: &EvidenceItem) -> Digest {
+    let carried: BTreeMap<&str, &str> = item
+        .annotations
+        .iter()
+        .filter(|(key, _)| COSIGN_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)))
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    if carried.is_empty() {
+        return item.blob.digest;
+    }
+    let blob = item.blob.digest.to_string();
+    let fields = std::iter::once(blob.as_str()).chain(carried.into_iter().flat_map(|(key, value)| [key, value]));
+    Digest::Sha256(bus_schema::hash::hash_fields(fields))
+}
+
+/// The result of verifying one piece of evidence against one trust set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// See [`evidence_id`].
+    pub evidence: Digest,
+    /// The version of the verifying code: another version verifies again.
+    pub verifier: u32,
+    /// The hash of the trust roots and keys that were used: another trust set verifies again.
+    pub trust: Digest,
+    pub outcome: Outcome,
+}
+
+/// What verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Verified(Box<Statement>),
+    Refused(Refusal),
+}
+
+/// A statement whose signature, signer and times verified. It speaks about its subjects and about nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The digests that the signed payload names, whatever the evidence was attached to.
+    pub subjects: Vec<Digest>,
+    pub signer: Signer,
+    /// The time that a log or a timestamp authority vouches for; absent for a key signature without either.
+    pub signed_at: Option<Timestamp>,
+    /// The trust root that it verified with, by name and version; absent for a key signature without a log.
+    pub root: Option<RootVersion>,
+    pub predicate: Predicate,
+}
+
+/// A trust root by its name in the contracts and the digest of its content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RootVersion {
+    pub name: String,
+    pub content: Digest,
+}
+
+/// Who signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signer {
+    Keyless(Box<CertificateClaims>),
+    Key {
+        /// The SHA-256 digest of the key's SubjectPublicKeyInfo in DER.
+        fingerprint: Digest,
+        /// A transparency log entry for the signature verified as well.
+        logged: bool,
+    },
+}
+
+/// What a Fulcio certificate says about the signer (fulcio/docs/oid-info.md, 1.3.6.1.4.1.57264.1.*), as text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", default)]
+pub struct CertificateClaims {
+    /// .8, or .1 in older certificates.
+    pub issuer: String,
+    /// The subject alternative name: a URI or an e-mail address.
+    pub subject: String,
+    /// .9: the workflow that ran the signing step, the called one of a reusable workflow.
+    pub build_signer_uri: Option<String>,
+    /// .10
+    pub build_signer_digest: Option<String>,
+    /// .11
+    pub runner_environment: Option<String>,
+    /// .12
+    pub source_repository_uri: Option<String>,
+    /// .13
+    pub source_repository_digest: Option<String>,
+    /// .14
+    pub source_repository_ref: Option<String>,
+    /// .15
+    pub source_repository_id: Option<String>,
+    /// .16
+    pub source_repository_owner_uri: Option<String>,
+    /// .17
+    pub source_repository_owner_id: Option<String>,
+    /// .18: the workflow that was started, the caller of a reusable workflow.
+    pub build_config_uri: Option<String>,
+    /// .19
+    pub build_config_digest: Option<String>,
+    /// .20
+    pub build_trigger: Option<String>,
+    /// .21: `https://github.com/acme/api/actions/runs/123/attempts/1`
+    pub run_invocation_uri: Option<String>,
+    /// .22
+    pub source_repository_visibility: Option<String>,
+}
+
+/// What a verified statement says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicate {
+    /// An image signature: cosign's simple signing payload, or a statement of type `https://sigstore.dev/cosign/sign/v1`.
+    ImageSignature { annotations: BTreeMap<String, String> },
+    Provenance(Box<Provenance>),
+    Sbom(SbomFacts),
+    /// Any other predicate: kept and shown by its type, judged by nothing.
+    Other { predicate_type: String },
+}
+
+impl Predicate {
+    pub fn kind(&self) -> PredicateKind {
+        match self {
+            Predicate::ImageSignature { .. } => PredicateKind::ImageSignature,
+            Predicate::Provenance(_) => PredicateKind::Provenance,
+            Predicate::Sbom(_) => PredicateKind::Sbom,
+            Predicate::Other { .. } => PredicateKind::Other,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PredicateKind {
+    ImageSignature,
+    Provenance,
+    Sbom,
+    Other,
+}
+
+/// SLSA provenance of any version, normalised. Fields are what the signed predicate says; the certificate's claims stand
+/// beside them in [`Signer::Keyless`] and win where the two disagree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    pub predicate_type: String,
+    pub builder_id: String,
+    pub build_type: String,
+    /// The source repository, where the predicate names one that parses.
+    pub repository: Option<RepositoryRef>,
+    /// The source as the predicate writes it.
+    pub source_uri: Option<String>,
+    pub git_ref: Option<GitRef>,
+    pub commit: Option<CommitId>,
+    pub workflow: Option<WorkflowRef>,
+    pub trigger: Option<String>,
+    /// The run's number and attempt at the forge.
+    pub run: Option<RunNumber>,
+    /// From the stated table of builders, never from a field of the producer.
+    pub slsa_level: u8,
+    /// Where predicate and certificate disagree: expected is the certificate's claim, found is the predicate's.
+    pub disagreements: Vec<Break>,
+}
+
+/// A run of a forge by its number, apart from the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunNumber {
+    pub id: u64,
+    pub attempt: u32,
+}
+
+/// What is known of a verified SBOM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SbomFacts {
+    /// For example `CycloneDX 1.6`.
+    pub format: String,
+    pub components: u64,
+}
+
+/// Why evidence proves nothing, with the comparison that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub reason: RefusalReason,
+    pub expected: String,
+    pub found: String,
+    /// What the unverified bytes claim to be, for display only.
+    pub claims: Option<PredicateKind>,
+    /// The digests that the unverified bytes claim to speak of, for display only.
+    pub claimed_subjects: Vec<Digest>,
+}
+
+/// The kinds of refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalReason {
+    /// The bytes are not what their media type says.
+    Malformed,
+    /// A bound was exceeded.
+    TooLarge,
+    /// A form that this version does not verify; not a forgery.
+    Unsupported,
+    /// There is no signature at all.
+    Unsigned,
+    /// No configured trust root or key fits.
+    UntrustedSigner,
+    BadSignature,
+    BadCertificate,
+    /// The certificate's transparency proof (SCT) is missing or wrong.
+    BadCertificateTransparency,
+    /// The log entry is missing, wrong, or about something else.
+    BadLogEntry,
+    /// No trusted time, or a time outside the certificate's or key's validity.
+    BadTime,
+    /// The payload names no digest, or not as it must.
+    BadSubject,
+    /// Certificate and predicate contradict each other where no reading is safe.
+    Contradiction,
+}
+
+impl RefusalReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalReason::Malformed => "malformed",
+            RefusalReason::TooLarge => "too_large",
+            RefusalReason::Unsupported => "unsupported",
+            RefusalReason::Unsigned => "unsigned",
+            RefusalReason::UntrustedSigner => "untrusted_signer",
+            RefusalReason::BadSignature => "bad_signature",
+            RefusalReason::BadCertificate => "bad_certificate",
+            RefusalReason::BadCertificateTransparency => "bad_certificate_transparency",
+            RefusalReason::BadLogEntry => "bad_log_entry",
+            RefusalReason::BadTime => "bad_time",
+            RefusalReason::BadSubject => "bad_subject",
+            RefusalReason::Contradiction => "contradiction",
+        }
+    }
+}
