@@ -11,6 +11,9 @@ mod message;
 mod pattern;
 mod stream;
 
+pub mod embedded;
+pub mod reader;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +80,7 @@ pub struct ConsumerConfig {
     pub filter: Pattern,
     /// How long a delivery may stay unsettled before it is delivered again.
     pub ack_wait: Duration,
-    /// How often a message may be handed to the work before it goes to the dead letter.
+    /// How often a message may be handed to the work before it goes to the dead letter (see [`reader::Reader`]).
     pub deliveries_max: u32,
     /// How many messages may be delivered and unsettled at once; at the limit `fetch` waits.
     pub in_flight_max: usize,

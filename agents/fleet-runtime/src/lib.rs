@@ -3,4 +3,10 @@
 //! In: settings and signals of the process. Out: running tasks that end in time. It knows no forge, registry or
 //! cluster, and judges nothing.
 
+pub mod asked;
 pub mod bus;
+pub mod dead_letters;
+mod error_chain;
+pub mod worker;
+
+pub use error_chain::error_chain;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::BusError;
 
 /// The longest subject, pattern or key.
-pub const SUBJECT_BYTES_MAX: usize = 512;
+pub(super) const SUBJECT_BYTES_MAX: usize = 512;
 
 /// A selection of subjects: `*` stands for exactly one token, a last `>` for one or more.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

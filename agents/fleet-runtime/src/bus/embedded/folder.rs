@@ -1,0 +1,84 @@
+//! The bus's part of the data folder: who holds it and which version wrote it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::bus::BusError;
+
+/// The first line of the `format` file. A change of the tables is a new number.
+const FORMAT: &str = "custody-bus 1";
+const FORMAT_BYTES_MAX: u64 = 128;
+
+/// The open, locked folder. The lock ends with the value (and with the process).
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    pub(super) fn open(data: &Path) -> Result<Folder, BusError> {
+        let path = data.join("bus");
+        fs::create_dir_all(&path).map_err(|error| BusError::storage("create the bus folder", error))?;
+        let lock = lock(&path)?;
+        check_format(&path)?;
+        Ok(Folder { path, _lock: lock })
+    }
+
+    pub(super) fn database_file(&self) -> PathBuf {
+        self.path.join("messages.redb")
+    }
+}
+
+fn lock(path: &Path) -> Result<File, BusError> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join("lock"))
+        .map_err(|error| BusError::storage("open the lock file", error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(BusError::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(BusError::storage("lock the bus folder", error)),
+    }
+}
+
+/// Refuses a folder of another version before anything in it is touched; marks a new one.
+fn check_format(path: &Path) -> Result<(), BusError> {
+    let file = path.join("format");
+    let found = match File::open(&file) {
+        Ok(open) => {
+            let mut text = Vec::new();
+            open.take(FORMAT_BYTES_MAX)
+                .read_to_end(&mut text)
+                .map_err(|error| BusError::storage("read the format file", error))?;
+            String::from_utf8_lossy(&text).trim_end().to_owned()
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if !path.join("messages.redb").exists() {
+                return write_format(path, &file);
+            }
+            "no format file".to_owned()
+        }
+        Err(error) => return Err(BusError::storage("read the format file", error)),
+    };
+    if found == FORMAT {
+        return Ok(());
+    }
+    let found = found.chars().filter(|c| !c.is_control()).take(40).collect();
+    Err(BusError::Format { path: path.display().to_string(), found, expected: FORMAT.to_owned() })
+}
+
+fn write_format(path: &Path, file: &Path) -> Result<(), BusError> {
+    let write = || {
+        let new = path.join("format.new");
+        let mut open = File::create(&new)?;
+        open.write_all(format!("{FORMAT}\n").as_bytes())?;
+        open.sync_all()?;
+        fs::rename(&new, file)?;
+        File::open(path)?.sync_all()
+    };
+    write().map_err(|error: std::io::Error| BusError::storage("write the format file", error))
+}
