@@ -18,8 +18,7 @@ package_of() {
     cosign) echo github.com/sigstore/cosign/v3/cmd/cosign ;;
     fulcio) echo github.com/sigstore/fulcio ;;
     rekor) echo github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix ;;
-    timestamp) echo github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server ;;
-    etcd | kube | refreg | keyless) echo . ;;
+    etcd | kube | refreg | keyless | timestamp) echo . ;;
     *) return 1 ;;
   esac
 }

@@ -35,7 +35,7 @@ var parts = []string{partCertificateProof, partLogEntry, partPromise, partInclus
 // request asks for one signature by one identity.
 type request struct {
 	Identity identity `json:"identity"`
-	// SignedAt is when it is signed; absent: now. The certificate begins then, the log and the timestamp follow a second later.
+	// SignedAt is when the log and the timestamp see it; absent: now. The certificate begins a second before.
 	SignedAt *time.Time `json:"signed_at"`
 	// Payload is signed in a DSSE envelope of the type PayloadType; Artifact is signed as it is. Exactly one.
 	Payload     []byte `json:"payload"`
@@ -68,14 +68,14 @@ func (a *authority) make(wanted request) (*made, error) {
 		at = *wanted.SignedAt
 	}
 	at = at.UTC().Truncate(time.Second)
-	if at.Before(validFrom) || at.After(validUntil) {
+	if !at.After(validFrom) || at.After(validUntil) {
 		return nil, fmt.Errorf("signed_at %s is outside the authority's validity", at)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := a.issueLeaf(wanted.Identity, key, at, !slices.Contains(wanted.Omit, partCertificateProof))
+	leaf, err := a.issueLeaf(wanted.Identity, key, at.Add(-time.Second), !slices.Contains(wanted.Omit, partCertificateProof))
 	if err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
@@ -83,7 +83,7 @@ func (a *authority) make(wanted request) (*made, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return a.assemble(wanted, content, leaf, at.Add(time.Second))
+	return a.assemble(wanted, content, leaf, at)
 }
 
 // signedContent is a signature, where it stands in the bundle, and the log entry's body for it.
