@@ -1,0 +1,4 @@
+//! What the integration tests share: the real servers they run against, and the stories' own equipment.
+
+pub mod provision;
+pub mod servers;
