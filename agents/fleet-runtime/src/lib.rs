@@ -7,6 +7,7 @@ pub mod asked;
 pub mod bus;
 pub mod dead_letters;
 mod error_chain;
+pub mod settings;
 pub mod worker;
 
 pub use error_chain::error_chain;
