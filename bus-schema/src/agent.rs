@@ -28,8 +28,11 @@ impl FromStr for AgentId {
             |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'),
             "not a lower-case letter, digit or hyphen",
         )?;
-        match text.starts_with('-') || text.ends_with('-') {
-            true => Err(ParseError::new("agent id", text, 0, "it begins or ends with a hyphen")),
+        if text.starts_with('-') {
+            return Err(ParseError::new("agent id", text, 0, "it begins with a hyphen"));
+        }
+        match text.ends_with('-') {
+            true => Err(ParseError::new("agent id", text, text.len() - 1, "it ends with a hyphen")),
             false => Ok(AgentId(text.to_owned())),
         }
     }

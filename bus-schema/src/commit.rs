@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::ParseError;
 
-/// The id of one commit.
+/// The id of one commit. All zeros, which git writes for "no commit", is none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(String);
 
@@ -22,8 +22,10 @@ impl CommitId {
 
     /// Parses the `before` or `after` of a push, where forges write "no commit" as all zeros.
     pub fn parse_or_zero(text: &str) -> Result<Option<CommitId>, ParseError> {
-        let commit: CommitId = text.parse()?;
-        Ok(if commit.0.bytes().all(|byte| byte == b'0') { None } else { Some(commit) })
+        match is_zero(text) {
+            true => Ok(None),
+            false => text.parse().map(Some),
+        }
     }
 }
 
@@ -38,8 +40,16 @@ impl FromStr for CommitId {
             let reason = format!("{} hex digits, a commit id has 40 or 64", text.len());
             return Err(ParseError::new("commit id", text, text.len(), reason));
         }
+        if is_zero(text) {
+            return Err(ParseError::new("commit id", text, 0, "all zeros, which means no commit"));
+        }
         Ok(CommitId(text.to_owned()))
     }
+}
+
+/// Whether `text` is how forges write "no commit".
+fn is_zero(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte == b'0')
 }
 
 impl fmt::Display for CommitId {

@@ -65,9 +65,11 @@ impl Digest {
     }
 
     /// The tag under which the referrers of this digest are listed where a registry has no referrers API
-    /// (OCI distribution specification, "Referrers Tag Schema").
+    /// (OCI distribution specification, "Referrers Tag Schema": the hash is cut to 64 characters, so that it fits a tag).
     pub fn fallback_tag(&self) -> String {
-        format!("{}-{}", self.algorithm(), self.hex())
+        let mut hash = self.hex();
+        hash.truncate(64);
+        format!("{}-{hash}", self.algorithm())
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::parse_error::check_token;
 use crate::subject::Scope;
 use crate::{ClusterId, ImageRepository, OccurrenceKey, ParseError, RepositoryRef};
 
@@ -44,6 +45,7 @@ impl Stage {
         }
     }
 
+    /// The stage of a name on the wire.
     pub(crate) fn parse(text: &str) -> Option<Stage> {
         Stage::ALL.into_iter().find(|stage| stage.as_str() == text)
     }
@@ -58,7 +60,10 @@ pub struct EventType {
     pub version: u32,
 }
 
-const TYPE_PREFIX: &str = "dev.custody.";
+const KIND: &str = "event type";
+pub(crate) const TYPE_PREFIX: &str = "dev.custody.";
+/// The longest noun or verb of an event type, in bytes.
+pub const WORD_BYTES_MAX: usize = 32;
 
 impl EventType {
     /// The name without prefix and version, as people write it: `image.pushed`, `source.tag.moved`.
@@ -68,31 +73,23 @@ impl EventType {
             _ => format!("{}.{}", self.noun, self.verb),
         }
     }
-}
 
-impl FromStr for EventType {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<EventType, ParseError> {
-        const KIND: &str = "event type";
-        let Some(rest) = text.strip_prefix(TYPE_PREFIX) else {
-            return Err(ParseError::new(KIND, text, 0, "it does not begin with dev.custody."));
-        };
-        let parts: Vec<&str> = rest.split('.').collect();
-        let [stage, noun, verb, version] = parts[..] else {
-            return Err(ParseError::new(KIND, text, text.len(), "it is not stage.noun.verb.version"));
-        };
-        let Some(stage) = Stage::parse(stage) else {
-            return Err(ParseError::new(KIND, text, TYPE_PREFIX.len(), "an unknown stage"));
-        };
+    /// A type from its words. The error comes with the word that it speaks of.
+    pub(crate) fn from_words<'a>(
+        stage: Stage,
+        noun: &'a str,
+        verb: &'a str,
+        version: &'a str,
+    ) -> Result<EventType, (&'a str, ParseError)> {
         for word in [noun, verb] {
-            crate::parse_error::check_token(
-                KIND,
+            check_token(
+                "word",
                 word,
-                32,
+                WORD_BYTES_MAX,
                 |byte| byte.is_ascii_lowercase(),
                 "not a lower-case letter",
-            )?;
+            )
+            .map_err(|error| (word, error))?;
         }
         let number = version.strip_prefix('v').and_then(|digits| {
             let number: u32 = digits.parse().ok()?;
@@ -100,8 +97,29 @@ impl FromStr for EventType {
         });
         match number {
             Some(version) => Ok(EventType { stage, noun: noun.to_owned(), verb: verb.to_owned(), version }),
-            None => Err(ParseError::new(KIND, text, text.len() - version.len(), "not a version such as v1")),
+            None => Err((version, ParseError::new("version", version, 0, "not a version such as v1"))),
         }
+    }
+}
+
+impl FromStr for EventType {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<EventType, ParseError> {
+        let Some(rest) = text.strip_prefix(TYPE_PREFIX) else {
+            return Err(ParseError::new(KIND, text, 0, "it does not begin with dev.custody."));
+        };
+        let parts: Vec<&str> = rest.split('.').collect();
+        let [stage, noun, verb, version] = parts[..] else {
+            return Err(ParseError::new(KIND, text, TYPE_PREFIX.len(), "it is not stage.noun.verb.version"));
+        };
+        let Some(stage) = Stage::parse(stage) else {
+            return Err(ParseError::new(KIND, text, TYPE_PREFIX.len(), "an unknown stage"));
+        };
+        EventType::from_words(stage, noun, verb, version).map_err(|(word, error)| {
+            let at = word.as_ptr() as usize - text.as_ptr() as usize;
+            error.inside(KIND, text, at)
+        })
     }
 }
 

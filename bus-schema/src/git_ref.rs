@@ -13,14 +13,17 @@ pub const GIT_REF_BYTES_MAX: usize = 1024;
 pub struct GitRef(String);
 
 impl GitRef {
+    /// The ref of a branch, from its short name.
     pub fn branch(name: &str) -> Result<GitRef, ParseError> {
         format!("refs/heads/{name}").parse()
     }
 
+    /// The ref of a tag, from its short name.
     pub fn tag(name: &str) -> Result<GitRef, ParseError> {
         format!("refs/tags/{name}").parse()
     }
 
+    /// The full name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,12 +42,13 @@ impl GitRef {
 impl FromStr for GitRef {
     type Err = ParseError;
 
-    /// The rules of git-check-ref-format(1) that keep names unambiguous.
+    /// The rules of git-check-ref-format(1). Stricter in two things: a name below `refs/<kind>/` is required, and control
+    /// characters beyond ASCII are refused too, because terminals obey them.
     fn from_str(text: &str) -> Result<GitRef, ParseError> {
         let refuse =
             |position: usize, reason: &'static str| Err(ParseError::new("git ref", text, position, reason));
         if text.len() > GIT_REF_BYTES_MAX {
-            return refuse(GIT_REF_BYTES_MAX, "longer than 1024 bytes");
+            return refuse(GIT_REF_BYTES_MAX, "longer than 1,024 bytes");
         }
         if !text.starts_with("refs/") {
             return refuse(0, "it does not begin with refs/");
@@ -54,13 +58,13 @@ impl FromStr for GitRef {
         if let Some(position) = text.find(forbidden) {
             return refuse(position, "a character that git does not allow in a ref");
         }
-        for pattern in ["..", "//", "@{", "/."] {
+        for pattern in ["..", "//", "@{", "/.", ".lock/"] {
             if let Some(position) = text.find(pattern) {
                 return refuse(position, "a sequence that git does not allow in a ref");
             }
         }
-        if text.ends_with('/') || text.ends_with('.') || text.ends_with(".lock") {
-            return refuse(text.len() - 1, "an ending that git does not allow in a ref");
+        if let Some(ending) = ["/", ".", ".lock"].into_iter().find(|ending| text.ends_with(ending)) {
+            return refuse(text.len() - ending.len(), "an ending that git does not allow in a ref");
         }
         if text.bytes().filter(|byte| *byte == b'/').count() < 2 {
             return refuse(text.len(), "no name after refs/<kind>/");

@@ -15,12 +15,14 @@ pub mod case;
 pub mod ci;
 pub mod cluster;
 pub mod commit;
+mod depth;
 pub mod digest;
 pub mod envelope;
 pub mod event;
 pub mod fleet;
 pub mod git_ref;
 pub mod hash;
+pub mod host;
 pub mod image;
 pub mod occurrence;
 pub mod parse_error;
@@ -54,3 +56,6 @@ pub use subject::{Scope, Subject};
 pub use trace::TraceParent;
 pub use workflow::{WorkflowPath, WorkflowRef};
 pub use workload::{ClusterId, WorkloadRef};
+
+#[cfg(test)]
+mod tests;

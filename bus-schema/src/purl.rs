@@ -1,18 +1,24 @@
 //! Package URLs (package-url specification), kept in their canonical form.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use packageurl::PackageUrl;
+
 use crate::ParseError;
+use crate::open_enum::cut_other;
 
 /// The longest package URL, in bytes.
 pub const PURL_BYTES_MAX: usize = 2048;
+const SCHEME: &str = "pkg:";
 
 /// A package URL in canonical form: `pkg:npm/%40acme/core@1.2.3`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Purl(String);
 
 impl Purl {
+    /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -22,25 +28,53 @@ impl FromStr for Purl {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Purl, ParseError> {
+        const KIND: &str = "purl";
         if text.len() > PURL_BYTES_MAX {
-            return Err(ParseError::new("purl", text, PURL_BYTES_MAX, "longer than 2048 bytes"));
+            return Err(ParseError::new(KIND, text, PURL_BYTES_MAX, "longer than 2,048 bytes"));
         }
-        if !text.starts_with("pkg:") {
-            return Err(ParseError::new("purl", text, 0, "it does not begin with pkg:"));
+        if !text.starts_with(SCHEME) {
+            return Err(ParseError::new(KIND, text, 0, "it does not begin with pkg:"));
         }
-        let canonical = |text: &str| {
-            packageurl::PackageUrl::from_str(text)
-                .map(|purl| purl.to_string())
-                .map_err(|error| ParseError::new("purl", text, 4, error.to_string()))
-        };
-        let once = canonical(text)?;
+        let refuse = |reason: String| ParseError::new(KIND, text, SCHEME.len(), reason);
+        let once = canonical(text).map_err(refuse)?;
         // Canonical text is a fixed point, so that equal packages are equal text.
-        let twice = canonical(&once)?;
-        match once == twice {
+        let twice = canonical(&once).map_err(refuse)?;
+        match once == twice && once.len() <= PURL_BYTES_MAX {
             true => Ok(Purl(once)),
-            false => Err(ParseError::new("purl", text, 4, "it has no canonical form")),
+            false => Err(refuse("it has no canonical form".to_owned())),
         }
     }
+}
+
+/// The canonical text of a package URL, or why it is none. The crate keeps an empty namespace and version, which the
+/// specification leaves out. Its quirk that a Go module's name keeps its case while its namespace does not is kept, because
+/// it is the same for everything that is compared here.
+fn canonical(text: &str) -> Result<String, String> {
+    check_qualifiers(text)?;
+    let explain = |error: packageurl::Error| cut_other(&error.to_string());
+    let mut purl: PackageUrl<'static> = text.parse().map_err(explain)?;
+    if purl.namespace() == Some("") {
+        purl.without_namespace();
+    }
+    if purl.version() == Some("") {
+        purl.without_version();
+    }
+    purl.validate().map_err(explain)?;
+    Ok(purl.to_string())
+}
+
+/// Refuses a qualifier key that comes twice, whatever its case: the crate lets the last one win.
+fn check_qualifiers(text: &str) -> Result<(), String> {
+    let before_subpath = text.rsplit_once('#').map_or(text, |(before, _)| before);
+    let Some((_, qualifiers)) = before_subpath.rsplit_once('?') else { return Ok(()) };
+    let mut seen = BTreeSet::new();
+    for pair in qualifiers.split('&') {
+        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+        if !seen.insert(key.to_ascii_lowercase()) {
+            return Err("a qualifier key occurs twice".to_owned());
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Purl {

@@ -34,6 +34,10 @@ pub enum Answerer {
 }
 
 impl Answerer {
+    /// Every kind of agent that answers questions.
+    pub const ALL: [Answerer; 3] = [Answerer::Registry, Answerer::Ci, Answerer::Source];
+
+    /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Answerer::Registry => "registry",

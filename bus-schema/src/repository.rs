@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ParseError;
+use crate::host::canonical_host;
 use crate::parse_error::check_token;
 
-/// The longest host, owner or repository name, in bytes.
+/// The longest owner or repository name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// The host of a forge, lower-case, with a port where it is not the default: `github.com`, `git.acme.example:8443`.
@@ -26,15 +27,7 @@ impl FromStr for ForgeHost {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<ForgeHost, ParseError> {
-        let lower = text.to_ascii_lowercase();
-        check_token(
-            "forge host",
-            &lower,
-            NAME_BYTES_MAX,
-            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':'),
-            "not a letter, digit, dot, hyphen or colon",
-        )?;
-        Ok(ForgeHost(lower))
+        Ok(ForgeHost(canonical_host("forge host", text)?))
     }
 }
 
@@ -50,7 +43,7 @@ impl fmt::Debug for ForgeHost {
     }
 }
 
-text_identity!(ForgeHost, "ForgeHost", "^[A-Za-z0-9.:-]{1,255}$", "the host of a forge");
+text_identity!(ForgeHost, "ForgeHost", "^[A-Za-z0-9.:\\[\\]-]{1,255}$", "the host of a forge");
 
 /// An id that a forge gives once and never again, for example GitHub's numeric repository id. Text, because forges differ.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,14 +134,15 @@ impl RepositoryRef {
     /// Parses the repository's web address, as certificates and provenance carry it: `https://github.com/acme/api`, a
     /// `git+https` scheme and a `.git` ending included.
     pub fn from_url(text: &str) -> Result<RepositoryRef, ParseError> {
+        const KIND: &str = "repository url";
         let rest = text.strip_prefix("git+").unwrap_or(text);
         let Some(path) = rest.strip_prefix("https://").or_else(|| rest.strip_prefix("http://")) else {
-            return Err(ParseError::new("repository url", text, 0, "the scheme is not https or http"));
+            return Err(ParseError::new(KIND, text, 0, "the scheme is not https or http"));
         };
+        let path_at = text.len() - path.len();
         let path = path.strip_suffix('/').unwrap_or(path);
         let path = path.strip_suffix(".git").unwrap_or(path);
-        path.parse()
-            .map_err(|error: ParseError| error.inside("repository url", text, text.len() - rest.len()))
+        path.parse().map_err(|error: ParseError| error.inside(KIND, text, path_at))
     }
 }
 
@@ -188,10 +182,22 @@ fn check_owner(owner: &str) -> Result<(), ParseError> {
         |byte| name_byte(byte) || byte == b'/',
         "not a letter, digit, dot, hyphen, underscore or slash",
     )?;
-    match owner.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        true => Err(ParseError::new("owner", owner, 0, "an empty or relative path segment")),
-        false => Ok(()),
+    match relative_segment(owner) {
+        Some(position) => Err(ParseError::new("owner", owner, position, "an empty or relative path segment")),
+        None => Ok(()),
     }
+}
+
+/// Where a segment of `path` begins that is empty, `.` or `..`.
+pub(crate) fn relative_segment(path: &str) -> Option<usize> {
+    let mut at = 0;
+    for segment in path.split('/') {
+        if matches!(segment, "" | "." | "..") {
+            return Some(at);
+        }
+        at += segment.len() + 1;
+    }
+    None
 }
 
 fn check_name(name: &str) -> Result<(), ParseError> {

@@ -1,6 +1,7 @@
 //! The JSON Schemas of all events, generated from the types.
 
 use crate::EventType;
+use crate::envelope::SCHEMA_PREFIX;
 use crate::event::Event;
 
 /// Each event type with its schema as pretty-printed JSON, the way it is committed under `schemas/`.
@@ -8,7 +9,7 @@ pub fn generated() -> Vec<(EventType, String)> {
     Event::schemas()
         .into_iter()
         .map(|(event_type, mut schema)| {
-            schema.insert("$id".to_owned(), format!("urn:custody:schema:{event_type}").into());
+            schema.insert("$id".to_owned(), format!("{SCHEMA_PREFIX}{event_type}").into());
             let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
             (event_type, text + "\n")
         })

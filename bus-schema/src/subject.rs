@@ -8,15 +8,22 @@ use crate::hash::hash_fields;
 use crate::question::{Answerer, Question};
 use crate::{AgentId, Event, EventType, ParseError};
 
+/// The longest subject that is looked at, in bytes.
+pub const SUBJECT_BYTES_MAX: usize = 512;
+const SCOPE_HEX_DIGITS: usize = 16;
+const KIND: &str = "subject";
+
 /// The hash of a partition key, as a token: 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(String);
 
 impl Scope {
+    /// The scope of a partition key. The key is outside text and may hold anything; its hash holds hex digits only.
     pub fn of(partition: &str) -> Scope {
-        Scope(hex::encode(&hash_fields(["scope", partition])[..8]))
+        Scope(hex::encode(&hash_fields(["scope", partition])[..SCOPE_HEX_DIGITS / 2]))
     }
 
+    /// The token's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -25,9 +32,8 @@ impl Scope {
 /// A subject of the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// `custody.in.<stage>.<agent>.<scope>.<noun>.<verb>.v<n>`: what an agent reports. The stage is that of the agent's
-    /// own kind for everything it says about its sources, `fleet` for what it says about itself.
-    In { stage: Stage, agent: AgentId, scope: Scope, event_type: EventType },
+    /// `custody.in.<stage>.<agent>.<scope>.<noun>.<verb>.v<n>`: what an agent reports. The stage is that of the event.
+    In { agent: AgentId, scope: Scope, event_type: EventType },
     /// `custody.ask.<answerer>.<scope>`: what the correlator asks.
     Ask { answerer: Answerer, scope: Scope },
     /// `custody.out.<stage>.<scope>.<noun>.<verb>.v<n>`: what the correlator concludes.
@@ -42,20 +48,17 @@ pub const ASK_ALL: &str = "custody.ask.>";
 pub const OUT_ALL: &str = "custody.out.>";
 
 impl Subject {
+    /// Where `agent` publishes `event`.
     pub fn event(agent: &AgentId, event: &Event) -> Subject {
-        let event_type = event.event_type();
-        Subject::In {
-            stage: event_type.stage,
-            agent: agent.clone(),
-            scope: event.partition().scope(),
-            event_type,
-        }
+        Subject::In { agent: agent.clone(), scope: event.partition().scope(), event_type: event.event_type() }
     }
 
+    /// Where the correlator publishes `question`.
     pub fn question(question: &Question) -> Subject {
         Subject::Ask { answerer: question.answerer(), scope: question.partition().scope() }
     }
 
+    /// Where the correlator publishes what it concludes.
     pub fn conclusion(event: &Event) -> Subject {
         Subject::Out { scope: event.partition().scope(), event_type: event.event_type() }
     }
@@ -69,14 +72,10 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Subject::In { stage, agent, scope, event_type } => {
-                let EventType { noun, verb, version, .. } = event_type;
-                write!(
-                    formatter,
-                    "custody.in.{}.{agent}.{}.{noun}.{verb}.v{version}",
-                    stage.as_str(),
-                    scope.0
-                )
+            Subject::In { agent, scope, event_type } => {
+                let EventType { stage, noun, verb, version } = event_type;
+                let (stage, scope) = (stage.as_str(), &scope.0);
+                write!(formatter, "custody.in.{stage}.{agent}.{scope}.{noun}.{verb}.v{version}")
             }
             Subject::Ask { answerer, scope } => {
                 write!(formatter, "custody.ask.{}.{}", answerer.as_str(), scope.0)
@@ -93,40 +92,60 @@ impl FromStr for Subject {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Subject, ParseError> {
-        let refuse = |reason: &'static str| ParseError::new("subject", text, 0, reason);
-        let scope = |token: &str| {
-            let fits =
-                token.len() == 16 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            fits.then(|| Scope(token.to_owned())).ok_or_else(|| refuse("the scope is not 16 hex digits"))
-        };
-        let event_type = |stage: &str, noun: &str, verb: &str, version: &str| {
-            format!("dev.custody.{stage}.{noun}.{verb}.{version}")
-                .parse::<EventType>()
-                .map_err(|error| error.inside("subject", text, 0))
-        };
+        if text.len() > SUBJECT_BYTES_MAX {
+            return Err(ParseError::new(KIND, text, SUBJECT_BYTES_MAX, "longer than 512 bytes"));
+        }
         let tokens: Vec<&str> = text.split('.').collect();
         match tokens[..] {
-            ["custody", "in", stage, agent, scope_token, noun, verb, version] => {
-                let event_type = event_type(stage, noun, verb, version)?;
-                Ok(Subject::In {
-                    stage: event_type.stage,
-                    agent: agent.parse().map_err(|e: ParseError| e.inside("subject", text, 0))?,
-                    scope: scope(scope_token)?,
-                    event_type,
-                })
-            }
-            ["custody", "ask", answerer, scope_token] => {
-                let answerer = [Answerer::Registry, Answerer::Ci, Answerer::Source]
-                    .into_iter()
-                    .find(|known| known.as_str() == answerer)
-                    .ok_or_else(|| refuse("an unknown kind of agent"))?;
-                Ok(Subject::Ask { answerer, scope: scope(scope_token)? })
-            }
-            ["custody", "out", stage, scope_token, noun, verb, version] => Ok(Subject::Out {
-                scope: scope(scope_token)?,
-                event_type: event_type(stage, noun, verb, version)?,
+            ["custody", "in", stage, agent, scope, noun, verb, version] => Ok(Subject::In {
+                agent: agent.parse().map_err(|e: ParseError| e.inside(KIND, text, offset(text, agent)))?,
+                scope: scope_token(text, scope)?,
+                event_type: event_type(text, stage, noun, verb, version)?,
             }),
-            _ => Err(refuse("it is none of the fleet's subjects")),
+            ["custody", "ask", answerer, scope] => {
+                let Some(answerer) = Answerer::ALL.into_iter().find(|known| known.as_str() == answerer)
+                else {
+                    let position = offset(text, answerer);
+                    return Err(ParseError::new(KIND, text, position, "an unknown kind of agent"));
+                };
+                Ok(Subject::Ask { answerer, scope: scope_token(text, scope)? })
+            }
+            ["custody", "out", stage, scope, noun, verb, version] => Ok(Subject::Out {
+                scope: scope_token(text, scope)?,
+                event_type: event_type(text, stage, noun, verb, version)?,
+            }),
+            _ => Err(ParseError::new(KIND, text, 0, "it is none of the fleet's subjects")),
         }
     }
+}
+
+/// Where `token`, a part of `text`, begins in it.
+fn offset(text: &str, token: &str) -> usize {
+    token.as_ptr() as usize - text.as_ptr() as usize
+}
+
+fn scope_token(text: &str, token: &str) -> Result<Scope, ParseError> {
+    let at = offset(text, token);
+    if let Some(bad) = token.bytes().position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(ParseError::new(KIND, text, at + bad, "not a lower-case hex digit in the scope"));
+    }
+    match token.len() {
+        SCOPE_HEX_DIGITS => Ok(Scope(token.to_owned())),
+        _ => Err(ParseError::new(KIND, text, at, "the scope is not 16 hex digits")),
+    }
+}
+
+/// The event type that is spread over the tokens of a subject.
+fn event_type(
+    text: &str,
+    stage_token: &str,
+    noun: &str,
+    verb: &str,
+    version: &str,
+) -> Result<EventType, ParseError> {
+    let Some(stage) = Stage::parse(stage_token) else {
+        return Err(ParseError::new(KIND, text, offset(text, stage_token), "an unknown stage"));
+    };
+    EventType::from_words(stage, noun, verb, version)
+        .map_err(|(word, error)| error.inside(KIND, text, offset(text, word)))
 }

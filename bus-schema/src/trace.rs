@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::ParseError;
 
-/// `00-<trace id>-<parent id>-<flags>`.
+/// `00-<trace id>-<parent id>-<flags>`, in lower-case hexadecimal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceParent(String);
 
@@ -48,8 +48,11 @@ impl FromStr for TraceParent {
             return refuse(0, "a version other than 00");
         }
         let is_zero = |range: std::ops::Range<usize>| text[range].bytes().all(|byte| byte == b'0');
-        match is_zero(3..35) || is_zero(36..52) {
-            true => refuse(3, "an id of all zeros"),
+        if is_zero(3..35) {
+            return refuse(3, "a trace id of all zeros");
+        }
+        match is_zero(36..52) {
+            true => refuse(36, "a parent id of all zeros"),
             false => Ok(TraceParent(text.to_owned())),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::parse_error::check_token;
+use crate::repository::relative_segment;
 use crate::{GitRef, ParseError, RepositoryRef};
 
 /// The longest path of a workflow file, in bytes.
@@ -30,9 +31,11 @@ impl FromStr for WorkflowPath {
             |byte| !byte.is_ascii_control() && byte != b'@' && byte != b'\\',
             "a control character, backslash or @",
         )?;
-        match text.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            true => Err(ParseError::new("workflow path", text, 0, "an empty or relative path segment")),
-            false => Ok(WorkflowPath(text.to_owned())),
+        match relative_segment(text) {
+            Some(position) => {
+                Err(ParseError::new("workflow path", text, position, "an empty or relative path segment"))
+            }
+            None => Ok(WorkflowPath(text.to_owned())),
         }
     }
 }
@@ -56,7 +59,8 @@ text_identity!(
     "the path of a workflow file in its repository"
 );
 
-/// A workflow as certificates and runs name it: `github.com/acme/api/.github/workflows/release.yml@refs/heads/main`.
+/// A workflow as certificates and runs name it: `github.com/acme/api/.github/workflows/release.yml@refs/heads/main`, or
+/// with nested groups `gitlab.com/acme/shop/api//.gitlab-ci.yml@refs/heads/main`. The text carries no ids of the forge.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkflowRef {
     pub repository: RepositoryRef,
@@ -114,19 +118,26 @@ impl FromStr for WorkflowRef {
                 (location, Some(revision))
             }
         };
-        // host/owner/name/path: the path begins at the third slash.
-        let Some((slash, _)) = location.match_indices('/').nth(2) else {
+        let Some((slash, path_at)) = repository_end(location) else {
             return Err(ParseError::new(KIND, text, location.len(), "it is not host/owner/name/path"));
         };
         let repository = location[..slash].parse().map_err(|e: ParseError| e.inside(KIND, text, 0))?;
-        let path = location[slash + 1..].parse().map_err(|e: ParseError| e.inside(KIND, text, slash + 1))?;
+        let path = location[path_at..].parse().map_err(|e: ParseError| e.inside(KIND, text, path_at))?;
         Ok(WorkflowRef { repository, path, revision })
     }
 }
 
+/// Where the repository ends and where the path begins: at a double slash, which GitLab writes because its groups
+/// nest, else around the third slash of `host/owner/name/path`.
+fn repository_end(location: &str) -> Option<(usize, usize)> {
+    let double = location.find("//").map(|at| (at, at + 2));
+    double.or_else(|| location.match_indices('/').nth(2).map(|(at, _)| (at, at + 1)))
+}
+
 impl fmt::Display for WorkflowRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.repository, self.path)?;
+        let separator = if self.repository.owner.contains('/') { "//" } else { "/" };
+        write!(formatter, "{}{separator}{}", self.repository, self.path)?;
         match &self.revision {
             Some(WorkflowRevision::Ref(git_ref)) => write!(formatter, "@{git_ref}"),
             Some(WorkflowRevision::Commit(commit)) => write!(formatter, "@{commit}"),

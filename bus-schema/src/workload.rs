@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crate::ParseError;
 use crate::parse_error::check_token;
 
+const WORKLOAD_PARTS: usize = 4;
+
 /// A cluster, by the UID of its `kube-system` namespace.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(String);
@@ -54,17 +56,33 @@ text_identity!(
 /// Prints as `cluster/namespace/kind/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkloadRef {
+    /// The cluster that it runs in.
     pub cluster: ClusterId,
+    /// Its namespace.
     pub namespace: String,
+    /// Its kind, as the API writes it: `Deployment`.
     pub kind: String,
+    /// Its name in the namespace.
     pub name: String,
+}
+
+impl WorkloadRef {
+    /// A workload from its parts, checked like the whole.
+    pub fn new(
+        cluster: ClusterId,
+        namespace: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<WorkloadRef, ParseError> {
+        format!("{cluster}/{namespace}/{kind}/{name}").parse()
+    }
 }
 
 impl FromStr for WorkloadRef {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<WorkloadRef, ParseError> {
-        let parts: Vec<&str> = text.split('/').collect();
+        let parts: Vec<&str> = text.splitn(WORKLOAD_PARTS + 1, '/').collect();
         let [cluster, namespace, kind, name] = parts[..] else {
             return Err(ParseError::new(
                 "workload",

@@ -1,0 +1,109 @@
+//! What happened is one key for all agents; an event is one id per agent.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::events::envelopes;
+use crate::registry::{ImagePushed, Observation, RegistryTagMoved};
+use crate::{AgentId, Digest, Envelope, Event, OccurrenceKey};
+
+proptest! {
+    #[test]
+    fn the_same_occurrence_is_one_key_and_an_id_per_agent(
+        one in "[a-z0-9]{1,30}",
+        other in "[a-z0-9]{1,30}",
+        seen in 0_i64..4_000_000_000,
+    ) {
+        let (one, other): (AgentId, AgentId) = (one.parse().unwrap(), other.parse().unwrap());
+        for envelope in envelopes() {
+            let seen = jiff::Timestamp::from_second(seen).unwrap();
+            let said_by = |agent: &AgentId, seen| {
+                Envelope::new(agent.clone(), envelope.occurred, seen, None, envelope.event.clone())
+            };
+            // The second agent says it in its own bytes, at another time.
+            let first = said_by(&one, envelope.seen);
+            let second = Envelope::from_json(&said_by(&other, seen).to_json().unwrap()).unwrap();
+            prop_assert_eq!(first.event.occurrence(), second.event.occurrence());
+            prop_assert_eq!(first.id == second.id, one == other);
+            prop_assert_eq!(said_by(&one, seen).id, first.id);
+        }
+    }
+
+    #[test]
+    fn fields_of_a_key_never_run_into_each_other(
+        one in proptest::collection::vec(any::<String>(), 0..4),
+        other in proptest::collection::vec(any::<String>(), 0..4),
+        fields in proptest::collection::vec("[\u{1f}\\\\u{}15f-]{0,4}", 0..4),
+        more in proptest::collection::vec("[\u{1f}\\\\u{}15f-]{0,4}", 0..4),
+    ) {
+        let key = |fields: &[String]| OccurrenceKey::of(fields.iter().map(String::as_str));
+        prop_assert_eq!(key(&one) == key(&other), one == other);
+        prop_assert_eq!(key(&fields) == key(&more), fields == more);
+    }
+}
+
+#[test]
+fn events_of_different_types_never_share_an_id() {
+    let types: BTreeSet<_> = envelopes().iter().map(|envelope| envelope.event.event_type()).collect();
+    let ids: BTreeSet<_> =
+        envelopes().iter().map(|envelope| (envelope.id, envelope.event.event_type())).collect();
+    let distinct: BTreeSet<_> = ids.iter().map(|(id, _)| id).collect();
+    assert_eq!(distinct.len(), ids.len());
+    assert!(distinct.len() >= types.len());
+}
+
+#[test]
+fn a_tag_that_moves_there_and_back_and_there_is_three_moves() {
+    let [a, b] = ["a", "b"].map(|content| Digest::sha256_of(content.as_bytes()));
+    let polls = [(1, None, a), (2, Some(a), b), (3, Some(b), a), (4, Some(a), b)];
+    let ids: BTreeSet<_> =
+        polls.iter().map(|(sequence, from, to)| id(tag_moved(*sequence, *from, *to))).collect();
+    assert_eq!(ids.len(), polls.len());
+    assert_eq!(id(tag_moved(3, Some(b), a)), id(tag_moved(3, Some(b), a)));
+}
+
+#[test]
+fn a_push_found_by_two_polls_is_two_and_told_twice_is_one() {
+    let digest = Digest::sha256_of(b"a");
+    assert_ne!(id(pushed(digest, poll(1, None))), id(pushed(digest, poll(2, None))));
+    let told = || Observation::Notification { event_id: "b1f4".to_owned() };
+    assert_eq!(id(pushed(digest, told())), id(pushed(digest, told())));
+    // A registry's own id cannot be mistaken for a poll.
+    let odd = Observation::Notification { event_id: "poll 1".to_owned() };
+    assert_ne!(id(pushed(digest, odd)), id(pushed(digest, poll(1, None))));
+}
+
+fn id(event: Event) -> crate::EventId {
+    let agent: AgentId = "registry-one".parse().unwrap();
+    Envelope::new(agent, jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::UNIX_EPOCH, None, event).id
+}
+
+fn poll(sequence: u64, previous: Option<Digest>) -> Observation {
+    Observation::Poll { sequence, previous, not_before: None, not_after: jiff::Timestamp::UNIX_EPOCH }
+}
+
+fn tag_moved(sequence: u64, from: Option<Digest>, to: Digest) -> Event {
+    Event::RegistryTagMoved(RegistryTagMoved {
+        repository: "ghcr.io/acme/api".parse().unwrap(),
+        tag: "v1".parse().unwrap(),
+        from,
+        to,
+        actor: None,
+        observation: poll(sequence, from),
+        moved_at: jiff::Timestamp::UNIX_EPOCH,
+    })
+}
+
+fn pushed(digest: Digest, observation: Observation) -> Event {
+    Event::ImagePushed(ImagePushed {
+        repository: "ghcr.io/acme/api".parse().unwrap(),
+        digest,
+        media_type: None,
+        tag: None,
+        actor: None,
+        client: None,
+        observation,
+        pushed_at: jiff::Timestamp::UNIX_EPOCH,
+    })
+}
