@@ -9,7 +9,9 @@ use crate::ForgeId;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Actor {
+    /// The account's name, for display.
     pub name: String,
+    /// The forge's or registry's immutable id of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<ForgeId>,
     /// A bot or an app rather than a person.
@@ -18,6 +20,7 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// A person or machine of whom only the name is known.
     pub fn named(name: impl Into<String>) -> Actor {
         Actor { name: name.into(), id: None, bot: false }
     }

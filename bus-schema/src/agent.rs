@@ -12,6 +12,7 @@ use crate::parse_error::check_token;
 pub struct AgentId(String);
 
 impl AgentId {
+    /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,6 +67,7 @@ macro_rules! derived_id {
                 $name(format!("{}{}", $prefix, hex::encode(&hash[..16])))
             }
 
+            /// The id's text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

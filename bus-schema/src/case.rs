@@ -12,10 +12,15 @@ use crate::{CaseId, Digest, OccurrenceKey};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// Nothing to do; shown, never paged.
     Info,
+    /// To be tidied up when convenient.
     Low,
+    /// To be looked at in working hours.
     Medium,
+    /// To be looked at today.
     High,
+    /// To be looked at now.
     Critical,
 }
 
@@ -30,6 +35,7 @@ impl Severity {
         }
     }
 
+    /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Info => "info",
@@ -41,15 +47,20 @@ impl Severity {
     }
 }
 
+/// Where a case stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CaseState {
+    /// The problem is there.
     Open,
+    /// Somebody has taken it.
     Acknowledged,
+    /// The problem is gone.
     Resolved,
 }
 
 impl CaseState {
+    /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             CaseState::Open => "open",
@@ -65,12 +76,16 @@ impl CaseState {
 pub struct Finding {
     /// What happened, in one line.
     pub what: String,
+    /// The link of the chain that broke, where the finding is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkKind>,
+    /// What the contract asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
+    /// What was there instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+    /// The digest that it is about, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// Where it runs: workloads, for people.
@@ -82,17 +97,24 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Case {
+    /// Derived from the rule and the subject.
     pub id: CaseId,
     /// The rule's name, which is also its runbook's.
     pub rule: String,
     /// The rule's subject as text, its parts joined by spaces.
     pub subject: String,
+    /// Where the case stands.
     pub state: CaseState,
+    /// How much it matters now.
     pub severity: Severity,
+    /// The pipeline under which it was judged, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
+    /// When it was first opened, by the recorded time.
     pub opened_at: Timestamp,
+    /// When it last changed, by the recorded time.
     pub updated_at: Timestamp,
+    /// When it resolved, by the recorded time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
     /// Why it resolved, in one line.
@@ -104,6 +126,7 @@ pub struct Case {
     pub revision: u32,
     /// The findings, at most 20; `findingsTotal` counts them all.
     pub findings: Vec<Finding>,
+    /// How many findings there are.
     pub findings_total: u32,
     /// The open case that is delivered in place of this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +144,7 @@ macro_rules! case_event {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase")]
         pub struct $name {
+            /// The case after the change.
             pub case: Case,
             /// The position of the input in the evidence log that led to it.
             pub log_position: u64,

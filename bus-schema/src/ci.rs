@@ -53,17 +53,23 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
+    /// The attempt's identity.
     pub run: RunId,
+    /// The repository whose workflow runs.
     pub repository: RepositoryRef,
+    /// The file that defines the run.
     pub workflow: WorkflowPath,
     /// The branch or tag that the run is for, where the forge names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<GitRef>,
+    /// The commit that the run is for.
     pub head_commit: CommitId,
     /// The repository that the head commit comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_repository: Option<RepositoryRef>,
+    /// What started the run.
     pub trigger: Trigger,
+    /// Who started the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
     /// Who started this attempt, when it is not who started the run.
@@ -72,6 +78,7 @@ pub struct Run {
     /// Reusable workflows that the run called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub called_workflows: Vec<WorkflowRef>,
+    /// When this attempt started.
     pub started_at: Timestamp,
 }
 
@@ -86,6 +93,7 @@ impl Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStarted {
+    /// The run.
     pub run: Run,
 }
 
@@ -107,8 +115,11 @@ impl EventData for RunStarted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunFinished {
+    /// The run.
     pub run: Run,
+    /// How it ended.
     pub conclusion: Conclusion,
+    /// When it ended.
     pub finished_at: Timestamp,
 }
 
@@ -130,16 +141,25 @@ impl EventData for RunFinished {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobFinished {
+    /// The attempt that the job belongs to.
     pub run: RunId,
+    /// The repository whose workflow runs.
     pub repository: RepositoryRef,
+    /// The forge's id of the job.
     pub job_id: u64,
+    /// The job's name, for people.
     pub name: String,
+    /// How it ended.
     pub conclusion: Conclusion,
+    /// Whose machine it ran on, where the forge tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<RunnerEnvironment>,
+    /// The labels that the job asked its runner for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runner_labels: Vec<String>,
+    /// When it started.
     pub started_at: Timestamp,
+    /// When it ended.
     pub finished_at: Timestamp,
 }
 

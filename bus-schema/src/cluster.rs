@@ -25,11 +25,15 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
+    /// The topmost owner of the pod.
     pub workload: WorkloadRef,
+    /// The pod's name.
     pub pod: String,
+    /// The pod's UID.
     pub pod_uid: String,
     /// The container's name in the pod.
     pub slot: String,
+    /// What the slot is for.
     pub slot_kind: SlotKind,
     /// The runtime's id of this container, for example `containerd://…`.
     pub container_id: String,
@@ -43,6 +47,7 @@ pub struct Container {
     /// The digest that runs, from `imageID`; absent when the runtime gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// When it started, by the pod's status.
     pub started_at: Timestamp,
 }
 
@@ -50,7 +55,9 @@ pub struct Container {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerStarted {
+    /// The cluster's name in the agent's settings, for people.
     pub cluster_name: String,
+    /// The container.
     pub container: Container,
 }
 
@@ -72,12 +79,16 @@ impl EventData for ContainerStarted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerStopped {
+    /// The cluster's name in the agent's settings, for people.
     pub cluster_name: String,
+    /// The container as it was.
     pub container: Container,
     /// The runtime's word, for example `Completed`, `Error`, or `PodDeleted`.
     pub reason: String,
+    /// The exit code, where the runtime gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// When it stopped, or when its pod was found gone.
     pub stopped_at: Timestamp,
 }
 
@@ -110,18 +121,24 @@ fn container_occurrence(container: &Container, state: &str) -> OccurrenceKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryObserved {
+    /// The agent that made the list.
     pub agent: AgentId,
+    /// The cluster that was listed.
     pub cluster: ClusterId,
+    /// The cluster's name in the agent's settings, for people.
     pub cluster_name: String,
     /// When the agent's process began: sequences start again with each epoch.
     pub epoch: Timestamp,
+    /// The inventory's number, counted within the epoch.
     pub sequence: u64,
     /// Counted from 1.
     pub part: u32,
+    /// How many parts this inventory has.
     pub parts: u32,
     /// The range of pod UIDs that this part covers: greater than `after`, up to and including `until`; absent means open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// The last UID of the range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// Every container that ran in the range when the list was made.

@@ -10,7 +10,9 @@ use crate::ParseError;
 /// The digest of some content. Only the registered algorithms exist; text with another algorithm does not parse.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
+    /// SHA-256.
     Sha256([u8; 32]),
+    /// SHA-512.
     Sha512([u8; 64]),
 }
 

@@ -38,6 +38,7 @@ pub struct Envelope {
 }
 
 /// Why bytes are not an envelope.
+#[expect(missing_docs, reason = "the message of each variant says it")]
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     #[error("the envelope has {bytes} bytes, the limit is {ENVELOPE_BYTES_MAX}")]

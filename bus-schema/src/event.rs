@@ -13,16 +13,24 @@ use crate::{ClusterId, ImageRepository, OccurrenceKey, ParseError, RepositoryRef
 /// The part of the supply chain that an event is about; the first token of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
+    /// The forge: commits, changes, workflows.
     Source,
+    /// Runs and jobs.
     Ci,
+    /// Images and what is attached to them.
     Registry,
+    /// What runs.
     Cluster,
+    /// The fleet itself.
     Fleet,
+    /// What is concluded about images.
     Verdict,
+    /// Problems.
     Case,
 }
 
 impl Stage {
+    /// Every stage.
     pub const ALL: [Stage; 7] = [
         Stage::Source,
         Stage::Ci,
@@ -33,6 +41,7 @@ impl Stage {
         Stage::Case,
     ];
 
+    /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Source => "source",
@@ -54,9 +63,13 @@ impl Stage {
 /// `dev.custody.<stage>.<noun>.<verb>.v<version>`. Any well-formed type parses, so that an unknown one can be named.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType {
+    /// The part of the supply chain.
     pub stage: Stage,
+    /// What it happened to.
     pub noun: String,
+    /// What happened, in the past tense.
     pub verb: String,
+    /// The version of the data's shape.
     pub version: u32,
 }
 
@@ -142,10 +155,12 @@ text_identity!(
 pub struct Partition(String);
 
 impl Partition {
+    /// A partition by a name of the fleet's own.
     pub fn of(text: &str) -> Partition {
         Partition(text.to_owned())
     }
 
+    /// The image repository.
     pub fn image(repository: &ImageRepository) -> Partition {
         Partition(repository.to_string())
     }
@@ -155,10 +170,12 @@ impl Partition {
         Partition(crate::source::repository_key(repository))
     }
 
+    /// The cluster.
     pub fn cluster(cluster: &ClusterId) -> Partition {
         Partition(cluster.to_string())
     }
 
+    /// The key's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -180,6 +197,7 @@ pub trait EventData: Serialize + DeserializeOwned {
 }
 
 /// Why the data of an event could not be read.
+#[expect(missing_docs, reason = "the message of each variant says it")]
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     #[error("the event type {0} is unknown")]
@@ -194,12 +212,14 @@ pub enum DataError {
 macro_rules! events {
     ($($variant:ident($data:path) = $stage:ident, $noun:literal, $verb:literal, $version:literal;)+) => {
         /// Any event of the fleet.
+        #[expect(missing_docs, reason = "the data of each variant says it")]
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Event {
             $($variant($data),)+
         }
 
         impl Event {
+            /// The type of the event.
             pub fn event_type(&self) -> EventType {
                 match self {
                     $(Event::$variant(_) => EventType {
@@ -211,14 +231,17 @@ macro_rules! events {
                 }
             }
 
+            /// What happened, told apart from who reports it.
             pub fn occurrence(&self) -> OccurrenceKey {
                 match self { $(Event::$variant(data) => data.occurrence(),)+ }
             }
 
+            /// What it is about, for people.
             pub fn subject(&self) -> String {
                 match self { $(Event::$variant(data) => data.subject(),)+ }
             }
 
+            /// The scope that it belongs to.
             pub fn partition(&self) -> Partition {
                 match self { $(Event::$variant(data) => data.partition(),)+ }
             }

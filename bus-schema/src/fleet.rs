@@ -14,6 +14,7 @@ use crate::{AgentId, OccurrenceKey, RequestId};
 pub struct Coverage {
     /// A registry host, `forge host/owner`, or a cluster id.
     pub scope: String,
+    /// Since when it is watched without a gap.
     pub since: Timestamp,
 }
 
@@ -21,13 +22,17 @@ pub struct Coverage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentReported {
+    /// The agent that reports.
     pub agent: AgentId,
     /// `source`, `ci`, `registry` or `cluster`.
     pub kind: String,
+    /// The version of the program.
     pub version: String,
     /// When the process began.
     pub epoch: Timestamp,
+    /// The report's number, counted within the epoch.
     pub sequence: u64,
+    /// What the agent watches.
     pub coverage: Vec<Coverage>,
     /// How far the agent is behind its source, in seconds.
     pub lag_seconds: u64,
@@ -38,6 +43,7 @@ pub struct AgentReported {
     /// What is left of the source's API budget, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_budget_left: Option<u64>,
+    /// When the report was made.
     pub reported_at: Timestamp,
 }
 
@@ -65,14 +71,19 @@ impl EventData for AgentReported {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentGap {
+    /// The agent whose events are missing.
     pub agent: AgentId,
+    /// When the process began.
     pub epoch: Timestamp,
+    /// The gap's number, counted within the epoch.
     pub sequence: u64,
     /// The scope in which events are missing, as in [`Coverage::scope`].
     pub scope: String,
+    /// Why events are missing, or how they were found again.
     pub reason: String,
     /// From when to when events may be missing.
     pub from: Timestamp,
+    /// The end of the time in which events may be missing.
     pub until: Timestamp,
     /// What was missed has been found again (by an inventory or a reconciling poll).
     pub recovered: bool,
@@ -102,9 +113,11 @@ impl EventData for AgentGap {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceRequested {
+    /// Derived from the question.
     pub request: RequestId,
     /// Counted from 1.
     pub attempt: u32,
+    /// What is asked.
     pub question: Question,
     /// Why it is asked, for people.
     pub why: String,
@@ -148,9 +161,13 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceUnavailable {
+    /// The request that it answers.
     pub request: RequestId,
+    /// The attempt that it answers.
     pub attempt: u32,
+    /// The question, repeated so that the answer stands alone.
     pub question: Question,
+    /// Why there is nothing more.
     pub reason: Unavailable,
     /// The host that was asked.
     pub source: String,
@@ -158,6 +175,7 @@ pub struct EvidenceUnavailable {
     pub detail: String,
     /// How many events the look-up published before this one.
     pub found: u32,
+    /// When the look-up ended.
     pub answered_at: Timestamp,
 }
 

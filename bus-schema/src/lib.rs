@@ -4,6 +4,8 @@
 //! I/O, knows no clock and no runtime. Every parser takes hostile text: it never panics, and its error names the
 //! position and the reason.
 
+#![warn(missing_docs)]
+
 #[macro_use]
 mod open_enum;
 #[macro_use]
@@ -11,6 +13,7 @@ mod text_identity;
 
 pub mod actor;
 pub mod agent;
+pub mod blob;
 pub mod case;
 pub mod ci;
 pub mod cluster;

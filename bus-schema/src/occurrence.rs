@@ -15,6 +15,7 @@ use crate::{AgentId, EventType, ParseError};
 pub struct OccurrenceKey(String);
 
 impl OccurrenceKey {
+    /// The key of an occurrence that `fields` tell apart from all others.
     pub fn of<'a>(fields: impl IntoIterator<Item = &'a str>) -> OccurrenceKey {
         let mut key = String::new();
         for field in fields {
@@ -29,6 +30,7 @@ impl OccurrenceKey {
         OccurrenceKey(key)
     }
 
+    /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -45,10 +47,12 @@ impl fmt::Debug for OccurrenceKey {
 pub struct EventId([u8; 32]);
 
 impl EventId {
+    /// The id of an event of this type, said by this agent about this occurrence.
     pub fn derive(event_type: &EventType, agent: &AgentId, occurrence: &OccurrenceKey) -> EventId {
         EventId(hash_fields([event_type.to_string().as_str(), agent.as_str(), occurrence.as_str()]))
     }
 
+    /// The raw hash.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

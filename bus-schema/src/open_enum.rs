@@ -18,7 +18,7 @@ macro_rules! open_enum {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
-            $($(#[$variant_meta])* $variant,)+
+            $(#[doc = concat!("`", $word, "`")] #[doc = ""] $(#[$variant_meta])* $variant,)+
             /// A word that this version does not know. It is kept for display and counts as nothing.
             Other(String),
         }

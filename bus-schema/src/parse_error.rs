@@ -20,6 +20,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
+    /// An error about `text`, of which it keeps an excerpt.
     pub fn new(
         kind: &'static str,
         text: &str,

@@ -11,15 +11,33 @@ use crate::{CommitId, Digest, GitRef, ImageRepository, RepositoryRef, RequestId,
 #[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Question {
     /// What is this digest, and what is attached to it? Asked of the registry's agent.
-    Image { repository: ImageRepository, digest: Digest },
+    Image {
+        /// The repository that should hold it.
+        repository: ImageRepository,
+        /// The digest that is asked about.
+        digest: Digest,
+    },
     /// Which attestations does the forge keep for this digest? Asked of the forge's CI agent.
-    Attestations { repository: RepositoryRef, digest: Digest },
+    Attestations {
+        /// The repository whose attestations are asked for.
+        repository: RepositoryRef,
+        /// The digest that is asked about.
+        digest: Digest,
+    },
     /// Which run is this? Asked of the forge's CI agent.
-    Run { repository: RepositoryRef, run: RunId },
+    Run {
+        /// The repository whose workflow ran.
+        repository: RepositoryRef,
+        /// The attempt that is asked about.
+        run: RunId,
+    },
     /// Is this commit on the ref, and reviewed? Asked of the forge's source agent.
     Commit {
+        /// The repository that should hold it.
         repository: RepositoryRef,
+        /// The commit.
         commit: CommitId,
+        /// The ref that it should be on; none asks for the commit alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         git_ref: Option<GitRef>,
     },
@@ -28,8 +46,11 @@ pub enum Question {
 /// The kind of agent that can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answerer {
+    /// The agent of the registry.
     Registry,
+    /// The agent of the forge's CI.
     Ci,
+    /// The agent of the forge's repositories.
     Source,
 }
 
@@ -48,6 +69,7 @@ impl Answerer {
 }
 
 impl Question {
+    /// The id of this question: the same question has the same id.
     pub fn request_id(&self) -> RequestId {
         match self {
             Question::Image { repository, digest } => {
@@ -68,6 +90,7 @@ impl Question {
         }
     }
 
+    /// The kind of agent that can answer.
     pub fn answerer(&self) -> Answerer {
         match self {
             Question::Image { .. } => Answerer::Registry,
@@ -86,6 +109,7 @@ impl Question {
         }
     }
 
+    /// The scope that the question belongs to.
     pub fn partition(&self) -> Partition {
         match self {
             Question::Image { repository, .. } => Partition::image(repository),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::blob::{BLOB_BYTES_MAX, BlobError, BlobRef, INLINE_BYTES_MAX};
 use crate::event::{EventData, Partition};
 use crate::{Actor, Digest, ImageRepository, OccurrenceKey, RepositoryRef, Tag};
 
@@ -13,29 +14,34 @@ use crate::{Actor, Digest, ImageRepository, OccurrenceKey, RepositoryRef, Tag};
 pub const INDEX_ENTRIES_MAX: usize = 1000;
 /// The most pieces of evidence that one attached manifest may hold.
 pub const EVIDENCE_ITEMS_MAX: usize = 64;
-/// The largest blob that is carried inside an event, in bytes; larger ones go to the blob store.
-pub const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// The largest piece of evidence, in bytes.
-pub const BLOB_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How a registry fact was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Observation {
     /// The registry told it, with an id of its own.
-    Notification { event_id: String },
+    Notification {
+        /// The registry's own id of the event.
+        event_id: String,
+    },
     /// A poll found it: it happened between the poll before and this one.
     Poll {
         /// The poll's number, counted per agent and never again.
         sequence: u64,
+        /// The digest that the poll before found.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<Digest>,
+        /// When the poll before was made; absent for the first one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// When this poll was made.
         not_after: Timestamp,
     },
     /// A question led to it: nobody saw it happen.
-    LookUp { request: String },
+    LookUp {
+        /// The id of the request.
+        request: String,
+    },
 }
 
 impl Observation {
@@ -55,10 +61,14 @@ impl Observation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImagePushed {
+    /// The repository that it was pushed to.
     pub repository: ImageRepository,
+    /// The digest of what was pushed.
     pub digest: Digest,
+    /// The media type of the manifest or index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// The tag that it was pushed under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// Who pushed, where the registry knows it. A poll never does.
@@ -67,6 +77,7 @@ pub struct ImagePushed {
     /// The client's user agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// How the agent knows.
     pub observation: Observation,
     /// The registry's time for the push, or the end of the window in which a poll places it.
     pub pushed_at: Timestamp,
@@ -99,7 +110,9 @@ impl EventData for ImagePushed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedManifest {
+    /// The digest of the listed manifest.
     pub digest: Digest,
+    /// Its media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// `os/architecture[/variant]`.
@@ -114,13 +127,17 @@ pub struct ListedManifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Resolved {
+    /// An index, which lists manifests.
     Index {
+        /// What it lists, in its order.
         manifests: Vec<ListedManifest>,
         /// The index has more entries than [`INDEX_ENTRIES_MAX`].
         #[serde(default)]
         cut: bool,
     },
+    /// An image manifest.
     Manifest {
+        /// The digest of the image's config, which some runtimes report as the image's id.
         config: Digest,
     },
 }
@@ -129,10 +146,15 @@ pub enum Resolved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageResolved {
+    /// The repository that it was read from.
     pub repository: ImageRepository,
+    /// The digest that was resolved.
     pub digest: Digest,
+    /// The media type of what was read.
     pub media_type: String,
+    /// What it is.
     pub resolved: Resolved,
+    /// When it was read.
     pub resolved_at: Timestamp,
 }
 
@@ -155,15 +177,21 @@ impl EventData for ImageResolved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryTagMoved {
+    /// The repository of the tag.
     pub repository: ImageRepository,
+    /// The tag.
     pub tag: Tag,
     /// Absent when the tag is new to the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Digest>,
+    /// The digest that the tag points at now.
     pub to: Digest,
+    /// Who moved it, where the registry tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+    /// How the agent knows.
     pub observation: Observation,
+    /// The registry's time for the move, or the end of the window in which a poll places it.
     pub moved_at: Timestamp,
 }
 
@@ -194,14 +222,20 @@ impl EventData for RegistryTagMoved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageDeleted {
+    /// The repository that it was deleted from.
     pub repository: ImageRepository,
+    /// The tag that is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
+    /// The manifest that is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// Who deleted it, where the registry tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+    /// How the agent knows.
     pub observation: Observation,
+    /// The registry's time for the deletion, or the end of the window in which a poll places it.
     pub deleted_at: Timestamp,
 }
 
@@ -228,17 +262,6 @@ impl EventData for ImageDeleted {
     }
 }
 
-/// Where bytes are: always by their hash, and inside the event when they are few.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BlobRef {
-    pub digest: Digest,
-    pub size_bytes: u64,
-    /// The bytes in base64 (standard alphabet, padded), at most [`INLINE_BYTES_MAX`] of them; else they are in the blob store.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inline: Option<String>,
-}
-
 open_enum! {
     /// Where evidence was found.
     pub enum EvidencePlace {
@@ -260,6 +283,7 @@ open_enum! {
 pub struct EvidenceItem {
     /// The media type of the layer or bundle.
     pub media_type: String,
+    /// The evidence itself.
     pub blob: BlobRef,
     /// The layer's annotations: cosign's older format keeps signature, certificate and log entry there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -280,13 +304,17 @@ pub struct AttestationAttached {
     pub subject: Digest,
     /// The manifest that holds the evidence, or the hash of the bundle where there is no manifest.
     pub manifest: Digest,
+    /// Where it was found.
     pub place: EvidencePlace,
+    /// The manifest's `artifactType`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
+    /// What is inside.
     pub items: Vec<EvidenceItem>,
     /// The manifest holds more than [`EVIDENCE_ITEMS_MAX`] pieces.
     #[serde(default)]
     pub cut: bool,
+    /// When it was found.
     pub found_at: Timestamp,
 }
 

@@ -18,6 +18,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub struct ForgeHost(String);
 
 impl ForgeHost {
+    /// The host's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,6 +51,7 @@ text_identity!(ForgeHost, "ForgeHost", "^[A-Za-z0-9.:\\[\\]-]{1,255}$", "the hos
 pub struct ForgeId(String);
 
 impl ForgeId {
+    /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -94,9 +96,12 @@ text_identity!(ForgeId, "ForgeId", "^[A-Za-z0-9_-]{1,64}$", "an immutable id giv
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RepositoryRef {
+    /// The forge.
     pub host: ForgeHost,
+    /// The organisation, group or person; nested groups are separated by slashes.
     #[serde(deserialize_with = "owner_text")]
     pub owner: String,
+    /// The repository's name.
     #[serde(deserialize_with = "name_text")]
     pub name: String,
     /// The forge's immutable id of the repository.

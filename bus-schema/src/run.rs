@@ -8,8 +8,11 @@ use crate::{ForgeHost, ForgeId, ParseError};
 /// `github.com/123456/789/2`: forge host, repository id, run id, attempt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
+    /// The forge.
     pub host: ForgeHost,
+    /// The forge's immutable id of the repository.
     pub repository_id: ForgeId,
+    /// The forge's number of the run.
     pub id: u64,
     /// Counted from 1.
     pub attempt: u32,

@@ -16,7 +16,9 @@ pub const COMMIT_PATHS_MAX: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommitPushed {
+    /// The repository that was pushed to.
     pub repository: RepositoryRef,
+    /// The branch, as a full ref.
     pub git_ref: GitRef,
     /// Where the ref pointed before; absent when it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +28,7 @@ pub struct CommitPushed {
     pub after: Option<CommitId>,
     /// The push dropped commits that the ref had before.
     pub forced: bool,
+    /// Who pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pusher: Option<Actor>,
     /// The commits of the range before..after, oldest first.
@@ -42,9 +45,12 @@ pub struct CommitPushed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PushedCommit {
+    /// The commit.
     pub id: CommitId,
+    /// Who wrote it, as the commit says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Actor>,
+    /// Who committed it, as the commit says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committer: Option<Actor>,
     /// Parents in order, where the source tells them.
@@ -86,6 +92,7 @@ impl EventData for CommitPushed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceTagMoved {
+    /// The repository of the tag.
     pub repository: RepositoryRef,
     /// `refs/tags/…`
     pub git_ref: GitRef,
@@ -98,8 +105,10 @@ pub struct SourceTagMoved {
     /// The commit that the tag leads to now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+    /// Who moved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pusher: Option<Actor>,
+    /// The time that the body states for the push.
     pub pushed_at: Timestamp,
 }
 
@@ -148,6 +157,7 @@ open_enum! {
 }
 
 impl Permission {
+    /// Whether a person with it may write; an unknown word may not.
     pub fn may_write(&self) -> bool {
         matches!(self, Permission::Write | Permission::Maintain | Permission::Admin)
     }
@@ -157,17 +167,23 @@ impl Permission {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeReviewed {
+    /// The repository of the change.
     pub repository: RepositoryRef,
+    /// The change's number.
     pub number: u64,
+    /// The forge's id of the review.
     pub review_id: u64,
+    /// Who reviewed.
     pub reviewer: Actor,
     /// Absent when the agent could not look it up; then the review counts for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission: Option<Permission>,
+    /// What the review says.
     pub state: ReviewState,
     /// The head that was reviewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<CommitId>,
+    /// When it was submitted.
     pub submitted_at: Timestamp,
 }
 
@@ -197,7 +213,9 @@ impl EventData for ChangeReviewed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeMerged {
+    /// The repository that it was merged into.
     pub repository: RepositoryRef,
+    /// The change's number.
     pub number: u64,
     /// The commit that the merge made on the base (the last one, for a rebase merge).
     pub merge_commit: CommitId,
@@ -208,10 +226,12 @@ pub struct ChangeMerged {
     pub head_repository: Option<RepositoryRef>,
     /// The branch that it was merged into, as a full ref.
     pub base: GitRef,
+    /// Who opened the change.
     pub author: Actor,
     /// Sender of the last push to the change, where known; else the head's committer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pusher: Option<Actor>,
+    /// Who merged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_by: Option<Actor>,
     /// How many commits the change had: a pushed range that holds more was not all part of it.
@@ -222,6 +242,7 @@ pub struct ChangeMerged {
     /// The merge bypassed the rules of the branch, where the forge tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bypassed_rules: Option<bool>,
+    /// When it was merged.
     pub merged_at: Timestamp,
     /// The agent looked the change up by API, so that the last pusher, the reviews' permissions and the equivalent heads
     /// are what the forge knows.
@@ -253,15 +274,21 @@ impl EventData for ChangeMerged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowChanged {
+    /// The repository that was pushed to.
     pub repository: RepositoryRef,
+    /// The ref that was pushed.
     pub git_ref: GitRef,
+    /// The commit that changes the files.
     pub commit: CommitId,
     /// The changed workflow files and files of local actions.
     pub paths: Vec<String>,
+    /// Who wrote the commit, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Actor>,
+    /// Who pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pusher: Option<Actor>,
+    /// The time that the body states for the push.
     pub pushed_at: Timestamp,
 }
 

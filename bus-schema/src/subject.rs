@@ -30,6 +30,7 @@ impl Scope {
 }
 
 /// A subject of the fleet.
+#[expect(missing_docs, reason = "the pattern of each variant names its fields")]
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// `custody.in.<stage>.<agent>.<scope>.<noun>.<verb>.v<n>`: what an agent reports. The stage is that of the event.

@@ -10,6 +10,7 @@ use crate::ParseError;
 pub struct TraceParent(String);
 
 impl TraceParent {
+    /// The text as the header carries it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

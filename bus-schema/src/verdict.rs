@@ -11,16 +11,24 @@ use crate::{Digest, EventId, ImageRepository, OccurrenceKey};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkKind {
+    /// The commit is allowed and reviewed.
     Source,
+    /// A trusted run built it.
     Build,
+    /// A signed statement says so.
     Provenance,
+    /// The registry holds what the run made.
     Artifact,
+    /// An identity of the contract signed it.
     Signature,
+    /// A bill of materials is bound to it.
     Sbom,
+    /// No known advisory above the contract's limit.
     Vulnerability,
 }
 
 impl LinkKind {
+    /// Every link, in the order of the chain.
     pub const ALL: [LinkKind; 7] = [
         LinkKind::Source,
         LinkKind::Build,
@@ -31,6 +39,7 @@ impl LinkKind {
         LinkKind::Vulnerability,
     ];
 
+    /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             LinkKind::Source => "source",
@@ -83,8 +92,11 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Break {
+    /// What is contradicted.
     pub reason: BreakReason,
+    /// What the contract asks for.
     pub expected: String,
+    /// What was there instead.
     pub found: String,
 }
 
@@ -112,7 +124,9 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum LinkState {
+    /// It holds.
     Proven {
+        /// Who vouches for it.
         witnesses: Vec<Witness>,
         /// Proven in another repository under the same pipeline.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,38 +134,60 @@ pub enum LinkState {
     },
     /// Stated by evidence that does not verify.
     Claimed {
+        /// Why it does not verify.
         why: String,
     },
+    /// It may still come.
     Pending {
+        /// When waiting ends.
         until: Timestamp,
+        /// What is missing.
         waiting_for: String,
     },
+    /// It is not there, and every source was asked.
     Absent {
+        /// The sources that were asked.
         looked_at: Vec<String>,
     },
+    /// A verified statement or a recorded fact contradicts it.
     Broken {
+        /// Every contradiction that was found.
         breaks: Vec<Break>,
     },
+    /// It held until its time ran out.
     Expired {
+        /// Since when.
         since: Timestamp,
+        /// What ran out.
         what: String,
     },
+    /// It held until it was withdrawn.
     Revoked {
+        /// Since when.
         since: Timestamp,
+        /// What was withdrawn.
         what: String,
     },
+    /// It could not be found out.
     Unknown {
+        /// Why not.
         reason: UnknownReason,
+        /// What was tried, for people.
         detail: String,
     },
+    /// An exception stands in for it.
     Waived {
+        /// The exception's name.
         exception: String,
+        /// The state that it stands in for.
         instead_of: String,
     },
+    /// The contract does not ask for it.
     NotRequired,
 }
 
 impl LinkState {
+    /// The word on the wire.
     pub fn as_str(&self) -> &'static str {
         match self {
             LinkState::Proven { .. } => "proven",
@@ -167,6 +203,7 @@ impl LinkState {
         }
     }
 
+    /// Whether the link holds by proof.
     pub fn is_proven(&self) -> bool {
         matches!(self, LinkState::Proven { .. })
     }
@@ -176,7 +213,9 @@ impl LinkState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
+    /// Which link it is.
     pub kind: LinkKind,
+    /// How it stands.
     #[serde(flatten)]
     pub state: LinkState,
     /// The digest that carries the proof, when it is an index or manifest above this one.
@@ -188,13 +227,27 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum VerdictState {
+    /// Every required link holds.
     Trusted,
-    Waived { exceptions: Vec<String> },
-    Pending { until: Timestamp },
-    Untrusted { failing: Vec<LinkKind> },
+    /// Every required link holds or is excepted.
+    Waived {
+        /// The names of the exceptions.
+        exceptions: Vec<String>,
+    },
+    /// A required link may still come, and none fails.
+    Pending {
+        /// When waiting ends.
+        until: Timestamp,
+    },
+    /// A required link fails.
+    Untrusted {
+        /// The links that fail, in the order of the chain.
+        failing: Vec<LinkKind>,
+    },
 }
 
 impl VerdictState {
+    /// The word on the wire.
     pub fn as_str(&self) -> &'static str {
         match self {
             VerdictState::Trusted => "trusted",
@@ -209,10 +262,13 @@ impl VerdictState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
+    /// The digest that was judged.
     pub digest: Digest,
+    /// The pipeline under which it was judged.
     pub pipeline: String,
     /// The repository through which the pipeline claims the digest.
     pub image: ImageRepository,
+    /// The result.
     #[serde(flatten)]
     pub state: VerdictState,
     /// In the order of the chain, not required ones included.
@@ -231,6 +287,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The link of one kind.
     pub fn link(&self, kind: LinkKind) -> Option<&Link> {
         self.links.iter().find(|link| link.kind == kind)
     }
@@ -240,6 +297,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictChanged {
+    /// The verdict now.
     pub verdict: Verdict,
     /// The state before, in one word; absent for the first verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,6 +15,7 @@ pub const WORKFLOW_PATH_BYTES_MAX: usize = 512;
 pub struct WorkflowPath(String);
 
 impl WorkflowPath {
+    /// The path's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -63,7 +64,9 @@ text_identity!(
 /// with nested groups `gitlab.com/acme/shop/api//.gitlab-ci.yml@refs/heads/main`. The text carries no ids of the forge.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkflowRef {
+    /// The repository that holds the file.
     pub repository: RepositoryRef,
+    /// The file in it.
     pub path: WorkflowPath,
     /// The ref or the commit after the `@`, as text of the forge.
     pub revision: Option<WorkflowRevision>,
@@ -72,7 +75,9 @@ pub struct WorkflowRef {
 /// What a workflow's definition was read at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkflowRevision {
+    /// A branch or tag, which may have moved since.
     Ref(GitRef),
+    /// A commit, which cannot move.
     Commit(crate::CommitId),
 }
 
@@ -87,6 +92,7 @@ impl WorkflowRef {
         }
     }
 
+    /// The ref, where the revision is one.
     pub fn git_ref(&self) -> Option<&GitRef> {
         match &self.revision {
             Some(WorkflowRevision::Ref(git_ref)) => Some(git_ref),

@@ -13,6 +13,7 @@ const WORKLOAD_PARTS: usize = 4;
 pub struct ClusterId(String);
 
 impl ClusterId {
+    /// The UID's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
