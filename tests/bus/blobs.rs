@@ -33,8 +33,8 @@ pub async fn a_tampered_blob_is_named_and_not_returned(place: &dyn Place) {
     }
     match bus.blobs().get(&digest, 1000).await {
         Err(BusError::BlobTampered { expected, found }) => {
-            assert_eq!(expected, digest);
-            assert_ne!(found, digest);
+            assert_eq!(*expected, digest);
+            assert_ne!(*found, digest);
         }
         other => panic!("{other:?}"),
     }

@@ -7,7 +7,16 @@ pub mod asked;
 pub mod bus;
 pub mod dead_letters;
 mod error_chain;
+pub mod health;
+pub mod http;
+pub mod intake;
+pub mod metrics;
+pub mod operations;
+pub mod publisher;
+pub mod run;
 pub mod settings;
+pub mod telemetry;
+pub mod trace;
 pub mod worker;
 
 pub use error_chain::error_chain;

@@ -21,7 +21,7 @@ pub enum BusError {
     #[error("the blob has {bytes} bytes, more than the {bytes_max} allowed")]
     BlobTooLarge { bytes: u64, bytes_max: u64 },
     #[error("the bytes kept as {expected} have the hash {found}")]
-    BlobTampered { expected: Digest, found: Digest },
+    BlobTampered { expected: Box<Digest>, found: Box<Digest> },
     #[error("blobs are named by sha256, not by {digest}")]
     BlobAlgorithm { digest: Digest },
     #[error("the consumer configuration is not possible: {reason}")]

@@ -57,14 +57,13 @@ impl FromStr for DurationText {
 
 impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u128, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
         let millis = self.0.as_millis();
-        match millis {
-            0 => f.write_str("0s"),
-            _ if millis % 86_400_000 == 0 => write!(f, "{}d", millis / 86_400_000),
-            _ if millis % 3_600_000 == 0 => write!(f, "{}h", millis / 3_600_000),
-            _ if millis % 60_000 == 0 => write!(f, "{}m", millis / 60_000),
-            _ if millis % 1000 == 0 => write!(f, "{}s", millis / 1000),
-            _ => write!(f, "{millis}ms"),
+        let largest = UNITS.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit));
+        match largest {
+            _ if millis == 0 => f.write_str("0s"),
+            Some((unit, name)) => write!(f, "{}{name}", millis / unit),
+            None => write!(f, "{millis}ms"),
         }
     }
 }

@@ -142,7 +142,7 @@ impl Files {
         let found = Digest::sha256_of(&bytes);
         match found == digest {
             true => Ok(Some(Bytes::from(bytes))),
-            false => Err(BusError::BlobTampered { expected: digest, found }),
+            false => Err(BusError::BlobTampered { expected: Box::new(digest), found: Box::new(found) }),
         }
     }
 }

@@ -1,0 +1,208 @@
+//! Metrics: one registry per process, handed to its parts, and what every agent counts.
+//!
+//! Label values are `&'static str`, so that outside text cannot become one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The process's registry.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        Metrics { registry: Arc::new(Mutex::new(Registry::with_prefix("custody"))) }
+    }
+
+    /// Lets a part register its own metrics. Each name once per process.
+    pub fn register(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Everything in OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+        text
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AgentLabel {
+    agent: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    agent: &'static str,
+    kind: &'static str,
+}
+
+type PerKind = Family<KindLabel, Counter>;
+type PerAgent = Family<AgentLabel, Gauge>;
+
+/// What every agent of a process counts; registered once, told apart by the label `agent`.
+#[derive(Clone, Debug, Default)]
+pub struct FleetMetrics {
+    seen: PerKind,
+    published: PerKind,
+    refused: PerKind,
+    dead_lettered: PerKind,
+    answered: PerKind,
+    lag_seconds: PerAgent,
+    api_budget_left: Family<KindLabel, Gauge>,
+    restarts: PerKind,
+    last_published_seconds: Family<AgentLabel, Gauge<f64, AtomicU64>>,
+}
+
+impl FleetMetrics {
+    pub fn new(metrics: &Metrics) -> FleetMetrics {
+        let own = FleetMetrics::default();
+        metrics.register(|registry| {
+            registry.register("events_seen", "Payloads received or found at the source", own.seen.clone());
+            registry.register(
+                "events_published",
+                "Events that are durable on the bus",
+                own.published.clone(),
+            );
+            registry.register("events_refused", "Payloads refused, by reason", own.refused.clone());
+            registry.register(
+                "dead_lettered",
+                "Payloads put into the dead letter, by reason",
+                own.dead_lettered.clone(),
+            );
+            registry.register("questions_answered", "Questions answered, by outcome", own.answered.clone());
+            registry.register(
+                "lag_seconds",
+                "How far the agent is behind its source",
+                own.lag_seconds.clone(),
+            );
+            registry.register(
+                "api_budget_left",
+                "Calls left in the source's API budget",
+                own.api_budget_left.clone(),
+            );
+            registry.register("loop_restarts", "Loops started again after a failure", own.restarts.clone());
+            let help = "Unix time of the last event published";
+            registry.register("last_published_seconds", help, own.last_published_seconds.clone());
+        });
+        own
+    }
+
+    /// The counters of one agent; `agent` is its kind (`registry-agent`).
+    pub fn agent(&self, agent: &'static str) -> AgentMetrics {
+        AgentMetrics { agent, fleet: self.clone(), totals: Arc::default() }
+    }
+}
+
+/// The counters of one agent. Each `kind` is a word of the program, never of the outside.
+#[derive(Clone, Debug)]
+pub struct AgentMetrics {
+    agent: &'static str,
+    fleet: FleetMetrics,
+    totals: Arc<Totals>,
+}
+
+/// What one agent's heartbeat states, since this handle was made.
+#[derive(Debug, Default)]
+struct Totals {
+    published: AtomicU64,
+    dead_lettered: AtomicU64,
+}
+
+impl AgentMetrics {
+    pub fn agent(&self) -> &'static str {
+        self.agent
+    }
+
+    pub fn seen(&self, kind: &'static str) {
+        self.count(&self.fleet.seen, kind);
+    }
+
+    pub fn published(&self, kind: &'static str) {
+        self.count(&self.fleet.published, kind);
+        self.totals.published.fetch_add(1, Ordering::Relaxed);
+        let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+        self.fleet.last_published_seconds.get_or_create(&AgentLabel { agent: self.agent }).set(now);
+    }
+
+    pub fn refused(&self, reason: &'static str) {
+        self.count(&self.fleet.refused, reason);
+    }
+
+    pub fn dead_lettered(&self, reason: &'static str) {
+        self.count(&self.fleet.dead_lettered, reason);
+        self.totals.dead_lettered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn answered(&self, outcome: &'static str) {
+        self.count(&self.fleet.answered, outcome);
+    }
+
+    pub fn restarted(&self, name: &'static str) {
+        self.count(&self.fleet.restarts, name);
+    }
+
+    pub fn set_lag_seconds(&self, seconds: u64) {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.fleet.lag_seconds.get_or_create(&AgentLabel { agent: self.agent }).set(seconds);
+    }
+
+    /// What is left of a budget (`core`, `graphql`).
+    pub fn set_api_budget_left(&self, budget: &'static str, left: u64) {
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        let label = KindLabel { agent: self.agent, kind: budget };
+        self.fleet.api_budget_left.get_or_create(&label).set(left);
+    }
+
+    /// All events published since the start, for the heartbeat.
+    pub fn published_total(&self) -> u64 {
+        self.totals.published.load(Ordering::Relaxed)
+    }
+
+    /// All payloads put into the dead letter since the start, for the heartbeat.
+    pub fn dead_lettered_total(&self) -> u64 {
+        self.totals.dead_lettered.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, family: &PerKind, kind: &'static str) {
+        family.get_or_create(&KindLabel { agent: self.agent, kind }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_of_one_process_share_names_and_differ_by_label() {
+        let metrics = Metrics::new();
+        let fleet = FleetMetrics::new(&metrics);
+        let (one, two) = (fleet.agent("ci-agent"), fleet.agent("registry-agent"));
+        one.seen("workflow_run");
+        one.published("ci");
+        two.seen("push");
+        two.set_lag_seconds(3);
+        let text = metrics.text();
+        for line in [
+            "custody_events_seen_total{agent=\"ci-agent\",kind=\"workflow_run\"} 1",
+            "custody_events_seen_total{agent=\"registry-agent\",kind=\"push\"} 1",
+            "custody_lag_seconds{agent=\"registry-agent\"} 3",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches("# TYPE custody_events_seen counter").count(), 1);
+        assert_eq!((one.published_total(), two.published_total()), (1, 0));
+    }
+}

@@ -1,0 +1,93 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+const QUICK: BackOff = BackOff { first: Duration::from_millis(1), max: Duration::from_millis(5) };
+
+#[tokio::test]
+async fn a_stop_lets_what_is_in_hand_finish() {
+    let mut tasks = Tasks::new(Health::default());
+    let stop = tasks.stop();
+    let finished = Arc::new(AtomicU32::new(0));
+    let (seen, token) = (finished.clone(), stop.clone());
+    tasks.spawn("worker", async move {
+        token.cancelled().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen.store(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let running = tokio::spawn(tasks.run(Duration::from_secs(10)));
+    stop.cancel();
+    let ended = running.await.unwrap();
+    assert!(ended.is_clean(), "{ended:?}");
+    assert_eq!(finished.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_finish_within_the_bound_is_named_and_ended() {
+    let mut tasks = Tasks::new(Health::default());
+    tasks.spawn("stuck", std::future::pending());
+    tasks.stop().cancel();
+    let ended = tasks.run(Duration::from_millis(50)).await;
+    assert_eq!(ended.unfinished, ["stuck"]);
+}
+
+#[tokio::test]
+async fn a_failed_or_panicked_task_ends_the_process_and_is_named() {
+    for panics in [false, true] {
+        let health = Health::default();
+        let mut tasks = Tasks::new(health.clone());
+        let stop = tasks.stop();
+        tasks.spawn("other", async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        tasks.spawn("store", async move {
+            assert!(!panics, "on purpose");
+            Err(anyhow::anyhow!("the disk is gone"))
+        });
+        let ended = tasks.run(Duration::from_secs(10)).await;
+        assert_eq!(ended.failed.unwrap().0, "store");
+        assert!(ended.unfinished.is_empty());
+        assert!(health.report().draining);
+    }
+}
+
+#[tokio::test]
+async fn a_failing_loop_is_started_again_and_ready_only_when_it_says_so() {
+    let health = Health::default();
+    let mut tasks = Tasks::new(health.clone());
+    let stop = tasks.stop();
+    let starts = Arc::new(AtomicU32::new(0));
+    let counted = starts.clone();
+    tasks.supervise("poll", QUICK, move |given| {
+        let start = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match start {
+                0 => Err(anyhow::anyhow!("no connection")),
+                1 => panic!("on purpose"),
+                2 => Ok(()),
+                _ => {
+                    given.check.ready();
+                    given.stop.cancelled().await;
+                    Ok(())
+                }
+            }
+        }
+    });
+    assert!(!health.report().ready);
+    let running = tokio::spawn(tasks.run(Duration::from_secs(10)));
+    for _ in 0..500 {
+        if health.report().ready {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(health.report().ready);
+    assert_eq!(starts.load(Ordering::SeqCst), 4);
+    stop.cancel();
+    assert!(running.await.unwrap().is_clean());
+}
