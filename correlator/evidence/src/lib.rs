@@ -1,1 +1,46 @@
-//! evidence
+//! Verification of evidence: signatures, attestations and SBOMs, from bytes and a trust set, without network or files.
+//!
+//! Unverified and verified are different types: [`Unverified`] goes in, and only [`verify`] makes the
+//! [`Statement`](correlator_core::facts::Statement)s of `correlator_core::facts`. Whatever does not verify in every part
+//! becomes a [`Refusal`](correlator_core::facts::Refusal) with its reason, what was expected and what was found. This crate
+//! decides what is proven; who may sign, and since when a key counts, is judged by the core.
+//!
+//! All bundles go through `sigstore-verify`; signatures by a key without a log through the crypto module of `sigstore`.
+//! That crate's own bundle verifier is never called: it accepts forged log entries.
+
+mod bounds;
+mod builders;
+mod bundle;
+mod claims;
+mod cosign;
+mod disagreement;
+mod envelope;
+mod key_names;
+mod keyless;
+mod log_entries;
+mod managed_key;
+mod pem;
+mod pep740;
+mod predicate;
+mod proof;
+mod provenance;
+mod refusal;
+mod sbom;
+mod simple_signing;
+mod statement;
+mod strict_json;
+mod trust;
+mod verify;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use bounds::EVIDENCE_BYTES_MAX;
+pub use builders::{Builder, builder_of};
+pub use correlator_core::contracts::trust_root::Demands;
+pub use proof::{Artifact, Proof, verify_bundle};
+pub use sbom::{SbomError, read as read_sbom};
+pub use trust::{LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey};
+pub use verify::{Unverified, VERIFIER_VERSION, is_evidence, verify};

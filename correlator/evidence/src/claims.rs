@@ -1,0 +1,57 @@
+//! What a Fulcio certificate says about its signer (fulcio/docs/oid-info.md), once the certificate verified.
+
+use correlator_core::facts::CertificateClaims;
+use sigstore_verify::crypto::CertificateInfo;
+
+/// The issuer of GitHub Actions' tokens, whose oldest certificates hold extensions .2 to .6 only.
+const GITHUB_ACTIONS: &str = "https://token.actions.githubusercontent.com";
+
+/// The claims of a certificate. `None` where it has no issuer or no subject: nobody can be recognised by it.
+pub(crate) fn of(certificate: &CertificateInfo) -> Option<CertificateClaims> {
+    let issuer = certificate.issuer.clone()?;
+    let subject = certificate.identity.as_ref()?.as_str().to_owned();
+    let ci = &certificate.ci_claims;
+    let mut claims = CertificateClaims {
+        issuer,
+        subject,
+        build_signer_uri: ci.build_signer_uri.clone(),
+        build_signer_digest: ci.build_signer_digest.clone(),
+        runner_environment: ci.runner_environment.clone(),
+        source_repository_uri: ci.source_repository_uri.clone(),
+        source_repository_digest: ci.source_repository_digest.clone(),
+        source_repository_ref: ci.source_repository_ref.clone(),
+        source_repository_id: ci.source_repository_identifier.clone(),
+        source_repository_owner_uri: ci.source_repository_owner_uri.clone(),
+        source_repository_owner_id: ci.source_repository_owner_identifier.clone(),
+        build_config_uri: ci.build_config_uri.clone(),
+        build_config_digest: ci.build_config_digest.clone(),
+        build_trigger: ci.build_trigger.clone(),
+        run_invocation_uri: ci.run_invocation_uri.clone(),
+        source_repository_visibility: ci.source_repository_visibility_at_signing.clone(),
+    };
+    if claims.issuer == GITHUB_ACTIONS {
+        fill_from_deprecated(&mut claims, certificate);
+    }
+    Some(claims)
+}
+
+/// Certificates from before September 2022 say repository, commit, ref and trigger in .2 to .6, and their subject is the
+/// workflow that signed. The same authority signed them, so they stand for the newer extensions where those are absent.
+fn fill_from_deprecated(claims: &mut CertificateClaims, certificate: &CertificateInfo) {
+    let old = &certificate.ci_claims.deprecated_github;
+    let repository =
+        old.workflow_repository.as_ref().map(|repository| format!("https://github.com/{repository}"));
+    fill(&mut claims.source_repository_uri, repository);
+    fill(&mut claims.source_repository_digest, old.workflow_sha.clone());
+    fill(&mut claims.source_repository_ref, old.workflow_ref.clone());
+    fill(&mut claims.build_trigger, old.workflow_trigger.clone());
+    if claims.subject.starts_with("https://github.com/") {
+        fill(&mut claims.build_signer_uri, Some(claims.subject.clone()));
+    }
+}
+
+fn fill(claim: &mut Option<String>, older: Option<String>) {
+    if claim.is_none() {
+        *claim = older;
+    }
+}

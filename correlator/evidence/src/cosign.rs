@@ -1,0 +1,176 @@
+//! cosign's older formats: a layer with its signature, certificate and log entry in annotations (sigstore/cosign,
+//! specs/SIGNATURE_SPEC.md), put into the shape of a bundle, so that one core verifies all.
+
+use std::collections::BTreeMap;
+
+use bus_schema::Digest;
+use correlator_core::facts::{Refusal, RefusalReason};
+use serde::Deserialize;
+use sigstore_verify::types::{
+    Bundle, CanonicalizedBody, DerCertificate, DigestBytes, HashAlgorithm, InclusionPromise, KindVersion,
+    LogId, LogIndex, LogKeyId, MediaType, MessageDigest, MessageSignature, PublicKeyIdentifier,
+    Rfc3161Timestamp, SignatureBytes, SignatureContent, SignedTimestamp, TimestampToken,
+    TimestampVerificationData, TransparencyLogEntry, VerificationMaterial, VerificationMaterialContent,
+    X509Certificate,
+};
+
+use crate::bounds::CERTIFICATES_MAX;
+use crate::bundle::UnverifiedBundle;
+use crate::envelope::{Envelope, decode};
+use crate::refusal::{malformed, not_json, refusal, unsupported};
+use crate::{pem, strict_json};
+
+/// The layer of an image signature.
+pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// The layer of an attestation.
+pub(crate) const DSSE_ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const CHAIN: &str = "dev.sigstore.cosign/chain";
+const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+
+type Annotations = BTreeMap<String, String>;
+
+/// The bundle that a simple-signing layer and its annotations amount to.
+pub(crate) fn bundle_of_signature(
+    layer: &[u8],
+    annotations: &Annotations,
+) -> Result<UnverifiedBundle, Refusal> {
+    let Some(signature) = text(annotations, SIGNATURE) else {
+        return Err(refusal(
+            RefusalReason::Unsigned,
+            format!("a signature in the annotation {SIGNATURE}"),
+            "none",
+        ));
+    };
+    let digest = Digest::sha256_of(layer);
+    let message = MessageSignature::new(SignatureBytes::new(decode("the signature", signature)?))
+        .with_message_digest(MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::from(digest.bytes())));
+    let certificates = certificates(text(annotations, CERTIFICATE), text(annotations, CHAIN))?;
+    assemble(certificates, annotations, SignatureContent::MessageSignature(message), None)
+}
+
+/// The bundle that an attestation layer and its annotations amount to.
+pub(crate) fn bundle_of_envelope(
+    layer: &[u8],
+    annotations: &Annotations,
+) -> Result<UnverifiedBundle, Refusal> {
+    let envelope = Envelope::from_json(layer)?;
+    let certificate = text(annotations, CERTIFICATE).or(envelope.certificate.as_deref());
+    let certificates = certificates(certificate, text(annotations, CHAIN))?;
+    let content = SignatureContent::DsseEnvelope(envelope.to_sigstore());
+    assemble(certificates, annotations, content, Some(envelope))
+}
+
+fn assemble(
+    certificates: Vec<X509Certificate>,
+    annotations: &Annotations,
+    content: SignatureContent,
+    envelope: Option<Envelope>,
+) -> Result<UnverifiedBundle, Refusal> {
+    let signer = if certificates.is_empty() {
+        VerificationMaterialContent::PublicKey(PublicKeyIdentifier::new(""))
+    } else {
+        VerificationMaterialContent::X509CertificateChain { certificates }
+    };
+    let entries: Vec<TransparencyLogEntry> =
+        text(annotations, LOG_ENTRY).map(log_entry).transpose()?.into_iter().collect();
+    // Version 0.1 is the one whose proof is a promise alone; without an entry the version must not ask for one.
+    let version = if entries.is_empty() { MediaType::Bundle0_2 } else { MediaType::Bundle0_1 };
+    let mut timestamps = TimestampVerificationData::default();
+    if let Some(response) = text(annotations, TIMESTAMP) {
+        timestamps.rfc3161_timestamps.push(timestamp(response)?);
+    }
+    let material = VerificationMaterial::new(signer)
+        .with_tlog_entries(entries)
+        .with_timestamp_verification_data(timestamps);
+    UnverifiedBundle::of(Bundle::new(version, material, content), envelope)
+}
+
+/// An annotation that says something. cosign writes empty ones beside envelopes.
+fn text<'a>(annotations: &'a Annotations, key: &str) -> Option<&'a str> {
+    annotations.get(key).map(String::as_str).filter(|text| !text.is_empty() && *text != "null")
+}
+
+fn certificates(leaf: Option<&str>, chain: Option<&str>) -> Result<Vec<X509Certificate>, Refusal> {
+    let Some(leaf) = leaf else {
+        return Ok(Vec::new());
+    };
+    let bad = |error: pem::PemError| {
+        refusal(RefusalReason::BadCertificate, "certificates in PEM", error.to_string())
+    };
+    let mut found = pem::blocks(leaf, "CERTIFICATE", 1).map_err(bad)?;
+    if let Some(chain) = chain {
+        found.extend(pem::blocks(chain, "CERTIFICATE", CERTIFICATES_MAX).map_err(bad)?);
+    }
+    Ok(found.into_iter().map(|der| X509Certificate::new(DerCertificate::new(der))).collect())
+}
+
+#[derive(Deserialize)]
+struct WireLogEntry {
+    #[serde(rename = "SignedEntryTimestamp")]
+    promise: String,
+    #[serde(rename = "Payload")]
+    payload: WirePayload,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePayload {
+    body: String,
+    integrated_time: i64,
+    log_index: i64,
+    #[serde(rename = "logID")]
+    log_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireBody {
+    kind: String,
+    api_version: String,
+}
+
+fn log_entry(annotation: &str) -> Result<TransparencyLogEntry, Refusal> {
+    let wire: WireLogEntry =
+        strict_json::read(annotation.as_bytes()).map_err(|error| not_json("a log entry", error))?;
+    let body = decode("the log entry's body", &wire.payload.body)?;
+    let log_id = hex::decode(&wire.payload.log_id)
+        .map_err(|error| malformed("a log id in hexadecimal", error.to_string()))?;
+    let index = LogIndex::try_from(wire.payload.log_index)
+        .map_err(|error| malformed("a log index", error.to_string()))?;
+    let time = jiff::Timestamp::from_second(wire.payload.integrated_time)
+        .map_err(|error| malformed("a log time", error.to_string()))?;
+    let promise = SignedTimestamp::new(decode("the log's promise", &wire.promise)?);
+    let entry = TransparencyLogEntry::new(
+        index,
+        LogId::new(LogKeyId::new(log_id)),
+        kind(&body)?,
+        CanonicalizedBody::new(body),
+    );
+    Ok(entry.with_integrated_time(time).with_inclusion_promise(InclusionPromise::new(promise)))
+}
+
+fn kind(body: &[u8]) -> Result<KindVersion, Refusal> {
+    let wire: WireBody = strict_json::read(body).map_err(|error| not_json("a log entry's body", error))?;
+    match (wire.kind.as_str(), wire.api_version.as_str()) {
+        ("hashedrekord", "0.0.1") => Ok(KindVersion::HashedRekordV001),
+        ("dsse", "0.0.1") => Ok(KindVersion::DsseV001),
+        ("intoto", "0.0.2") => Ok(KindVersion::IntotoV002),
+        (kind, version) => Err(unsupported("a log entry of a known kind", format!("{kind}/{version}"))),
+    }
+}
+
+#[derive(Deserialize)]
+struct WireTimestamp {
+    #[serde(rename = "SignedRFC3161Timestamp")]
+    signed: String,
+}
+
+fn timestamp(annotation: &str) -> Result<Rfc3161Timestamp, Refusal> {
+    let wire: WireTimestamp =
+        strict_json::read(annotation.as_bytes()).map_err(|error| not_json("a timestamp", error))?;
+    Ok(Rfc3161Timestamp::new(TimestampToken::new(decode("the timestamp", &wire.signed)?)))
+}

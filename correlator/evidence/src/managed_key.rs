@@ -1,0 +1,183 @@
+//! Signatures by a key of the contracts.
+
+use correlator_core::facts::{Refusal, RefusalReason, Signer};
+use sigstore::crypto::Signature;
+use sigstore_verify::PublicKeyVerificationPolicy;
+use sigstore_verify::crypto::{KeyAlgorithm, VerificationKey};
+use sigstore_verify::types::{HashAlgorithm, SignatureBytes, SignatureContent};
+
+use crate::bundle::{Content, UnverifiedBundle};
+use crate::proof::{Artifact, Proof, furthest};
+use crate::refusal::{Failed, Step, from_sigstore, refusal, shown};
+use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
+use crate::{key_names, log_entries};
+
+/// Verifies the bundle with each key that its names leave possible, until one fits.
+pub(crate) fn prove(
+    bundle: &UnverifiedBundle,
+    hint: &str,
+    artifact: Artifact<'_>,
+    trust: &TrustSet,
+) -> Result<Proof, Refusal> {
+    let key_id = match &bundle.content {
+        Content::Envelope(envelope) => envelope.key_id.as_str(),
+        Content::Message => "",
+    };
+    let keys = key_names::candidates(&[hint, key_id], trust.keys());
+    if keys.is_empty() && !trust.keys().is_empty() {
+        let expected: Vec<String> = trust.keys().iter().map(key_names::shown).collect();
+        let found = format!("a key named {}", shown(if hint.is_empty() { key_id } else { hint }));
+        return Err(refusal(
+            RefusalReason::UntrustedSigner,
+            format!("one of the keys {}", expected.join(", ")),
+            found,
+        ));
+    }
+    let mut failures = Vec::new();
+    for key in keys {
+        match attempt(bundle, artifact, key, trust) {
+            Ok(proof) => return Ok(proof),
+            Err(failed) => failures.push(failed),
+        }
+    }
+    Err(furthest(failures, "a configured key"))
+}
+
+fn attempt(
+    bundle: &UnverifiedBundle,
+    artifact: Artifact<'_>,
+    key: &TrustedKey,
+    trust: &TrustSet,
+) -> Result<Proof, Failed> {
+    // 1. The key signed the artifact or the envelope. First, so that a key which did not sign has no other say.
+    check_signature(bundle, artifact, key)?;
+
+    // 2. A log entry, where there is one in a log that some root knows, verifies with it in all its parts.
+    let material = &bundle.bundle.verification_material;
+    let entries = &material.tlog_entries;
+    let knows_logs =
+        |root: &&TrustRoot| entries.iter().all(|entry| root.knows_log(entry.log_id.key_id.as_bytes()));
+    let roots: Vec<&TrustRoot> = trust.roots().iter().filter(knows_logs).collect();
+    if !entries.is_empty() && !roots.is_empty() {
+        return with_roots(bundle, artifact, key, &roots, true);
+    }
+    if key.log() == LogDemand::Required {
+        let found = if entries.is_empty() { "none" } else { "an entry in a log that no trust root knows" };
+        let refused = refusal(RefusalReason::BadLogEntry, "a log entry for the key's signature", found);
+        return Err(Failed::at(Step::Log, refused));
+    }
+
+    // 3. A timestamp, where there is one and some root has authorities, verifies too.
+    let stamped = !material.timestamp_verification_data.rfc3161_timestamps.is_empty();
+    let has_authorities = |root: &&TrustRoot| !root.trusted_root().timestamp_authorities.is_empty();
+    let roots: Vec<&TrustRoot> = trust.roots().iter().filter(has_authorities).collect();
+    if stamped && !roots.is_empty() && entries.is_empty() {
+        return with_roots(bundle, artifact, key, &roots, false);
+    }
+    Ok(Proof { signer: signer(key, false), signed_at: None, root: None })
+}
+
+/// Log entries, promises and timestamps, by the steps of [`crate::keyless`] that do not concern a certificate.
+fn with_roots(
+    bundle: &UnverifiedBundle,
+    artifact: Artifact<'_>,
+    key: &TrustedKey,
+    roots: &[&TrustRoot],
+    logged: bool,
+) -> Result<Proof, Failed> {
+    let mut policy = PublicKeyVerificationPolicy::new(key.der().clone());
+    if !logged {
+        policy = policy.skip_tlog_unsafe();
+    }
+    let mut failures = Vec::new();
+    for root in roots {
+        let result = match artifact {
+            Artifact::Bytes(bytes) => root.verifier().verify(bytes, &bundle.bundle, &policy),
+            Artifact::Digest(_) => {
+                let digest = artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
+                root.verifier().verify(digest, &bundle.bundle, &policy)
+            }
+        };
+        let result = match result {
+            Ok(result) if result.tlog_verified() == logged => result,
+            Ok(_) => continue,
+            Err(error) => {
+                failures.push(from_sigstore(&error));
+                continue;
+            }
+        };
+        let times = result.verified_timestamps();
+        log_entries::check_against(&bundle.bundle, root.trusted_root(), times)
+            .map_err(|refused| Failed::at(Step::Binding, refused))?;
+        let signed_at = times.iter().min().copied();
+        return Ok(Proof { signer: signer(key, logged), signed_at, root: Some(root.version().clone()) });
+    }
+    let refused = furthest(failures, "a trust root that knows the log");
+    Err(Failed::at(Step::Binding, refused))
+}
+
+fn signer(key: &TrustedKey, logged: bool) -> Signer {
+    Signer::Key { fingerprint: key.fingerprint(), logged }
+}
+
+fn check_signature(
+    bundle: &UnverifiedBundle,
+    artifact: Artifact<'_>,
+    key: &TrustedKey,
+) -> Result<(), Failed> {
+    check_message_digest(bundle, artifact)?;
+    let verified = match (&bundle.content, &bundle.bundle.content, artifact) {
+        (Content::Envelope(envelope), _, _) => verify_raw(key, &envelope.signature, &envelope.signed_bytes()),
+        (Content::Message, SignatureContent::MessageSignature(message), Artifact::Bytes(bytes)) => {
+            verify_raw(key, message.signature.as_bytes(), bytes)
+        }
+        (Content::Message, SignatureContent::MessageSignature(message), Artifact::Digest(digest)) => {
+            verify_digest(key, &message.signature, digest)
+        }
+        _ => false,
+    };
+    if verified {
+        return Ok(());
+    }
+    let expected = format!("a signature by the key {}", key.fingerprint());
+    Err(Failed::at(Step::Shape, refusal(RefusalReason::BadSignature, expected, "another signature")))
+}
+
+/// A message signature may say what it is over; then it must be over this artifact.
+fn check_message_digest(bundle: &UnverifiedBundle, artifact: Artifact<'_>) -> Result<(), Failed> {
+    let SignatureContent::MessageSignature(message) = &bundle.bundle.content else {
+        return Ok(());
+    };
+    let Some(said) = &message.message_digest else {
+        return Ok(());
+    };
+    let digest = match (artifact, said.algorithm) {
+        (Artifact::Bytes(bytes), HashAlgorithm::Sha2256) => bus_schema::Digest::sha256_of(bytes),
+        (Artifact::Bytes(bytes), HashAlgorithm::Sha2512) => bus_schema::Digest::sha512_of(bytes),
+        (Artifact::Bytes(_), _) => return Ok(()),
+        (Artifact::Digest(digest), _) => digest,
+    };
+    if digest.bytes() == said.digest.as_bytes() {
+        return Ok(());
+    }
+    let found = hex::encode(said.digest.as_bytes());
+    Err(Failed::at(
+        Step::Shape,
+        refusal(RefusalReason::BadSubject, format!("a signature over {digest}"), found),
+    ))
+}
+
+/// A signature over bytes, by the key's usual scheme: SHA-256 for P-256 and RSA (PKCS #1), SHA-384 and SHA-512 for the
+/// larger curves, Ed25519 over the message.
+pub(crate) fn verify_raw(key: &TrustedKey, signature: &[u8], message: &[u8]) -> bool {
+    key.raw().verify_signature(Signature::Raw(signature), message).is_ok()
+}
+
+/// A signature over a message of which only the SHA-256 is known.
+fn verify_digest(key: &TrustedKey, signature: &SignatureBytes, digest: bus_schema::Digest) -> bool {
+    let Ok(algorithm) = KeyAlgorithm::from_spki(key.der()) else {
+        return false;
+    };
+    VerificationKey::from_spki_with_scheme(key.der(), algorithm.default_signing_scheme())
+        .is_ok_and(|verifying| verifying.verify_prehashed(digest.bytes(), signature).is_ok())
+}

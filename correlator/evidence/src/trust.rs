@@ -1,0 +1,344 @@
+//! What evidence is verified against: trust roots with their demands, and keys.
+//!
+//! A set is built once when contracts are loaded and shared by all verifications. Building it parses and checks
+//! everything; nothing here looks at a clock, a file or the network.
+
+use std::fmt;
+
+use bus_schema::Digest;
+use correlator_core::contracts::trust_root::Demands;
+use correlator_core::facts::RootVersion;
+use jiff::Timestamp;
+use sigstore::crypto::CosignVerificationKey;
+use sigstore_verify::Verifier;
+use sigstore_verify::trust_root::{
+    SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot,
+};
+use sigstore_verify::types::DerPublicKey;
+
+use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
+use crate::{pem, strict_json};
+
+/// Why a trust root or key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    #[error("trust root {name} is larger than {ROOT_BYTES_MAX} bytes")]
+    RootTooLarge { name: String },
+    #[error("trust root {name} does not parse: {why}")]
+    RootMalformed { name: String, why: String },
+    #[error("key {name} is larger than {KEY_BYTES_MAX} bytes")]
+    KeyTooLarge { name: String },
+    #[error("key {name} does not parse: {why}")]
+    KeyMalformed { name: String, why: String },
+    #[error("more than {ROOTS_MAX} trust roots")]
+    TooManyRoots,
+    #[error("more than {KEYS_MAX} keys")]
+    TooManyKeys,
+    #[error("two trust roots are named {name}")]
+    RootTwice { name: String },
+}
+
+/// The trust roots and keys of one load of the contracts.
+#[derive(Debug)]
+pub struct TrustSet {
+    roots: Vec<TrustRoot>,
+    keys: Vec<TrustedKey>,
+    hash: Digest,
+}
+
+impl TrustSet {
+    /// Roots are tried in the order of their names. One key given twice counts once, with the weaker demand for a log:
+    /// whether a signature was logged is a fact of its own, so that a contract can still demand it.
+    pub fn new(mut roots: Vec<TrustRoot>, keys: Vec<TrustedKey>) -> Result<TrustSet, TrustError> {
+        if roots.len() > ROOTS_MAX {
+            return Err(TrustError::TooManyRoots);
+        }
+        if keys.len() > KEYS_MAX {
+            return Err(TrustError::TooManyKeys);
+        }
+        roots.sort_by(|one, other| one.version.name.cmp(&other.version.name));
+        if let Some(pair) = roots.windows(2).find(|pair| pair[0].version.name == pair[1].version.name) {
+            return Err(TrustError::RootTwice { name: pair[0].version.name.clone() });
+        }
+        let keys = merge_keys(keys);
+        let hash = hash_of(&roots, &keys);
+        Ok(TrustSet { roots, keys, hash })
+    }
+
+    /// The digest of all that can change a verification's result: names, contents and demands.
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    pub fn roots(&self) -> &[TrustRoot] {
+        &self.roots
+    }
+
+    pub fn keys(&self) -> &[TrustedKey] {
+        &self.keys
+    }
+}
+
+fn merge_keys(mut keys: Vec<TrustedKey>) -> Vec<TrustedKey> {
+    keys.sort_by(|one, other| (one.fingerprint, &one.name).cmp(&(other.fingerprint, &other.name)));
+    keys.dedup_by(|next, kept| {
+        let same = next.fingerprint == kept.fingerprint;
+        if same && next.log == LogDemand::NotRequired {
+            kept.log = LogDemand::NotRequired;
+        }
+        same
+    });
+    keys
+}
+
+fn hash_of(roots: &[TrustRoot], keys: &[TrustedKey]) -> Digest {
+    let mut fields = vec!["trust-set".to_owned()];
+    for root in roots {
+        fields.extend(["root".to_owned(), root.version.name.clone(), root.version.content.to_string()]);
+        fields.push(root.demands.to_string());
+    }
+    for key in keys {
+        fields.extend(["key".to_owned(), key.fingerprint.to_string(), key.log.as_str().to_owned()]);
+    }
+    Digest::Sha256(bus_schema::hash::hash_fields(fields.iter().map(String::as_str)))
+}
+
+/// What GitHub's own Sigstore instance (private repositories) can meet: it has neither a public certificate log nor a
+/// signature log, its timestamp authority is the only witness.
+const TIME_ONLY: Demands = Demands { certificate_transparency: false, log: false, signed_time: true };
+
+/// One Sigstore trust root (`trusted_root.json`), ready to verify with.
+pub struct TrustRoot {
+    version: RootVersion,
+    demands: Demands,
+    trusted_root: TrustedRoot,
+    verifier: Verifier,
+}
+
+impl TrustRoot {
+    /// Parses a `trusted_root.json`. A root with an unusable part is refused as a whole.
+    pub fn from_json(name: &str, text: &str, demands: Demands) -> Result<TrustRoot, TrustError> {
+        if text.len() > ROOT_BYTES_MAX {
+            return Err(TrustError::RootTooLarge { name: name.to_owned() });
+        }
+        let malformed = |why: String| TrustError::RootMalformed { name: name.to_owned(), why };
+        strict_json::check(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
+        let trusted_root = TrustedRoot::from_json(text).map_err(|error| malformed(error.to_string()))?;
+        let verifier = Verifier::new(&trusted_root).map_err(|error| malformed(error.to_string()))?;
+        let content = Digest::sha256_of(text.as_bytes());
+        Ok(TrustRoot {
+            version: RootVersion { name: name.to_owned(), content },
+            demands,
+            trusted_root,
+            verifier,
+        })
+    }
+
+    /// The public-good instance of Sigstore, as of this program's build.
+    pub fn public_good(name: &str) -> Result<TrustRoot, TrustError> {
+        TrustRoot::from_json(name, SIGSTORE_PRODUCTION_TRUSTED_ROOT, Demands::default())
+    }
+
+    /// GitHub's own instance (attestations of private repositories), as of this program's build.
+    pub fn github(name: &str) -> Result<TrustRoot, TrustError> {
+        TrustRoot::from_json(name, SIGSTORE_GITHUB_TRUSTED_ROOT, TIME_ONLY)
+    }
+
+    pub fn version(&self) -> &RootVersion {
+        &self.version
+    }
+
+    pub fn demands(&self) -> Demands {
+        self.demands
+    }
+
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    pub(crate) fn trusted_root(&self) -> &TrustedRoot {
+        &self.trusted_root
+    }
+
+    /// Whether these bytes are a certificate of one of the root's authorities.
+    pub(crate) fn has_authority_certificate(&self, der: &[u8]) -> bool {
+        let authorities = self.trusted_root.certificate_authorities.iter();
+        authorities
+            .flat_map(|authority| &authority.cert_chain.certificates)
+            .any(|certificate| certificate.raw_bytes.as_bytes() == der)
+    }
+
+    /// Whether the root has a signature log of this id.
+    pub(crate) fn knows_log(&self, log_id: &[u8]) -> bool {
+        self.trusted_root.tlogs.iter().any(|log| log.log_id.key_id.as_bytes() == log_id)
+    }
+}
+
+impl fmt::Debug for TrustRoot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TrustRoot")
+            .field("version", &self.version)
+            .field("demands", &self.demands)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a key's signatures must be in a transparency log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogDemand {
+    #[default]
+    Required,
+    NotRequired,
+}
+
+impl LogDemand {
+    fn as_str(self) -> &'static str {
+        match self {
+            LogDemand::Required => "log",
+            LogDemand::NotRequired => "no log",
+        }
+    }
+}
+
+/// A public key of the contracts. Its validity in time is judged by the core, with the facts made here.
+#[derive(Debug, Clone)]
+pub struct TrustedKey {
+    name: String,
+    fingerprint: Digest,
+    log: LogDemand,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+    der: DerPublicKey,
+    raw: CosignVerificationKey,
+}
+
+impl TrustedKey {
+    /// Parses one `PUBLIC KEY` block (SubjectPublicKeyInfo): ECDSA P-256, P-384 or P-521, Ed25519, or RSA.
+    pub fn from_pem(name: &str, text: &str, log: LogDemand) -> Result<TrustedKey, TrustError> {
+        if text.len() > KEY_BYTES_MAX {
+            return Err(TrustError::KeyTooLarge { name: name.to_owned() });
+        }
+        let malformed = |why: String| TrustError::KeyMalformed { name: name.to_owned(), why };
+        let blocks = pem::blocks(text, "PUBLIC KEY", 1).map_err(|error| malformed(error.to_string()))?;
+        let Some(der) = blocks.into_iter().next() else {
+            return Err(malformed("no PEM block".to_owned()));
+        };
+        let raw = CosignVerificationKey::try_from_der(&der).map_err(|error| malformed(error.to_string()))?;
+        Ok(TrustedKey {
+            name: name.to_owned(),
+            fingerprint: Digest::sha256_of(&der),
+            log,
+            not_before: None,
+            not_after: None,
+            der: DerPublicKey::new(der),
+            raw,
+        })
+    }
+
+    /// The same key with the contract's validity, for those who judge it.
+    pub fn with_validity(
+        mut self,
+        not_before: Option<Timestamp>,
+        not_after: Option<Timestamp>,
+    ) -> TrustedKey {
+        self.not_before = not_before;
+        self.not_after = not_after;
+        self
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SHA-256 digest of the key's SubjectPublicKeyInfo in DER.
+    pub fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    pub fn log(&self) -> LogDemand {
+        self.log
+    }
+
+    pub fn validity(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        (self.not_before, self.not_after)
+    }
+
+    pub(crate) fn der(&self) -> &DerPublicKey {
+        &self.der
+    }
+
+    pub(crate) fn raw(&self) -> &CosignVerificationKey {
+        &self.raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::testing::Key;
+
+    #[test]
+    fn the_embedded_roots_parse_and_have_versions() {
+        let public = TrustRoot::public_good("public-good").unwrap();
+        let github = TrustRoot::github("github").unwrap();
+        assert_eq!(public.demands(), Demands::default());
+        assert_ne!(public.version().content, github.version().content);
+        assert!(!github.demands().log);
+    }
+
+    #[test]
+    fn the_hash_follows_names_contents_and_demands_but_not_order_or_validity() {
+        let root = |name: &str, demands| {
+            TrustRoot::from_json(name, SIGSTORE_PRODUCTION_TRUSTED_ROOT, demands).unwrap()
+        };
+        let (one, two) = (Key::generate(), Key::generate());
+        let key = |key: &Key, log| TrustedKey::from_pem("k", &key.pem(), log).unwrap();
+        let hash = |roots, keys| TrustSet::new(roots, keys).unwrap().hash();
+        let all = Demands::default();
+        let base = hash(
+            vec![root("a", all), root("b", all)],
+            vec![key(&one, LogDemand::Required), key(&two, LogDemand::Required)],
+        );
+        let reordered = hash(
+            vec![root("b", all), root("a", all)],
+            vec![
+                key(&two, LogDemand::Required).with_validity(Some(Timestamp::UNIX_EPOCH), None),
+                key(&one, LogDemand::Required),
+            ],
+        );
+        assert_eq!(base, reordered);
+        let keys = || vec![key(&one, LogDemand::Required), key(&two, LogDemand::Required)];
+        assert_ne!(base, hash(vec![root("a", all), root("c", all)], keys()));
+        assert_ne!(base, hash(vec![root("a", all), root("b", TIME_ONLY)], keys()));
+        assert_ne!(base, hash(vec![root("a", all)], keys()));
+        let weaker = vec![key(&one, LogDemand::NotRequired), key(&two, LogDemand::Required)];
+        assert_ne!(base, hash(vec![root("a", all), root("b", all)], weaker));
+    }
+
+    #[test]
+    fn bad_trust_is_refused_with_its_name() {
+        for text in
+            ["", "{}", "[1]", r#"{"mediaType":"x","tlogs":[{}]}"#, r#"{"mediaType":"a","mediaType":"b"}"#]
+        {
+            let refused = TrustRoot::from_json("mine", text, Demands::default());
+            assert!(
+                matches!(refused, Err(TrustError::RootMalformed { name, .. }) if name == "mine"),
+                "{text}"
+            );
+        }
+        let good = Key::generate().pem();
+        for text in [String::new(), "x".to_owned(), format!("{good}tail"), good.replace("PUBLIC", "PRIVATE")]
+        {
+            let refused = TrustedKey::from_pem("mine", &text, LogDemand::Required);
+            assert!(
+                matches!(refused, Err(TrustError::KeyMalformed { name, .. }) if name == "mine"),
+                "{text}"
+            );
+        }
+        let twice = || TrustRoot::public_good("same").unwrap();
+        assert!(matches!(TrustSet::new(vec![twice(), twice()], vec![]), Err(TrustError::RootTwice { .. })));
+    }
+}
