@@ -68,3 +68,6 @@ impl Handler for Asked<'_> {
         self.answer.answer(request, envelope.traceparent.as_ref()).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,3 +53,6 @@ pub async fn serve(
         .await
         .map_err(HttpError::Serve)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! In: settings and signals of the process. Out: running tasks that end in time. It knows no forge, registry or
 //! cluster, and judges nothing.
 
+pub mod agent;
 pub mod asked;
 pub mod bus;
 pub mod dead_letters;

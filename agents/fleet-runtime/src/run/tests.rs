@@ -91,3 +91,51 @@ async fn a_failing_loop_is_started_again_and_ready_only_when_it_says_so() {
     stop.cancel();
     assert!(running.await.unwrap().is_clean());
 }
+
+const CHILD: &str = "CUSTODY_TEST_RUN_CHILD";
+
+/// The child's part of the next test: says when it runs, and what it did at the end.
+#[tokio::test]
+async fn child_that_drains() {
+    let Ok(work) = std::env::var(CHILD) else { return };
+    let mut tasks = Tasks::new(Health::default());
+    let stop = tasks.stop();
+    tasks.spawn("worker", async move {
+        println!("\nrunning");
+        stop.cancelled().await;
+        println!("\nstopping");
+        if work == "endless" {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    });
+    let ended = tasks.run(Duration::from_secs(60)).await;
+    println!("\nunfinished {:?}", ended.unfinished);
+}
+
+#[test]
+fn a_signal_drains_and_a_second_one_does_not_wait() {
+    use std::io::{BufRead, BufReader};
+    let check = |work: &str, signals: &[&str], expected: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run::tests::child_that_drains", "--nocapture"])
+            .env(CHILD, work)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = child.id().to_string();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut awaited = ["running", "stopping"].into_iter();
+        for signal in signals {
+            let line = awaited.next().unwrap();
+            assert!(lines.any(|said| said == line), "never said {line}");
+            let killed = std::process::Command::new("kill").args([*signal, id.as_str()]).status().unwrap();
+            assert!(killed.success());
+        }
+        assert!(lines.any(|line| line == expected), "{work}");
+        assert!(child.wait().unwrap().success());
+    };
+    check("finishes", &["-TERM"], "unfinished []");
+    check("finishes", &["-INT"], "unfinished []");
+    check("endless", &["-TERM", "-TERM"], "unfinished [\"worker\"]");
+}

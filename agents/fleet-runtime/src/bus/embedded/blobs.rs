@@ -14,6 +14,7 @@ use bus_schema::Digest;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::folder::create_private;
 use crate::bus::{BLOB_BYTES_MAX, Blobs, BusError};
 
 /// Blobs that are written or read at once; with the size bound this bounds their memory.
@@ -42,8 +43,8 @@ impl FileBlobs {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            fs::create_dir_all(&root)?;
-            fs::create_dir_all(&unfinished)?;
+            create_private(&root)?;
+            create_private(&unfinished)?;
             sync_folder(&blobs)?;
             sync_folder(data)
         };
@@ -114,7 +115,7 @@ impl Files {
             file.write_all(bytes)?;
             file.sync_all()?;
             if !folder.exists() {
-                fs::create_dir_all(&folder)?;
+                create_private(&folder)?;
                 sync_folder(&self.root)?;
             }
             fs::rename(&unfinished, &path)?;

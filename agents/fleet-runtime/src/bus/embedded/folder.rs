@@ -20,15 +20,30 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) fn open(data: &Path) -> Result<Folder, BusError> {
         let path = data.join("bus");
-        fs::create_dir_all(&path).map_err(|error| BusError::storage("create the bus folder", error))?;
+        create_private(&path).map_err(|error| BusError::storage("create the bus folder", error))?;
         let lock = lock(&path)?;
         check_format(&path)?;
         Ok(Folder { path, _lock: lock })
     }
 
+    /// Makes the names of the files in it as durable as their content.
+    pub(super) fn sync(&self) -> Result<(), BusError> {
+        let sync = || {
+            File::open(&self.path)?.sync_all()?;
+            self.path.parent().map_or(Ok(()), |data| File::open(data)?.sync_all())
+        };
+        sync().map_err(|error: std::io::Error| BusError::storage("sync the bus folder", error))
+    }
+
     pub(super) fn database_file(&self) -> PathBuf {
         self.path.join("messages.redb")
     }
+}
+
+/// Creates a folder that only its owner may read: payloads name people.
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn lock(path: &Path) -> Result<File, BusError> {

@@ -41,6 +41,7 @@ pub(super) fn start(
     let shared = Arc::new(Shared::default());
     let opened = open(&opener, limits).map_err(|error| BusError::storage("open the bus database", error))?;
     let (database, ledger) = opened;
+    folder.sync()?;
     ledger::consumers::load(&database, &shared)
         .map_err(|error| BusError::storage("read the consumers", error))?;
     shared.open(database);
