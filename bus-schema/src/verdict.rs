@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventData, Partition};
-use crate::{Digest, EventId, ImageRepository, OccurrenceKey};
+use crate::{CommitId, Digest, EventId, ImageRepository, OccurrenceKey};
 
 /// The steps of the chain, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +98,9 @@ pub struct Break {
     pub expected: String,
     /// What was there instead.
     pub found: String,
+    /// The commit that is objected to, where the objection is to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
 }
 
 /// Who vouches for a proven link.

@@ -27,7 +27,8 @@ pub fn evidence_id(item: &EvidenceItem) -> Digest {
         return item.blob.digest;
     }
     let blob = item.blob.digest.to_string();
-    let fields = std::iter::once(blob.as_str()).chain(carried.into_iter().flat_map(|(key, value)| [key, value]));
+    let fields =
+        std::iter::once(blob.as_str()).chain(carried.into_iter().flat_map(|(key, value)| [key, value]));
     Digest::Sha256(bus_schema::hash::hash_fields(fields))
 }
 
@@ -127,11 +128,15 @@ pub struct CertificateClaims {
 #[serde(rename_all = "snake_case")]
 pub enum Predicate {
     /// An image signature: cosign's simple signing payload, or a statement of type `https://sigstore.dev/cosign/sign/v1`.
-    ImageSignature { annotations: BTreeMap<String, String> },
+    ImageSignature {
+        annotations: BTreeMap<String, String>,
+    },
     Provenance(Box<Provenance>),
     Sbom(SbomFacts),
     /// Any other predicate: kept and shown by its type, judged by nothing.
-    Other { predicate_type: String },
+    Other {
+        predicate_type: String,
+    },
 }
 
 impl Predicate {

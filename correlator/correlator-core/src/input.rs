@@ -46,7 +46,8 @@ pub struct ContractLoaded {
 impl ContractLoaded {
     /// The hash that names this set in verdicts and in the log.
     pub fn hash(&self) -> Digest {
-        let texts = self.documents.iter().chain(&self.files).flat_map(|(name, text)| [name.as_str(), text.as_str()]);
+        let texts =
+            self.documents.iter().chain(&self.files).flat_map(|(name, text)| [name.as_str(), text.as_str()]);
         Digest::Sha256(bus_schema::hash::hash_fields(std::iter::once("contracts").chain(texts)))
     }
 }

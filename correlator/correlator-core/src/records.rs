@@ -120,8 +120,13 @@ pub trait Records {
     fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, RecordsError>;
 
     /// Keys and values from `from` (inclusive) upwards, while the key begins with `prefix`, at most `limit` of them.
-    fn scan(&self, table: Table, prefix: &str, from: &str, limit: usize)
-    -> Result<Vec<(String, Vec<u8>)>, RecordsError>;
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &str,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError>;
 }
 
 /// The state could not be read: a failure of our own, never of the input.
@@ -226,7 +231,12 @@ impl<'a> Draft<'a> {
         Ok(self.scan_raw(table, prefix, limit)?.into_iter().map(|(key, _)| key).collect())
     }
 
-    fn scan_raw(&self, table: Table, prefix: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
+    fn scan_raw(
+        &self,
+        table: Table,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
         let in_draft: BTreeMap<&str, &Option<Vec<u8>>> = self
             .writes
             .range((table, prefix.to_owned())..)

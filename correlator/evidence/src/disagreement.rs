@@ -79,7 +79,7 @@ fn run(claims: &CertificateClaims, said: &Normalised) -> Option<Break> {
 }
 
 fn disagree(reason: BreakReason, expected: &str, found: &str) -> Break {
-    Break { reason, expected: shown(expected), found: shown(found) }
+    Break { reason, expected: shown(expected), found: shown(found), commit: None }
 }
 
 fn name(repository: &RepositoryRef) -> String {

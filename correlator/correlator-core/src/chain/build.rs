@@ -1,0 +1,264 @@
+//! The build link of one statement: the run that the certificate or the predicate names fits the contract, and the CI
+//! agent's report of it does not say otherwise.
+
+use bus_schema::ci::{Conclusion, RunnerEnvironment};
+use bus_schema::question::Question;
+use bus_schema::verdict::{Break, BreakReason, Witness};
+use bus_schema::{CommitId, RunId};
+
+use crate::chain::image_facts::{BoundStatement, ImageFacts};
+use crate::chain::inquiry::Inquiry;
+use crate::chain::signer::{CertificateIdentity, is_contract_repository};
+use crate::chain::{Finding, Missing, a_break};
+use crate::contracts::pipeline::{Pipeline, SourceContract};
+use crate::facts::{Provenance, Signer};
+use crate::ledger::questions::Wanted;
+use crate::records::RecordsError;
+use crate::state::run::RunRecord;
+
+pub(crate) fn judge(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+    source: &SourceContract,
+    bound: &BoundStatement,
+    provenance: &Provenance,
+) -> Result<Finding, RecordsError> {
+    let mut breaks = Vec::new();
+    let mut witnesses = Vec::new();
+    let identity = match &bound.statement.signer {
+        Signer::Keyless(claims) => Some(CertificateIdentity::read(claims)),
+        Signer::Key { .. } => None,
+    };
+    if let Some(identity) = &identity {
+        check_certificate(pipeline, source, identity, &mut breaks);
+        witnesses
+            .push(Witness { who: "certificate".to_owned(), says: format!("run of {}", identity.shown()) });
+    }
+    let run = run_id(source, identity.as_ref(), provenance);
+    let record = match &run {
+        Some(run) => inquiry.run(run)?,
+        None => None,
+    };
+    let commit = match &identity {
+        Some(identity) => identity.commit.as_ref(),
+        None => provenance.commit.as_ref(),
+    };
+    if let Some(record) = &record {
+        check_report(pipeline, source, commit, record, &mut breaks);
+        inquiry.rest_on(&record.ground);
+    }
+    if !breaks.is_empty() {
+        breaks.sort();
+        breaks.dedup();
+        return Ok(Finding::Broken(breaks));
+    }
+    match (&run, record.as_ref().filter(|record| record.run.is_some())) {
+        (Some(run), Some(record)) => {
+            let state = record.conclusion.as_ref().map_or("still going", Conclusion::as_str);
+            witnesses.push(Witness { who: "ci-agent".to_owned(), says: format!("run {run}, {state}") });
+        }
+        (Some(run), None) => {
+            if let Some(finding) = unknown_run(inquiry, image, source, bound, run, identity.is_some())? {
+                return Ok(finding);
+            }
+        }
+        (None, _) if identity.is_none() => {
+            let expected = "a run that the provenance names and the CI agent confirms";
+            return Ok(Finding::Broken(vec![a_break(
+                BreakReason::UnknownRun,
+                expected,
+                "no run in the predicate",
+            )]));
+        }
+        (None, _) => {}
+    }
+    if pipeline.build.require_success {
+        if let Some(finding) = check_success(image, source, run.as_ref(), record.as_ref()) {
+            return Ok(finding);
+        }
+    }
+    Ok(Finding::Proven(witnesses))
+}
+
+fn check_certificate(
+    pipeline: &Pipeline,
+    source: &SourceContract,
+    identity: &CertificateIdentity,
+    breaks: &mut Vec<Break>,
+) {
+    let contract = &pipeline.build;
+    let expected_workflows =
+        || contract.workflows.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(" or ");
+    match &identity.caller_workflow {
+        Some(found) if contract.workflows.is_empty() || contract.workflows.contains(&found.path) => {
+            // The file is the contract's only when the repository is: another repository is told apart by its own break.
+            let own = identity.repository.as_ref().is_some_and(|repository| {
+                is_contract_repository(&source.repository, repository)
+                    && !found.repository.path().eq_ignore_ascii_case(&repository.path())
+            });
+            if own {
+                breaks.push(a_break(BreakReason::WrongWorkflow, expected_workflows(), found.to_string()));
+            }
+        }
+        found => {
+            let found = found
+                .as_ref()
+                .map_or_else(|| "no workflow in the certificate".to_owned(), ToString::to_string);
+            breaks.push(a_break(BreakReason::WrongWorkflow, expected_workflows(), found));
+        }
+    }
+    if !contract.triggers.is_empty() {
+        let fits = identity.trigger.as_ref().is_some_and(|trigger| contract.triggers.contains(trigger));
+        if !fits {
+            let expected =
+                contract.triggers.iter().map(|trigger| trigger.as_str()).collect::<Vec<_>>().join(" or ");
+            let found =
+                identity.trigger.as_ref().map_or("no trigger in the certificate", |trigger| trigger.as_str());
+            breaks.push(a_break(BreakReason::WrongTrigger, expected, found));
+        }
+    }
+    if let Some(expected) = &contract.runners {
+        if identity.runner.as_ref() != Some(expected) {
+            let found =
+                identity.runner.as_ref().map_or("no runner in the certificate", |runner| runner.as_str());
+            breaks.push(a_break(BreakReason::WrongRunner, expected.as_str(), found));
+        }
+    }
+}
+
+/// The run as the CI agent names it. Its repository id must be known: from the certificate, or from the contract.
+fn run_id(
+    source: &SourceContract,
+    identity: Option<&CertificateIdentity>,
+    provenance: &Provenance,
+) -> Option<RunId> {
+    let number = match identity {
+        Some(identity) => identity.run.or(provenance.run)?,
+        None => provenance.run?,
+    };
+    let repository = identity.and_then(|identity| identity.repository.as_ref()).unwrap_or(&source.repository);
+    let repository_id = repository.id.clone().or_else(|| source.repository.id.clone())?;
+    Some(RunId {
+        host: source.repository.host.clone(),
+        repository_id,
+        id: number.id,
+        attempt: number.attempt,
+    })
+}
+
+/// The CI agent's report against the contract and the signed claims.
+fn check_report(
+    pipeline: &Pipeline,
+    source: &SourceContract,
+    commit: Option<&CommitId>,
+    record: &RunRecord,
+    breaks: &mut Vec<Break>,
+) {
+    let Some(run) = &record.run else { return };
+    if !is_contract_repository(&source.repository, &run.repository) {
+        breaks.push(a_break(
+            BreakReason::RunContradicts,
+            source.repository.to_string(),
+            run.repository.to_string(),
+        ));
+    }
+    if run.from_fork() == Some(true) {
+        let fork = run.head_repository.as_ref().map(ToString::to_string).unwrap_or_default();
+        breaks.push(a_break(BreakReason::BuiltFromFork, format!("a head in {}", source.repository), fork));
+    }
+    if !pipeline.build.workflows.is_empty() && !pipeline.build.workflows.contains(&run.workflow) {
+        let expected =
+            pipeline.build.workflows.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(" or ");
+        breaks.push(a_break(BreakReason::WrongWorkflow, expected, run.workflow.as_str()));
+    }
+    if !pipeline.build.triggers.is_empty() && !pipeline.build.triggers.contains(&run.trigger) {
+        let expected =
+            pipeline.build.triggers.iter().map(|trigger| trigger.as_str()).collect::<Vec<_>>().join(" or ");
+        breaks.push(a_break(BreakReason::WrongTrigger, expected, run.trigger.as_str()));
+    }
+    if let Some(commit) = commit.filter(|commit| **commit != run.head_commit) {
+        let found = format!("run {} is for {}", run.run, run.head_commit);
+        breaks.push(a_break(BreakReason::RunContradicts, format!("a run for commit {commit}"), found));
+    }
+    if let Some(expected) = &pipeline.build.runners {
+        let other =
+            record.jobs.values().find(|job| job.runner.as_ref().is_some_and(|runner| runner != expected));
+        if let Some(job) = other {
+            let found = job.runner.as_ref().map_or("unknown", RunnerEnvironment::as_str);
+            breaks.push(a_break(
+                BreakReason::WrongRunner,
+                expected.as_str(),
+                format!("{found} for job {}", job.name),
+            ));
+        }
+    }
+}
+
+/// Nobody reported the run: the forge is asked. A keyless certificate stands by itself until the forge says that there is no such run.
+fn unknown_run(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    source: &SourceContract,
+    bound: &BoundStatement,
+    run: &RunId,
+    is_keyless: bool,
+) -> Result<Option<Finding>, RecordsError> {
+    let since = inquiry.forge_covered_since("ci", &source.repository)?;
+    let question = Question::Run { repository: source.repository.clone(), run: run.clone() };
+    let built_at = bound.statement.signed_at.or_else(|| image.existed_at());
+    let is_uncovered = since.is_none_or(|since| built_at.is_none_or(|at| at < since));
+    let no_such_run =
+        a_break(BreakReason::UnknownRun, format!("run {run} at the forge"), "the forge does not know it");
+    if !is_keyless {
+        return Ok(Some(Finding::Missing(Missing {
+            waiting_for: format!("the CI agent's report of run {run}"),
+            questions: vec![question],
+            uncovered: is_uncovered.then(|| format!("run {run} is from before the CI agent watched")),
+            absence_breaks: Some(no_such_run),
+            ..Missing::default()
+        })));
+    }
+    if since.is_none() {
+        return Ok(None);
+    }
+    let known = inquiry.question(&question)?;
+    if known.as_ref().is_none_or(|record| record.attempts == 0) {
+        inquiry.want(Wanted { question, why: format!("nobody reported run {run}"), attempt: 1 });
+        return Ok(None);
+    }
+    let says_no = known
+        .as_ref()
+        .and_then(|record| record.answers.last())
+        .is_some_and(|answer| answer.reason == bus_schema::fleet::Unavailable::NotFound && answer.found == 0);
+    Ok((says_no && !is_uncovered).then(|| Finding::Broken(vec![no_such_run])))
+}
+
+/// `build.requireSuccess`: the run succeeded, or a job of it that was going at the digest's first push did.
+fn check_success(
+    image: &ImageFacts,
+    source: &SourceContract,
+    run: Option<&RunId>,
+    record: Option<&RunRecord>,
+) -> Option<Finding> {
+    let waiting = |what: String| {
+        let questions = run
+            .map(|run| Question::Run { repository: source.repository.clone(), run: run.clone() })
+            .into_iter()
+            .collect();
+        Some(Finding::Missing(Missing { waiting_for: what, questions, ..Missing::default() }))
+    };
+    let Some(record) = record else { return waiting("the report of the run's success".to_owned()) };
+    let first_push =
+        image.carriers.iter().flat_map(|carrier| &carrier.record.pushes).map(|push| push.at).min();
+    let pushing_job = first_push
+        .and_then(|at| record.jobs.values().find(|job| job.started_at <= at && at <= job.finished_at));
+    let conclusion = pushing_job.map(|job| &job.conclusion).or(record.conclusion.as_ref());
+    match conclusion {
+        Some(Conclusion::Success) => None,
+        Some(other) => {
+            Some(Finding::Broken(vec![a_break(BreakReason::RunFailed, "success", other.as_str())]))
+        }
+        None => waiting("the end of the run".to_owned()),
+    }
+}

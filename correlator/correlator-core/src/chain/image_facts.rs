@@ -1,0 +1,235 @@
+//! Everything that the records say about one digest: itself, what lists it, what is attached, where it runs.
+
+use std::collections::BTreeSet;
+
+use bus_schema::{Digest, ImageRepository};
+use jiff::Timestamp;
+
+use crate::chain::inquiry::Inquiry;
+use crate::contracts::Claim;
+use crate::contracts::pipeline::Pipeline;
+use crate::facts::{Outcome, PredicateKind, Refusal, Statement};
+use crate::ledger::touched::{LEVELS_MAX, placements_of};
+use crate::records::{self, RecordsError, Table};
+use crate::state::Ground;
+use crate::state::digest::{self, DigestRecord};
+use crate::state::evidence::{self, EVIDENCE_PER_DIGEST_MAX, EvidenceRecord};
+use crate::state::placement::PlacementRecord;
+
+/// The most indexes and manifests above one digest that are looked at.
+const CARRIERS_MAX: usize = 64;
+
+pub(crate) struct ImageFacts {
+    pub(crate) digest: Digest,
+    /// The repository through which the pipeline claims the digest.
+    pub(crate) repository: ImageRepository,
+    /// The digest itself, then what lies above it, nearest first.
+    pub(crate) carriers: Vec<Carrier>,
+    pub(crate) first_recorded: Timestamp,
+    /// Verified statements that name a carrier, by evidence digest.
+    pub(crate) bound: Vec<BoundStatement>,
+    /// Verified statements attached to a carrier that name something else.
+    pub(crate) strayed: Vec<BoundStatement>,
+    pub(crate) refused: Vec<(Digest, Refusal)>,
+    /// Since when a verification of attached evidence is awaited.
+    pub(crate) awaited_since: Option<Timestamp>,
+    /// A bound cut something off: what is missing is unknown, not absent.
+    pub(crate) cut: bool,
+    pub(crate) placements: Vec<(String, PlacementRecord)>,
+}
+
+pub(crate) struct Carrier {
+    pub(crate) digest: Digest,
+    pub(crate) record: DigestRecord,
+}
+
+/// A verified statement and the carrier that it names.
+#[derive(Debug, Clone)]
+pub(crate) struct BoundStatement {
+    pub(crate) evidence: Digest,
+    pub(crate) statement: Statement,
+    /// The nearest carrier among its subjects; the one that it is attached to, for a strayed one.
+    pub(crate) carrier: Digest,
+    pub(crate) first_recorded: Timestamp,
+    pub(crate) ground: Vec<Ground>,
+}
+
+impl ImageFacts {
+    /// Gathers the facts of a digest under a pipeline; `None` when nothing is known of the digest.
+    pub(crate) fn gather(
+        inquiry: &Inquiry<'_>,
+        digest: Digest,
+        pipeline: Option<&Pipeline>,
+    ) -> Result<Option<ImageFacts>, RecordsError> {
+        let carriers = carriers(inquiry, digest)?;
+        let Some(own) = carriers.first() else { return Ok(None) };
+        let placements = placements_of(inquiry.draft, &digest)?;
+        let Some(repository) = claimed_repository(inquiry, &carriers, &placements, pipeline) else {
+            return Ok(None);
+        };
+        let mut facts = ImageFacts {
+            digest,
+            repository,
+            first_recorded: own.record.first_recorded.unwrap_or(inquiry.now),
+            cut: own.record.cut,
+            carriers: Vec::new(),
+            bound: Vec::new(),
+            strayed: Vec::new(),
+            refused: Vec::new(),
+            awaited_since: None,
+            placements,
+        };
+        inquiry.rest_on(&own.record.ground);
+        facts.gather_evidence(inquiry, &carriers)?;
+        facts.carriers = carriers;
+        Ok(Some(facts))
+    }
+
+    fn gather_evidence(&mut self, inquiry: &Inquiry<'_>, carriers: &[Carrier]) -> Result<(), RecordsError> {
+        let mut seen = BTreeSet::new();
+        for carrier in carriers {
+            for prefix in
+                [evidence::subject_prefix(&carrier.digest), evidence::attached_prefix(&carrier.digest)]
+            {
+                let keys = inquiry.draft.keys(Table::Statements, &prefix, EVIDENCE_PER_DIGEST_MAX + 1)?;
+                self.cut |= keys.len() > EVIDENCE_PER_DIGEST_MAX;
+                for key in keys.iter().take(EVIDENCE_PER_DIGEST_MAX) {
+                    let Some(id) = records::parts(key).last().and_then(|id| id.parse::<Digest>().ok()) else {
+                        continue;
+                    };
+                    if seen.insert(id) {
+                        self.gather_one(inquiry, carriers, carrier.digest, id)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_one(
+        &mut self,
+        inquiry: &Inquiry<'_>,
+        carriers: &[Carrier],
+        attached_to: Digest,
+        id: Digest,
+    ) -> Result<(), RecordsError> {
+        let Some(record) = inquiry.draft.get::<EvidenceRecord>(Table::Evidence, &evidence::key(&id))? else {
+            return Ok(());
+        };
+        let is_current =
+            record.trust.as_ref().is_some_and(|(trust, _)| *trust == inquiry.contracts.trust_version());
+        let outcome = record.outcome.filter(|_| is_current);
+        match outcome {
+            None => {
+                let since = record.awaited_since.or(record.first_recorded).unwrap_or(inquiry.now);
+                self.awaited_since = Some(self.awaited_since.map_or(since, |known| known.min(since)));
+            }
+            Some(Outcome::Refused(refusal)) => self.refused.push((id, refusal)),
+            Some(Outcome::Verified(statement)) => {
+                let named = carriers.iter().find(|carrier| statement.subjects.contains(&carrier.digest));
+                let bound = BoundStatement {
+                    evidence: id,
+                    carrier: named.map_or(attached_to, |carrier| carrier.digest),
+                    statement: *statement,
+                    first_recorded: record.first_recorded.unwrap_or(inquiry.now),
+                    ground: record.ground,
+                };
+                match named {
+                    Some(_) => self.bound.push(bound),
+                    None => self.strayed.push(bound),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn of_kind(&self, kind: PredicateKind) -> impl Iterator<Item = &BoundStatement> {
+        self.bound.iter().filter(move |bound| bound.statement.predicate.kind() == kind)
+    }
+
+    /// What unverified evidence of a kind claims, for display.
+    pub(crate) fn refusal_of(&self, kind: PredicateKind) -> Option<String> {
+        self.refused.iter().find(|(_, refusal)| refusal.claims == Some(kind)).map(|(id, refusal)| {
+            format!(
+                "evidence {} does not verify: {} (expected {}, found {})",
+                id.short(),
+                refusal.reason.as_str(),
+                refusal.expected,
+                refusal.found
+            )
+        })
+    }
+
+    /// The carrier as it is shown on a link: only when it is not the digest itself.
+    pub(crate) fn shown_carrier(&self, carrier: Digest) -> Option<Digest> {
+        (carrier != self.digest).then_some(carrier)
+    }
+
+    /// Whether the digest is placed: it runs, or ran within the linger window.
+    pub(crate) fn is_placed(&self, inquiry: &Inquiry<'_>) -> bool {
+        let linger = inquiry.contracts.installation.windows.linger;
+        self.placements.iter().any(|(_, placement)| match placement.ended_recorded {
+            None => placement.is_running(),
+            Some(ended) => inquiry.now < linger.after(ended),
+        })
+    }
+
+    /// The earliest time at which the digest is known to have existed, by the sources' clocks.
+    pub(crate) fn existed_at(&self) -> Option<Timestamp> {
+        let signed = self.bound.iter().filter_map(|bound| bound.statement.signed_at);
+        let started = self.placements.iter().filter_map(|(_, placement)| placement.first_started());
+        let pushed = self
+            .carriers
+            .iter()
+            .flat_map(|carrier| &carrier.record.pushes)
+            .filter(|push| !push.is_open_ended())
+            .map(|push| push.not_before.unwrap_or(push.at));
+        signed.chain(started).chain(pushed).min()
+    }
+}
+
+fn carriers(inquiry: &Inquiry<'_>, digest: Digest) -> Result<Vec<Carrier>, RecordsError> {
+    let mut carriers: Vec<Carrier> = Vec::new();
+    let mut level = vec![digest];
+    for _ in 0..=LEVELS_MAX {
+        let mut above = BTreeSet::new();
+        for digest in level {
+            if carriers.len() >= CARRIERS_MAX || carriers.iter().any(|known| known.digest == digest) {
+                continue;
+            }
+            let Some(record) = inquiry.draft.get::<DigestRecord>(Table::Digests, &digest::key(&digest))?
+            else {
+                continue;
+            };
+            above.extend(record.parents.iter().copied());
+            carriers.push(Carrier { digest, record });
+        }
+        level = above.into_iter().collect();
+    }
+    Ok(carriers)
+}
+
+/// The first repository, in their order, that the pipeline claims; for the default pipeline the first that nothing claims.
+fn claimed_repository(
+    inquiry: &Inquiry<'_>,
+    carriers: &[Carrier],
+    placements: &[(String, PlacementRecord)],
+    pipeline: Option<&Pipeline>,
+) -> Option<ImageRepository> {
+    let placed = placements
+        .iter()
+        .filter_map(|(_, placement)| placement.image.as_ref())
+        .map(|image| &image.repository);
+    let known: BTreeSet<&ImageRepository> =
+        carriers.iter().take(1).flat_map(|carrier| &carrier.record.repositories).chain(placed).collect();
+    // A pull-through copy is asked about at its origin.
+    known
+        .into_iter()
+        .filter(|repository| match (inquiry.contracts.claim(repository), pipeline) {
+            (Claim::Claimed(claiming), Some(pipeline)) => claiming.name == pipeline.name,
+            (Claim::Unclaimed, None) => true,
+            _ => false,
+        })
+        .map(|repository| inquiry.contracts.installation.origin(repository))
+        .min()
+}

@@ -1,0 +1,112 @@
+//! One judgement in progress: reads of the state, with a note of everything that the result depends on.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bus_schema::question::Question;
+use bus_schema::{EventId, RepositoryRef, RunId};
+use jiff::Timestamp;
+
+use crate::contracts::ContractSet;
+use crate::ledger::questions::Wanted;
+use crate::records::{Draft, RecordsError, Table};
+use crate::state::Ground;
+use crate::state::agent::{self, CoverageRecord};
+use crate::state::question::{self, QuestionRecord};
+use crate::state::run::{self, RunRecord};
+use crate::state::unit::fact;
+
+/// The most events that a verdict names as its ground.
+const GROUND_MAX: usize = 64;
+
+pub(crate) struct Inquiry<'a> {
+    pub(crate) draft: &'a Draft<'a>,
+    pub(crate) contracts: &'a ContractSet,
+    pub(crate) now: Timestamp,
+    notes: RefCell<Notes>,
+}
+
+/// What came up while judging.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Facts that the result depends on.
+    pub(crate) depends_on: BTreeSet<String>,
+    pub(crate) wanted: BTreeSet<Wanted>,
+    /// The earliest time at which the result may change by itself.
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) ground: BTreeSet<EventId>,
+    /// Registries and forges that could not be asked, with what they said.
+    pub(crate) unreachable: BTreeMap<String, String>,
+}
+
+impl<'a> Inquiry<'a> {
+    pub(crate) fn new(draft: &'a Draft<'a>, contracts: &'a ContractSet, now: Timestamp) -> Inquiry<'a> {
+        Inquiry { draft, contracts, now, notes: RefCell::default() }
+    }
+
+    pub(crate) fn into_notes(self) -> Notes {
+        self.notes.into_inner()
+    }
+
+    pub(crate) fn depend_on(&self, fact: String) {
+        self.notes.borrow_mut().depends_on.insert(fact);
+    }
+
+    /// The result may change at this time; times that have passed do not count.
+    pub(crate) fn look_again_at(&self, time: Timestamp) {
+        if time > self.now {
+            let mut notes = self.notes.borrow_mut();
+            notes.deadline = Some(notes.deadline.map_or(time, |known| known.min(time)));
+        }
+    }
+
+    pub(crate) fn rest_on(&self, ground: &[Ground]) {
+        let mut notes = self.notes.borrow_mut();
+        for ground in ground {
+            if notes.ground.len() < GROUND_MAX {
+                notes.ground.insert(ground.event);
+            }
+        }
+    }
+
+    pub(crate) fn want(&self, wanted: Wanted) {
+        self.notes.borrow_mut().wanted.insert(wanted);
+    }
+
+    pub(crate) fn could_not_ask(&self, host: &str, detail: &str) {
+        self.notes.borrow_mut().unreachable.insert(host.to_owned(), detail.to_owned());
+    }
+
+    pub(crate) fn question(&self, question: &Question) -> Result<Option<QuestionRecord>, RecordsError> {
+        let request = question.request_id();
+        self.depend_on(fact::request(&request));
+        self.draft.get(Table::Questions, &question::key(&request))
+    }
+
+    /// Since when a kind of agent covers a scope.
+    pub(crate) fn covered_since(&self, kind: &str, scope: &str) -> Result<Option<Timestamp>, RecordsError> {
+        self.depend_on(fact::coverage(kind, scope));
+        let record: Option<CoverageRecord> =
+            self.draft.get(Table::Agents, &agent::coverage_key(kind, scope))?;
+        Ok(record.and_then(|record| record.since))
+    }
+
+    /// Since when a kind of agent covers a forge repository.
+    pub(crate) fn forge_covered_since(
+        &self,
+        kind: &str,
+        repository: &RepositoryRef,
+    ) -> Result<Option<Timestamp>, RecordsError> {
+        let owner = format!("{}/{}", repository.host, repository.owner.to_ascii_lowercase());
+        let whole = format!("{owner}/{}", repository.name.to_ascii_lowercase());
+        let by_owner = self.covered_since(kind, &owner)?;
+        let by_repository = self.covered_since(kind, &whole)?;
+        let by_host = self.covered_since(kind, repository.host.as_str())?;
+        Ok([by_owner, by_repository, by_host].into_iter().flatten().min())
+    }
+
+    pub(crate) fn run(&self, run: &RunId) -> Result<Option<RunRecord>, RecordsError> {
+        self.depend_on(fact::run(run));
+        self.draft.get(Table::Runs, &run::key(run))
+    }
+}

@@ -1,0 +1,163 @@
+//! The provenance link of one statement: it binds this digest, is signed by a trusted builder, and names the contract's
+//! repository, ref and commit.
+
+use bus_schema::ci::RunnerEnvironment;
+use bus_schema::verdict::{Break, BreakReason};
+
+use crate::chain::image_facts::BoundStatement;
+use crate::chain::inquiry::Inquiry;
+use crate::chain::signer::{CertificateIdentity, SignerMatch, is_contract_repository, match_signer};
+use crate::chain::{Finding, a_break};
+use crate::contracts::pipeline::{Builder, Pipeline, SourceContract};
+use crate::facts::{Provenance, Signer};
+
+pub(crate) fn judge(
+    inquiry: &Inquiry<'_>,
+    pipeline: &Pipeline,
+    source: &SourceContract,
+    bound: &BoundStatement,
+    provenance: &Provenance,
+) -> Finding {
+    let mut breaks = provenance.disagreements.clone();
+    match &bound.statement.signer {
+        Signer::Keyless(claims) => {
+            let identity = CertificateIdentity::read(claims);
+            check_origin(inquiry, source, &identity, &mut breaks);
+            check_builder(pipeline, source, &identity, &mut breaks);
+        }
+        signer @ Signer::Key { .. } => {
+            let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
+            match match_signer(inquiry, pipeline, signer, counted_at) {
+                SignerMatch::Fits { .. } => {}
+                SignerMatch::OutsideValidity { since, what } => return Finding::Expired { since, what },
+                SignerMatch::Differs { expected, found } => {
+                    breaks.push(a_break(BreakReason::WrongSigner, expected, found));
+                }
+            }
+            check_claims_of_key(source, provenance, &mut breaks);
+        }
+    }
+    if provenance.slsa_level < pipeline.provenance.slsa_level {
+        let expected = format!("SLSA build level {}", pipeline.provenance.slsa_level);
+        let found = format!("level {} for builder {}", provenance.slsa_level, provenance.builder_id);
+        breaks.push(a_break(BreakReason::LevelTooLow, expected, found));
+    }
+    if !breaks.is_empty() {
+        breaks.sort();
+        breaks.dedup();
+        return Finding::Broken(breaks);
+    }
+    let commit = provenance.commit.as_ref().map_or("-", |commit| commit.as_str());
+    Finding::proven(
+        match bound.statement.signer {
+            Signer::Keyless(_) => "certificate",
+            Signer::Key { .. } => "key",
+        },
+        format!("built by {} from {} at {commit}", provenance.builder_id, source.repository),
+    )
+}
+
+/// The certificate's issuer, repository and ref against the contract's.
+fn check_origin(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    identity: &CertificateIdentity,
+    breaks: &mut Vec<Break>,
+) {
+    let issuers = inquiry.contracts.issuers_of(source.repository.host.as_str());
+    if !issuers.contains(identity.issuer.as_str()) {
+        let expected = format!("issuer {}", issuers.into_iter().collect::<Vec<_>>().join(" or "));
+        breaks.push(a_break(BreakReason::WrongSigner, expected, format!("issuer {}", identity.issuer)));
+    }
+    match &identity.repository {
+        Some(found) if is_contract_repository(&source.repository, found) => {}
+        found => {
+            let found = found
+                .as_ref()
+                .map_or_else(|| "no repository in the certificate".to_owned(), shown_repository);
+            breaks.push(a_break(BreakReason::WrongRepository, shown_repository(&source.repository), found));
+        }
+    }
+    let is_allowed = |text: &str| source.refs.iter().any(|glob| glob.matches(text));
+    match &identity.git_ref {
+        Some(found) if is_allowed(found.as_str()) => {}
+        found => {
+            let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
+            let found = found.as_ref().map_or("no ref in the certificate", |git_ref| git_ref.as_str());
+            breaks.push(a_break(BreakReason::WrongRef, expected, found));
+        }
+    }
+}
+
+pub(crate) fn shown_repository(repository: &bus_schema::RepositoryRef) -> String {
+    match &repository.id {
+        Some(id) => format!("{repository} (id {id})"),
+        None => repository.to_string(),
+    }
+}
+
+/// The signer workflow (.9) against the contract's builders.
+fn check_builder(
+    pipeline: &Pipeline,
+    source: &SourceContract,
+    identity: &CertificateIdentity,
+    breaks: &mut Vec<Break>,
+) {
+    let fits =
+        pipeline.provenance.builders.iter().any(|builder| match (builder, &identity.signer_workflow) {
+            (Builder::GithubHosted, Some(signer)) => {
+                identity.caller_workflow.as_ref().is_some_and(|caller| caller.is_same_file(signer))
+                    && identity.runner == Some(RunnerEnvironment::GithubHosted)
+            }
+            (Builder::Workflow { workflow, revision }, Some(signer)) => {
+                let mine = &workflow.repository;
+                // A builder in the contract's own repository is compared by its id, like every use of that repository.
+                let is_repository = match source.repository.is_same(mine) {
+                    true => identity.repository.as_ref().is_some_and(|found| {
+                        is_contract_repository(&source.repository, found)
+                            && found.path().eq_ignore_ascii_case(&signer.repository.path())
+                    }),
+                    false => mine.is_same(&signer.repository),
+                };
+                is_repository
+                    && workflow.path == signer.path
+                    && revision.as_ref().is_none_or(|glob| {
+                        signer.git_ref().is_some_and(|git_ref| {
+                            glob.matches(git_ref.as_str())
+                                || git_ref.as_tag().is_some_and(|tag| glob.matches(tag))
+                                || git_ref.as_branch().is_some_and(|branch| glob.matches(branch))
+                        })
+                    })
+            }
+            (_, None) => false,
+        });
+    if fits {
+        return;
+    }
+    let expected =
+        pipeline.provenance.builders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+    let signer = identity
+        .signer_workflow
+        .as_ref()
+        .map_or_else(|| "no signer workflow in the certificate".to_owned(), ToString::to_string);
+    let runner = identity.runner.as_ref().map_or("unknown", |runner| runner.as_str());
+    breaks.push(a_break(BreakReason::WrongBuilder, expected, format!("{signer} on a {runner} runner")));
+}
+
+/// A key says nothing about the repository: what the predicate states must fit, and the CI agent must confirm the run.
+fn check_claims_of_key(source: &SourceContract, provenance: &Provenance, breaks: &mut Vec<Break>) {
+    match &provenance.repository {
+        Some(found) if is_contract_repository(&source.repository, found) => {}
+        found => {
+            let found =
+                found.as_ref().map_or_else(|| "no repository in the predicate".to_owned(), shown_repository);
+            breaks.push(a_break(BreakReason::WrongRepository, shown_repository(&source.repository), found));
+        }
+    }
+    if let Some(found) = &provenance.git_ref {
+        if !source.refs.iter().any(|glob| glob.matches(found.as_str())) {
+            let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
+            breaks.push(a_break(BreakReason::WrongRef, expected, found.as_str()));
+        }
+    }
+}

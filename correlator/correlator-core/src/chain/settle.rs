@@ -1,0 +1,205 @@
+//! From a missing thing to a link state: windows, questions and answers.
+//!
+//! A contradiction breaks a link at once; only absence settles. Until the settling window ends a missing thing is
+//! pending. After it every source is asked (again), and only when all of them say that there is nothing is it absent.
+
+use bus_schema::fleet::Unavailable;
+use bus_schema::question::Question;
+use bus_schema::verdict::{LinkState, UnknownReason};
+use jiff::Timestamp;
+
+use crate::chain::image_facts::ImageFacts;
+use crate::chain::inquiry::Inquiry;
+use crate::chain::{Finding, Missing};
+use crate::contracts::pipeline::Pipeline;
+use crate::ledger::questions::Wanted;
+use crate::records::RecordsError;
+use crate::state::question::QuestionRecord;
+
+/// The state of a link from its finding.
+pub(crate) fn settle(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+    finding: Finding,
+) -> Result<LinkState, RecordsError> {
+    Ok(match finding {
+        Finding::Proven(witnesses) => LinkState::Proven { witnesses, copied_from: None },
+        Finding::Broken(breaks) => LinkState::Broken { breaks },
+        Finding::Waived { exception, instead_of } => LinkState::Waived { exception, instead_of },
+        Finding::Expired { since, what } => LinkState::Expired { since, what },
+        Finding::Unknown { reason, detail } => LinkState::Unknown { reason, detail },
+        Finding::Missing(missing) => settle_missing(inquiry, image, pipeline, missing)?,
+    })
+}
+
+/// When the settling window of a digest ends.
+pub(crate) fn settles_at(image: &ImageFacts, pipeline: &Pipeline) -> Timestamp {
+    pipeline.settle.after(image.first_recorded)
+}
+
+fn settle_missing(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+    missing: Missing,
+) -> Result<LinkState, RecordsError> {
+    let windows = &inquiry.contracts.installation.windows;
+    let settles_at = settles_at(image, pipeline);
+    let pending = |until: Timestamp, waiting_for: String| {
+        inquiry.look_again_at(until);
+        LinkState::Pending { until, waiting_for }
+    };
+    if let Some(since) = image.awaited_since {
+        let until = windows.evidence.after(since);
+        if inquiry.now < until {
+            return Ok(pending(until, "the verification of attached evidence".to_owned()));
+        }
+        return Ok(LinkState::Unknown {
+            reason: UnknownReason::Unreachable,
+            detail: "attached evidence could not be verified in time".to_owned(),
+        });
+    }
+    let mut waits = Vec::new();
+    let mut looked_at = Vec::new();
+    let mut failure: Option<LinkState> = None;
+    for question in &missing.questions {
+        match consult(inquiry, question, &missing.waiting_for, settles_at)? {
+            Consulted::Waiting { until } => waits.push(until),
+            Consulted::Nothing { source } => looked_at.push(source),
+            Consulted::NotASource => {}
+            Consulted::Failed(state) => failure = failure.or(Some(state)),
+        }
+    }
+    if inquiry.now < settles_at {
+        return Ok(pending(settles_at, missing.waiting_for));
+    }
+    if let Some(until) = waits.into_iter().max() {
+        return Ok(pending(until, missing.waiting_for));
+    }
+    if let Some(state) = failure {
+        return Ok(state);
+    }
+    if image.cut {
+        let detail = format!("a bound cut off the list in which {} would stand", missing.waiting_for);
+        return Ok(LinkState::Unknown { reason: UnknownReason::CutOff, detail });
+    }
+    if let Some(detail) = missing.uncovered {
+        return Ok(LinkState::Unknown { reason: UnknownReason::Uncovered, detail });
+    }
+    if looked_at.is_empty() && !missing.questions.is_empty() {
+        let detail = format!("no configured source can tell of {}", missing.waiting_for);
+        return Ok(LinkState::Unknown { reason: UnknownReason::Unresolvable, detail });
+    }
+    Ok(match (missing.absence_breaks, missing.claimed) {
+        (Some(a_break), _) => LinkState::Broken { breaks: vec![a_break] },
+        (None, Some(why)) => LinkState::Claimed { why },
+        (None, None) => LinkState::Absent { looked_at },
+    })
+}
+
+/// What a source says about a missing thing.
+pub(crate) enum Consulted {
+    Waiting {
+        until: Timestamp,
+    },
+    /// The source says that there is nothing (more).
+    Nothing {
+        source: String,
+    },
+    /// The host is nobody's to ask.
+    NotASource,
+    Failed(LinkState),
+}
+
+/// Asks a question when it must be asked, and reads what its answers say now.
+pub(crate) fn consult(
+    inquiry: &Inquiry<'_>,
+    question: &Question,
+    waiting_for: &str,
+    settles_at: Timestamp,
+) -> Result<Consulted, RecordsError> {
+    let windows = &inquiry.contracts.installation.windows;
+    let want = |attempt: u32| {
+        let why = format!("looking for {waiting_for}");
+        inquiry.want(Wanted { question: question.clone(), why, attempt });
+    };
+    let record = inquiry.question(question)?;
+    let asked = record.as_ref().filter(|record| record.attempts > 0);
+    let Some(known) = asked else {
+        want(1);
+        return Ok(Consulted::Waiting { until: windows.evidence.after(inquiry.now) });
+    };
+    let must_be_after = settles_at;
+    let latest = known.answers.last();
+    let is_fresh = latest.is_some_and(|answer| answer.recorded >= must_be_after);
+    if inquiry.now < settles_at {
+        return Ok(match latest {
+            Some(_) => Consulted::Waiting { until: settles_at },
+            None => Consulted::Waiting { until: windows.evidence.after(known.first_asked) },
+        });
+    }
+    if known.last_asked < must_be_after && !is_fresh {
+        // The window has ended: what was not there before may be there now.
+        want(known.attempts.saturating_add(1));
+        return Ok(Consulted::Waiting { until: windows.evidence.after(inquiry.now) });
+    }
+    let gives_up_at = windows.evidence.after(known.last_asked.max(known.first_asked));
+    if !known.is_answered() && !is_fresh {
+        inquiry.look_again_at(gives_up_at);
+        if inquiry.now < gives_up_at {
+            return Ok(Consulted::Waiting { until: gives_up_at });
+        }
+    }
+    Ok(read_answer(inquiry, question, known))
+}
+
+/// What the newest answer says; no answer at all is unreachable.
+fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord) -> Consulted {
+    let windows = &inquiry.contracts.installation.windows;
+    let Some(answer) = known.answers.last() else {
+        return failed(inquiry, question, "nobody answered");
+    };
+    inquiry.rest_on(std::slice::from_ref(&answer.ground));
+    match &answer.reason {
+        Unavailable::NotFound => Consulted::Nothing { source: answer.source.clone() },
+        Unavailable::Unconfigured => Consulted::NotASource,
+        Unavailable::CutOff => Consulted::Failed(LinkState::Unknown {
+            reason: UnknownReason::CutOff,
+            detail: format!("{}: {}", answer.source, answer.detail),
+        }),
+        Unavailable::Denied
+        | Unavailable::RateLimited
+        | Unavailable::Unreachable
+        | Unavailable::Unreadable
+        | Unavailable::Other(_) => {
+            let gives_up_at = windows.evidence.after(known.first_asked);
+            let retry_at = windows.retry.after(answer.recorded);
+            if inquiry.now >= gives_up_at {
+                // Still asked from time to time, so that a registry that comes back heals what it left open.
+                retry(inquiry, question, known, retry_at);
+                return failed(inquiry, question, &format!("{}: {}", answer.reason, answer.detail));
+            }
+            retry(inquiry, question, known, retry_at);
+            Consulted::Waiting { until: gives_up_at }
+        }
+    }
+}
+
+fn retry(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord, retry_at: Timestamp) {
+    if inquiry.now < retry_at {
+        return inquiry.look_again_at(retry_at);
+    }
+    if known.is_answered() {
+        let why = "the last attempt failed".to_owned();
+        inquiry.want(Wanted { question: question.clone(), why, attempt: known.attempts.saturating_add(1) });
+    }
+}
+
+fn failed(inquiry: &Inquiry<'_>, question: &Question, detail: &str) -> Consulted {
+    inquiry.could_not_ask(question.host(), detail);
+    Consulted::Failed(LinkState::Unknown {
+        reason: UnknownReason::Unreachable,
+        detail: format!("{}: {detail}", question.host()),
+    })
+}

@@ -1,0 +1,57 @@
+//! The signature link: a valid signature of this digest by an identity of the contract.
+
+use bus_schema::Digest;
+use bus_schema::verdict::BreakReason;
+
+use crate::chain::image_facts::ImageFacts;
+use crate::chain::inquiry::Inquiry;
+use crate::chain::path::questions;
+use crate::chain::signer::{SignerMatch, match_signer, may_sign};
+use crate::chain::{Finding, Missing, a_break};
+use crate::contracts::pipeline::Pipeline;
+use crate::facts::{PredicateKind, Signer};
+
+/// The finding, and the carrier that the signature names.
+pub(crate) fn judge(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+) -> (Finding, Option<Digest>) {
+    let mut outside = None;
+    let mut differs = None;
+    for bound in &image.bound {
+        let kind = bound.statement.predicate.kind();
+        if !may_sign(pipeline, kind) {
+            continue;
+        }
+        // A key signature without signed time counts from when its bytes were first recorded.
+        let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
+        match match_signer(inquiry, pipeline, &bound.statement.signer, counted_at) {
+            SignerMatch::Fits { who } => {
+                inquiry.rest_on(&bound.ground);
+                let witness = match bound.statement.signer {
+                    Signer::Keyless(_) => "certificate",
+                    Signer::Key { .. } => "key",
+                };
+                return (
+                    Finding::proven(witness, format!("signed by {who}")),
+                    image.shown_carrier(bound.carrier),
+                );
+            }
+            SignerMatch::OutsideValidity { since, what } => outside = outside.or(Some((since, what))),
+            SignerMatch::Differs { expected, found } => differs = differs.or(Some((expected, found))),
+        }
+    }
+    if let Some((since, what)) = outside {
+        return (Finding::Expired { since, what }, None);
+    }
+    let missing = Missing {
+        waiting_for: "a signature of the contract's identity".to_owned(),
+        questions: questions(image, pipeline),
+        claimed: image.refusal_of(PredicateKind::ImageSignature),
+        // Anyone who may push can attach a signature of their own: it contradicts nothing until the window has ended.
+        absence_breaks: differs.map(|(expected, found)| a_break(BreakReason::WrongSigner, expected, found)),
+        ..Missing::default()
+    };
+    (Finding::Missing(missing), None)
+}

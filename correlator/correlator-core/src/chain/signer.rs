@@ -1,0 +1,208 @@
+//! Who signed, read from the certificate's claims: the identity rules of the chain.
+
+use std::collections::BTreeSet;
+
+use bus_schema::ci::{RunnerEnvironment, Trigger};
+use bus_schema::{CommitId, GitRef, RepositoryRef, WorkflowRef};
+
+use crate::chain::inquiry::Inquiry;
+use crate::contracts::pipeline::{Pipeline, SignerContract, SourceContract};
+use crate::facts::{CertificateClaims, PredicateKind, RunNumber, Signer};
+
+/// A certificate's claims as identities. A claim that does not parse is `None`, which matches nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct CertificateIdentity {
+    pub(crate) issuer: String,
+    pub(crate) repository: Option<RepositoryRef>,
+    pub(crate) git_ref: Option<GitRef>,
+    pub(crate) commit: Option<CommitId>,
+    /// .9: the workflow that ran the signing step.
+    pub(crate) signer_workflow: Option<WorkflowRef>,
+    /// .18: the workflow that was started.
+    pub(crate) caller_workflow: Option<WorkflowRef>,
+    pub(crate) trigger: Option<Trigger>,
+    pub(crate) runner: Option<RunnerEnvironment>,
+    pub(crate) run: Option<RunNumber>,
+}
+
+impl CertificateIdentity {
+    pub(crate) fn read(claims: &CertificateClaims) -> CertificateIdentity {
+        let repository =
+            claims.source_repository_uri.as_deref().and_then(|uri| RepositoryRef::from_url(uri).ok());
+        let id = claims.source_repository_id.as_deref().and_then(|id| id.parse().ok());
+        let owner_id = claims.source_repository_owner_id.as_deref().and_then(|id| id.parse().ok());
+        CertificateIdentity {
+            issuer: claims.issuer.clone(),
+            repository: repository.map(|repository| repository.with_ids(id, owner_id)),
+            git_ref: claims.source_repository_ref.as_deref().and_then(|text| text.parse().ok()),
+            commit: claims.source_repository_digest.as_deref().and_then(|text| text.parse().ok()),
+            signer_workflow: claims
+                .build_signer_uri
+                .as_deref()
+                .and_then(|uri| WorkflowRef::from_url(uri).ok()),
+            caller_workflow: claims
+                .build_config_uri
+                .as_deref()
+                .and_then(|uri| WorkflowRef::from_url(uri).ok()),
+            trigger: claims.build_trigger.as_deref().map(Trigger::from),
+            runner: claims.runner_environment.as_deref().map(RunnerEnvironment::from),
+            run: claims.run_invocation_uri.as_deref().and_then(run_of_invocation),
+        }
+    }
+
+    /// The workflow that was started, in one line.
+    pub(crate) fn shown(&self) -> String {
+        match (&self.caller_workflow, &self.repository) {
+            (Some(workflow), _) => workflow.to_string(),
+            (None, Some(repository)) => repository.to_string(),
+            (None, None) => format!("an identity of {}", self.issuer),
+        }
+    }
+}
+
+/// `https://github.com/acme/api/actions/runs/123/attempts/1`
+fn run_of_invocation(uri: &str) -> Option<RunNumber> {
+    let (_, rest) = uri.split_once("/actions/runs/")?;
+    let mut parts = rest.split('/');
+    let id = parts.next()?.parse().ok()?;
+    let attempt = match (parts.next(), parts.next()) {
+        (Some("attempts"), Some(attempt)) => attempt.parse().ok()?,
+        (None, None) => 1,
+        _ => return None,
+    };
+    Some(RunNumber { id, attempt })
+}
+
+/// Whether a signature counts for a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SignerMatch {
+    Fits {
+        who: String,
+    },
+    /// A key of the contract outside its validity.
+    OutsideValidity {
+        since: jiff::Timestamp,
+        what: String,
+    },
+    Differs {
+        expected: String,
+        found: String,
+    },
+}
+
+/// Matches a statement's signer against the contract's identities.
+pub(crate) fn match_signer(
+    inquiry: &Inquiry<'_>,
+    pipeline: &Pipeline,
+    signer: &Signer,
+    counted_at: jiff::Timestamp,
+) -> SignerMatch {
+    let mut outside = None;
+    for contract in &pipeline.signatures.any_of {
+        match (contract, signer) {
+            (SignerContract::Keyless { issuer, workflow }, Signer::Keyless(claims)) => {
+                let identity = CertificateIdentity::read(claims);
+                let Some(source) = &pipeline.source else { continue };
+                if fits_keyless(inquiry, source, issuer.as_deref(), &identity, pipeline, workflow.as_ref()) {
+                    return SignerMatch::Fits { who: identity.shown() };
+                }
+            }
+            (SignerContract::Key { file, not_before, not_after }, Signer::Key { fingerprint, .. }) => {
+                let is_this_key = inquiry.contracts.key_fingerprint(file) == Some(*fingerprint);
+                if !is_this_key {
+                    continue;
+                }
+                match (not_before, not_after) {
+                    (Some(start), _) if counted_at < *start => {
+                        outside = Some((
+                            *start,
+                            format!("key {file} is valid from {start}, signed at {counted_at}"),
+                        ));
+                    }
+                    (_, Some(end)) if counted_at >= *end => {
+                        outside =
+                            Some((*end, format!("key {file} was valid until {end}, signed at {counted_at}")));
+                    }
+                    _ => return SignerMatch::Fits { who: format!("key {file}") },
+                }
+            }
+            _ => {}
+        }
+    }
+    match outside {
+        Some((since, what)) => SignerMatch::OutsideValidity { since, what },
+        None => SignerMatch::Differs { expected: expected_signers(pipeline), found: shown_signer(signer) },
+    }
+}
+
+fn fits_keyless(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    issuer: Option<&str>,
+    identity: &CertificateIdentity,
+    pipeline: &Pipeline,
+    workflow: Option<&bus_schema::WorkflowPath>,
+) -> bool {
+    let issuers: BTreeSet<&str> = match issuer {
+        Some(issuer) => BTreeSet::from([issuer]),
+        None => inquiry.contracts.issuers_of(source.repository.host.as_str()),
+    };
+    let is_repository =
+        identity.repository.as_ref().is_some_and(|found| is_contract_repository(&source.repository, found));
+    let is_ref = identity
+        .git_ref
+        .as_ref()
+        .is_some_and(|found| source.refs.iter().any(|glob| glob.matches(found.as_str())));
+    let is_workflow = identity.caller_workflow.as_ref().is_some_and(|found| {
+        is_contract_repository(&source.repository, &found.repository)
+            && match workflow {
+                Some(path) => found.path == *path,
+                None => pipeline.build.workflows.is_empty() || pipeline.build.workflows.contains(&found.path),
+            }
+    });
+    issuers.contains(identity.issuer.as_str()) && is_repository && is_ref && is_workflow
+}
+
+/// Whether a certificate's repository is the contract's: by id where the contract has one, which the certificate must
+/// then state; and always by name where no id decides.
+pub(crate) fn is_contract_repository(contract: &RepositoryRef, found: &RepositoryRef) -> bool {
+    contract.is_same(found)
+}
+
+pub(crate) fn expected_signers(pipeline: &Pipeline) -> String {
+    let source = pipeline.source.as_ref().map(|source| source.repository.to_string()).unwrap_or_default();
+    let each: Vec<String> = pipeline
+        .signatures
+        .any_of
+        .iter()
+        .map(|signer| match signer {
+            SignerContract::Keyless { workflow: Some(workflow), .. } => format!("{source}/{workflow}"),
+            SignerContract::Keyless { workflow: None, .. } => match &pipeline.build.workflows[..] {
+                [] => format!("a workflow of {source}"),
+                paths => paths.iter().map(|path| format!("{source}/{path}")).collect::<Vec<_>>().join(" or "),
+            },
+            SignerContract::Key { file, .. } => format!("key {file}"),
+        })
+        .collect();
+    match each.is_empty() {
+        true => "no identity is in the contract".to_owned(),
+        false => each.join(" or "),
+    }
+}
+
+pub(crate) fn shown_signer(signer: &Signer) -> String {
+    match signer {
+        Signer::Keyless(claims) => format!("{} (issuer {})", claims.subject, claims.issuer),
+        Signer::Key { fingerprint, .. } => format!("key {fingerprint}"),
+    }
+}
+
+/// Whether a statement of this kind may serve as a signature under the contract.
+pub(crate) fn may_sign(pipeline: &Pipeline, kind: PredicateKind) -> bool {
+    match kind {
+        PredicateKind::ImageSignature => pipeline.signatures.from_image,
+        PredicateKind::Provenance | PredicateKind::Sbom | PredicateKind::Other => {
+            pipeline.signatures.from_attestation
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The one door to the state: [`Ledger::apply`], for live events, replay and tests.
+//!
+//! An input changes records (`intake`), the records mark units (`touched`), each marked unit is judged again (`judge`),
+//! and what is new against its last conclusion becomes decisions. Nothing else happens here: no clock, no randomness, no
+//! input or output. The same inputs in the same order give the same outcomes, byte for byte.
+
+pub mod cases;
+mod deadlines;
+mod intake;
+mod judge;
+pub(crate) mod questions;
+pub(crate) mod touched;
+
+use std::sync::Arc;
+
+use bus_schema::Digest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::contracts::{ContractSet, parse};
+use crate::decision::{Decision, Outcome};
+use crate::facts::RootVersion;
+use crate::input::{ContractLoaded, Entry, Input};
+use crate::records::{Draft, Records, RecordsError, Table};
+use crate::state::unit::Unit;
+use touched::Touched;
+
+/// The ledger: the contracts in force, and nothing else in memory.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    contracts: Arc<ContractSet>,
+    roots: Arc<Vec<RootVersion>>,
+}
+
+/// What the globals table keeps of the contracts.
+#[derive(Debug, Serialize, Deserialize)]
+struct LoadedContracts {
+    loaded: ContractLoaded,
+    position: u64,
+}
+
+const CONTRACTS_KEY: &str = "contracts";
+const ROOTS_KEY: &str = "roots";
+const REFUSED_CONTRACTS_KEY: &str = "refused-contracts";
+
+impl Ledger {
+    /// The ledger over a state: its contracts are those that were loaded last.
+    pub fn open(records: &dyn Records) -> Result<Ledger, RecordsError> {
+        let draft = Draft::new(records);
+        let contracts = match draft.get::<LoadedContracts>(Table::Globals, CONTRACTS_KEY)? {
+            Some(stored) => parse::parse(&stored.loaded).unwrap_or_else(|_| ContractSet::empty()),
+            None => ContractSet::empty(),
+        };
+        let roots = draft.get(Table::Globals, ROOTS_KEY)?.unwrap_or_default();
+        Ok(Ledger { contracts: Arc::new(contracts), roots: Arc::new(roots) })
+    }
+
+    pub fn contracts(&self) -> &Arc<ContractSet> {
+        &self.contracts
+    }
+
+    /// Applies one input. On an error nothing has changed, and the same input can be applied again.
+    pub fn apply(&mut self, records: &dyn Records, entry: &Entry) -> Result<Outcome, RecordsError> {
+        let mut next = self.clone();
+        let mut work = Work {
+            draft: Draft::new(records),
+            contracts: Arc::clone(&self.contracts),
+            roots: Arc::clone(&self.roots),
+            now: entry.recorded,
+            position: entry.position,
+            touched: Touched::default(),
+            decisions: Vec::new(),
+        };
+        match &entry.input {
+            Input::Event(envelope) => work.take_event(envelope)?,
+            Input::Tick => work.take_tick()?,
+            Input::ContractLoaded(loaded) => next.contracts = work.take_contracts(loaded)?,
+            Input::TrustRootLoaded(root) => next.roots = work.take_root(root)?,
+            Input::Verified(verified) => work.take_verified(verified)?,
+        }
+        work.judge_touched()?;
+        let next_deadline = work.next_deadline()?;
+        *self = next;
+        Ok(Outcome { changes: work.draft.into_changes(), decisions: work.decisions, next_deadline })
+    }
+}
+
+/// One input on its way through the ledger.
+struct Work<'a> {
+    draft: Draft<'a>,
+    contracts: Arc<ContractSet>,
+    roots: Arc<Vec<RootVersion>>,
+    now: Timestamp,
+    position: u64,
+    touched: Touched,
+    decisions: Vec<Decision>,
+}
+
+impl Work<'_> {
+    /// Replaces the contracts. A set that does not parse changes nothing: the one before stays in force.
+    fn take_contracts(&mut self, loaded: &ContractLoaded) -> Result<Arc<ContractSet>, RecordsError> {
+        let set = match parse::parse(loaded) {
+            Ok(set) => Arc::new(set),
+            Err(problems) => {
+                self.draft.put(Table::Globals, REFUSED_CONTRACTS_KEY.to_owned(), &problems.to_string())?;
+                return Ok(Arc::clone(&self.contracts));
+            }
+        };
+        let before = Arc::clone(&self.contracts);
+        let stored = LoadedContracts { loaded: loaded.clone(), position: self.position };
+        self.draft.put(Table::Globals, CONTRACTS_KEY.to_owned(), &stored)?;
+        self.draft.remove(Table::Globals, REFUSED_CONTRACTS_KEY);
+        self.contracts = Arc::clone(&set);
+        for name in before.pipelines.keys().chain(set.pipelines.keys()) {
+            self.touched.units.insert(Unit::RemovedPipeline { pipeline: name.clone() });
+            self.remember_pipeline(name, set.pipelines.contains_key(name))?;
+        }
+        if before.trust_version() != set.trust_version() {
+            self.verify_everything_again()?;
+        }
+        self.touched.everything = true;
+        Ok(set)
+    }
+
+    fn take_root(&mut self, root: &RootVersion) -> Result<Arc<Vec<RootVersion>>, RecordsError> {
+        let mut roots: Vec<RootVersion> =
+            self.roots.iter().filter(|known| known.name != root.name).cloned().collect();
+        roots.push(root.clone());
+        roots.sort();
+        self.draft.put(Table::Globals, ROOTS_KEY.to_owned(), &roots)?;
+        self.roots = Arc::new(roots);
+        Ok(Arc::clone(&self.roots))
+    }
+
+    /// The versions of the trust roots in force, for verdicts.
+    fn root_versions(&self) -> Vec<String> {
+        self.contracts
+            .roots
+            .values()
+            .map(|root| format!("{}@{}", root.name, Digest::short(&root.content)))
+            .collect()
+    }
+}

@@ -1,0 +1,319 @@
+//! Cases: one per problem, kept open by the findings of units, covered by each other, told to people once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bus_schema::case::{Case, CaseState, Finding, Severity};
+use bus_schema::{CaseId, Digest};
+use serde::{Deserialize, Serialize};
+
+use super::Work;
+use crate::decision::{CaseChange, Decision};
+use crate::records::{self, RecordsError, Table};
+use crate::rules::{self, Raised};
+
+/// The most findings that a case shows.
+const FINDINGS_SHOWN_MAX: usize = 20;
+/// The most findings that a case counts.
+const FINDINGS_COUNTED_MAX: usize = 10_000;
+/// The most cases of one digest that are compared for covering.
+const CASES_OF_DIGEST_MAX: usize = 200;
+
+/// A case with what delivery needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseRecord {
+    pub case: Case,
+    pub subject: Vec<String>,
+    /// The digests that its findings name, where its rule takes part in covering.
+    pub digests: BTreeSet<Digest>,
+    /// People were told that it is open.
+    pub delivered: bool,
+    /// How many findings there were when people were last told.
+    pub told_findings: u32,
+}
+
+/// One finding that keeps a case open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptFinding {
+    unit: String,
+    raised: Raised,
+}
+
+/// A case that must be looked at again, and why findings that are gone are gone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Touch {
+    pub(super) case: CaseId,
+    pub(super) because: String,
+}
+
+pub fn key(case: &CaseId) -> String {
+    case.to_string()
+}
+
+fn case_id(raised: &Raised) -> CaseId {
+    CaseId::derive(std::iter::once(raised.rule.as_str()).chain(raised.subject.iter().map(String::as_str)))
+}
+
+fn finding_key(case: &CaseId, unit: &str, index: usize) -> String {
+    records::key(["of", case.as_str(), unit, &format!("{index:04}")])
+}
+
+fn findings_prefix(case: &CaseId) -> String {
+    records::prefix(["of", case.as_str()])
+}
+
+fn digest_key(digest: &Digest, case: &CaseId) -> String {
+    records::key(["digest", &digest.to_string(), case.as_str()])
+}
+
+fn digest_prefix(digest: &Digest) -> String {
+    records::prefix(["digest", &digest.to_string()])
+}
+
+impl Work<'_> {
+    /// Replaces the findings of a unit. Returns the cases that they keep open.
+    pub(super) fn keep_findings(
+        &mut self,
+        unit: &str,
+        cases_before: &[String],
+        raised: Vec<Raised>,
+        because: &str,
+        changed: &mut BTreeSet<Touch>,
+    ) -> Result<Vec<String>, RecordsError> {
+        let mut by_case: BTreeMap<CaseId, Vec<Raised>> = BTreeMap::new();
+        for raised in raised {
+            by_case.entry(case_id(&raised)).or_default().push(raised);
+        }
+        let before = cases_before.iter().filter_map(|case| case.parse::<CaseId>().ok());
+        let all: BTreeSet<CaseId> = before.chain(by_case.keys().cloned()).collect();
+        for case in all {
+            let prefix = records::prefix(["of", case.as_str(), unit]);
+            let known: Vec<(String, KeptFinding)> =
+                self.draft.scan(Table::Findings, &prefix, FINDINGS_COUNTED_MAX)?;
+            let now = by_case.get(&case).map(Vec::as_slice).unwrap_or_default();
+            let is_same = known.len() == now.len()
+                && known.iter().zip(now).all(|((_, kept), raised)| kept.raised == *raised);
+            if is_same {
+                continue;
+            }
+            for (key, _) in &known {
+                self.draft.remove(Table::Findings, key);
+            }
+            for (index, raised) in now.iter().enumerate() {
+                let kept = KeptFinding { unit: unit.to_owned(), raised: raised.clone() };
+                self.draft.put(Table::Findings, finding_key(&case, unit, index), &kept)?;
+            }
+            changed.insert(Touch { case, because: because.to_owned() });
+        }
+        Ok(by_case.keys().map(ToString::to_string).collect())
+    }
+
+    /// Brings every touched case up to its findings, then settles who covers whom, then tells.
+    pub(super) fn update_cases(&mut self, touched: BTreeSet<Touch>) -> Result<(), RecordsError> {
+        let mut before: BTreeMap<CaseId, Option<CaseRecord>> = BTreeMap::new();
+        let mut digests = BTreeSet::new();
+        for touch in &touched {
+            let known: Option<CaseRecord> = self.draft.get(Table::Cases, &key(&touch.case))?;
+            digests.extend(known.iter().flat_map(|record| record.digests.iter().copied()));
+            let after = self.case_from_findings(touch, known.as_ref())?;
+            before.entry(touch.case.clone()).or_insert(known);
+            if let Some(after) = after {
+                digests.extend(after.digests.iter().copied());
+                self.put_case(&after)?;
+            }
+        }
+        for digest in digests {
+            self.settle_covering(&digest, &mut before)?;
+        }
+        for (case, known) in before {
+            self.tell(&case, known)?;
+        }
+        Ok(())
+    }
+
+    fn put_case(&mut self, record: &CaseRecord) -> Result<(), RecordsError> {
+        let known: Option<CaseRecord> = self.draft.get(Table::Cases, &key(&record.case.id))?;
+        for digest in
+            known.iter().flat_map(|known| &known.digests).filter(|digest| !record.digests.contains(digest))
+        {
+            self.draft.remove(Table::Findings, &digest_key(digest, &record.case.id));
+        }
+        for digest in &record.digests {
+            self.draft.put(Table::Findings, digest_key(digest, &record.case.id), &())?;
+        }
+        self.draft.put(Table::Cases, key(&record.case.id), record)
+    }
+
+    /// The case as its findings make it now; `None` when there never was one.
+    fn case_from_findings(
+        &self,
+        touch: &Touch,
+        known: Option<&CaseRecord>,
+    ) -> Result<Option<CaseRecord>, RecordsError> {
+        let findings: Vec<(String, KeptFinding)> =
+            self.draft.scan(Table::Findings, &findings_prefix(&touch.case), FINDINGS_COUNTED_MAX)?;
+        let Some((_, first)) = findings.first() else {
+            let Some(known) = known.filter(|known| known.case.state != CaseState::Resolved) else {
+                return Ok(known.cloned());
+            };
+            let mut resolved = known.clone();
+            resolved.case.state = CaseState::Resolved;
+            resolved.case.resolved_at = Some(self.now);
+            resolved.case.resolution = Some(touch.because.clone());
+            resolved.case.covered_by = None;
+            resolved.digests.clear();
+            return Ok(Some(resolved));
+        };
+        let Some((_, rule)) = rules::find(&first.raised.rule) else { return Ok(None) };
+        let severity = findings.iter().map(|(_, kept)| kept.raised.severity).max().unwrap_or(Severity::Info);
+        let shown = merge_findings(findings.iter().map(|(_, kept)| &kept.raised.finding));
+        let digests = match rule.covers {
+            true => findings.iter().filter_map(|(_, kept)| kept.raised.finding.digest).collect(),
+            false => BTreeSet::new(),
+        };
+        let total = u32::try_from(shown.len()).unwrap_or(u32::MAX);
+        let was_resolved = known.is_some_and(|known| known.case.state == CaseState::Resolved);
+        let case = Case {
+            id: touch.case.clone(),
+            rule: rule.name.to_owned(),
+            subject: first.raised.subject.join(" "),
+            state: match known {
+                Some(known) if !was_resolved => known.case.state,
+                _ => CaseState::Open,
+            },
+            severity,
+            pipeline: first.raised.pipeline.clone(),
+            opened_at: known.filter(|_| !was_resolved).map_or(self.now, |known| known.case.opened_at),
+            updated_at: known.map_or(self.now, |known| known.case.updated_at),
+            resolved_at: None,
+            resolution: None,
+            reopened: known.map_or(0, |known| known.case.reopened + u32::from(was_resolved)),
+            revision: known.map_or(0, |known| known.case.revision),
+            findings: shown.into_iter().take(FINDINGS_SHOWN_MAX).collect(),
+            findings_total: total,
+            covered_by: known.and_then(|known| known.case.covered_by.clone()),
+            next_step: rule.next_step.to_owned(),
+            runbook: format!("runbooks/{}.md", rule.name),
+        };
+        Ok(Some(CaseRecord {
+            case,
+            subject: first.raised.subject.clone(),
+            digests,
+            delivered: known.is_some_and(|known| known.delivered && !was_resolved),
+            told_findings: known.map_or(0, |known| known.told_findings),
+        }))
+    }
+
+    /// Of the open cases on one digest only the first in the rules' order is delivered. A case about several digests is
+    /// covered only where each of them has an earlier case.
+    fn settle_covering(
+        &mut self,
+        digest: &Digest,
+        before: &mut BTreeMap<CaseId, Option<CaseRecord>>,
+    ) -> Result<(), RecordsError> {
+        for key in self.draft.keys(Table::Findings, &digest_prefix(digest), CASES_OF_DIGEST_MAX)? {
+            let Some(id) = records::parts(&key).last().and_then(|id| id.parse::<CaseId>().ok()) else {
+                continue;
+            };
+            let Some(mut record) = self.draft.get::<CaseRecord>(Table::Cases, &self::key(&id))? else {
+                continue;
+            };
+            let covered_by = self.covering(&record)?;
+            if record.case.covered_by != covered_by {
+                before.entry(id).or_insert_with(|| Some(record.clone()));
+                record.case.covered_by = covered_by;
+                self.put_case(&record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn covering(&self, record: &CaseRecord) -> Result<Option<CaseId>, RecordsError> {
+        let Some((order, _)) = rules::find(&record.case.rule) else { return Ok(None) };
+        let mut first: Option<(usize, CaseId)> = None;
+        for digest in &record.digests {
+            let mut earliest: Option<(usize, CaseId)> = None;
+            for key in self.draft.keys(Table::Findings, &digest_prefix(digest), CASES_OF_DIGEST_MAX)? {
+                let Some(id) = records::parts(&key).last().and_then(|id| id.parse::<CaseId>().ok()) else {
+                    continue;
+                };
+                let Some(other) = self.draft.get::<CaseRecord>(Table::Cases, &self::key(&id))? else {
+                    continue;
+                };
+                let Some((other_order, _)) = rules::find(&other.case.rule) else { continue };
+                let is_earlier = other_order < order && other.case.state != CaseState::Resolved;
+                let candidate = (other_order, id);
+                if is_earlier && earliest.as_ref().is_none_or(|known| candidate < *known) {
+                    earliest = Some(candidate);
+                }
+            }
+            let Some(earliest) = earliest else { return Ok(None) };
+            if first.as_ref().is_none_or(|known| earliest < *known) {
+                first = Some(earliest);
+            }
+        }
+        Ok(first.map(|(_, id)| id))
+    }
+
+    /// Publishes what is new about a case, and delivers what people must know.
+    fn tell(&mut self, id: &CaseId, known: Option<CaseRecord>) -> Result<(), RecordsError> {
+        let Some(mut record) = self.draft.get::<CaseRecord>(Table::Cases, &key(id))? else { return Ok(()) };
+        if known.as_ref().is_some_and(|known| known.case == record.case) {
+            return Ok(());
+        }
+        let was_open = known.as_ref().is_some_and(|known| known.case.state != CaseState::Resolved);
+        let is_open = record.case.state != CaseState::Resolved;
+        let change = match (was_open, is_open) {
+            (false, true) => CaseChange::Opened,
+            (true, true) => CaseChange::Updated,
+            (_, false) => CaseChange::Resolved,
+        };
+        record.case.revision += 1;
+        record.case.updated_at = self.now;
+        let delivery = delivery(&record, known.as_ref(), is_open);
+        if let Some(delivery) = delivery {
+            record.delivered = delivery != CaseChange::Resolved;
+            record.told_findings = record.case.findings_total;
+        }
+        let case = Box::new(record.case.clone());
+        self.decisions.push(Decision::PublishCase { change, case: case.clone() });
+        if let Some(change) = delivery {
+            self.decisions.push(Decision::Deliver { change, case });
+        }
+        self.put_case(&record)
+    }
+}
+
+/// What people are told: once that it is open, then what matters, then that it is over.
+fn delivery(record: &CaseRecord, known: Option<&CaseRecord>, is_open: bool) -> Option<CaseChange> {
+    match (record.delivered, is_open) {
+        (true, false) => Some(CaseChange::Resolved),
+        (false, false) => None,
+        (false, true) => record.case.covered_by.is_none().then_some(CaseChange::Opened),
+        (true, true) => {
+            let known = known?;
+            // A storm of one rule rolls up: people hear of it again when it has doubled.
+            let has_doubled = record.case.findings_total >= record.told_findings.saturating_mul(2).max(2);
+            let matters = known.case.severity != record.case.severity
+                || known.case.covered_by != record.case.covered_by
+                || has_doubled;
+            matters.then_some(CaseChange::Updated)
+        }
+    }
+}
+
+/// Equal findings about several places are one finding with all the places.
+fn merge_findings<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Finding> {
+    let mut merged: BTreeMap<Finding, BTreeSet<String>> = BTreeMap::new();
+    for finding in findings {
+        let mut bare = finding.clone();
+        let places = std::mem::take(&mut bare.runs_at);
+        merged.entry(bare).or_default().extend(places);
+    }
+    merged
+        .into_iter()
+        .map(|(mut finding, places)| {
+            finding.runs_at = places.into_iter().take(FINDINGS_SHOWN_MAX).collect();
+            finding
+        })
+        .collect()
+}

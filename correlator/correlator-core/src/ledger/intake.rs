@@ -1,0 +1,94 @@
+//! From an event to records: what is remembered of it, and what it marks.
+
+mod cluster;
+mod evidence;
+mod fleet;
+mod registry;
+mod source;
+
+use bus_schema::{Envelope, Event};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Work;
+use crate::contracts::duration::Span;
+use crate::records::{self, RecordsError, Table};
+use crate::state::Occasion;
+use crate::state::source::sortable;
+
+/// How long applied event ids are remembered: longer than any bus keeps messages.
+const SEEN_EVENTS_KEPT: Span = Span::from_hours(14 * 24);
+/// The most ids that one tick forgets.
+const FORGOTTEN_PER_TICK_MAX: usize = 2000;
+
+#[derive(Serialize, Deserialize)]
+struct SeenEvent {
+    at: Timestamp,
+}
+
+impl Work<'_> {
+    pub(super) fn take_event(&mut self, envelope: &Envelope) -> Result<(), RecordsError> {
+        let id = envelope.id.to_string();
+        let seen_key = records::key(["id", &id]);
+        if self.draft.contains(Table::SeenEvents, &seen_key)? {
+            return Ok(());
+        }
+        self.draft.put(Table::SeenEvents, seen_key, &SeenEvent { at: self.now })?;
+        self.draft.put(Table::SeenEvents, records::key(["at", &sortable(self.now), &id]), &())?;
+        let occasion = Occasion {
+            event: envelope.id,
+            event_type: envelope.event.event_type(),
+            agent: envelope.agent.to_string(),
+            recorded: self.now,
+            position: self.position,
+        };
+        match &envelope.event {
+            Event::CommitPushed(push) => self.take_commit_pushed(&occasion, push),
+            Event::SourceTagMoved(moved) => self.take_source_tag_moved(&occasion, moved),
+            Event::ChangeReviewed(review) => self.take_change_reviewed(&occasion, review),
+            Event::ChangeMerged(merge) => self.take_change_merged(&occasion, merge),
+            Event::WorkflowChanged(change) => self.take_workflow_changed(&occasion, change),
+            Event::RunStarted(started) => self.take_run(&occasion, &started.run, None),
+            Event::RunFinished(finished) => self.take_run(
+                &occasion,
+                &finished.run,
+                Some((finished.conclusion.clone(), finished.finished_at)),
+            ),
+            Event::JobFinished(job) => self.take_job(&occasion, job),
+            Event::ImagePushed(push) => self.take_image_pushed(&occasion, push),
+            Event::ImageResolved(resolved) => self.take_image_resolved(&occasion, resolved),
+            Event::RegistryTagMoved(moved) => self.take_registry_tag_moved(&occasion, moved),
+            Event::ImageDeleted(deleted) => self.take_image_deleted(&occasion, deleted),
+            Event::AttestationAttached(attached) => self.take_attestation_attached(&occasion, attached),
+            Event::ContainerStarted(started) => {
+                self.take_container_started(&occasion, &started.cluster_name, &started.container)
+            }
+            Event::ContainerStopped(stopped) => self.take_container_stopped(&occasion, stopped),
+            Event::InventoryObserved(inventory) => self.take_inventory(&occasion, inventory),
+            Event::AgentReported(report) => self.take_agent_reported(report),
+            Event::AgentGap(gap) => self.take_agent_gap(&occasion, gap),
+            Event::EvidenceUnavailable(answer) => self.take_answer(&occasion, answer),
+            // The correlator's own conclusions and questions are not facts.
+            Event::EvidenceRequested(_)
+            | Event::VerdictChanged(_)
+            | Event::CaseOpened(_)
+            | Event::CaseUpdated(_)
+            | Event::CaseResolved(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn forget_seen_events(&mut self) -> Result<(), RecordsError> {
+        let limit = sortable(SEEN_EVENTS_KEPT.before(self.now));
+        let prefix = records::prefix(["at"]);
+        for key in self.draft.keys(Table::SeenEvents, &prefix, FORGOTTEN_PER_TICK_MAX)? {
+            let [_, at, id] = records::parts(&key)[..] else { continue };
+            if at > limit.as_str() {
+                break;
+            }
+            let id_key = records::key(["id", id]);
+            self.draft.remove(Table::SeenEvents, &id_key);
+            self.draft.remove(Table::SeenEvents, &key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! Containers that start and stop, and inventories that find what was missed.
+
+use bus_schema::cluster::{Container, ContainerStopped, InventoryObserved};
+use jiff::Timestamp;
+
+use super::Work;
+use crate::records::{RecordsError, Table};
+use crate::state::placement::{self, CONTAINERS_MAX, InventoryRecord, PlacementRecord};
+use crate::state::unit::Unit;
+use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
+
+/// The most parts of one inventory.
+const INVENTORY_PARTS_MAX: usize = 10_000;
+
+impl Work<'_> {
+    pub(super) fn take_container_started(
+        &mut self,
+        occasion: &Occasion,
+        cluster_name: &str,
+        container: &Container,
+    ) -> Result<(), RecordsError> {
+        let container_key = placement::container_key(container);
+        let is_over = self.inventory_misses(container, &container_key)?;
+        self.learn_placement(occasion, cluster_name, container, |record| {
+            if record.started.len() < CONTAINERS_MAX {
+                record.started.insert(container_key.clone(), container.started_at);
+            }
+            if let (Some(observed_at), false) = (is_over, record.stopped.contains_key(&container_key)) {
+                record.stopped.insert(container_key, observed_at);
+            }
+        })
+    }
+
+    pub(super) fn take_container_stopped(
+        &mut self,
+        occasion: &Occasion,
+        stopped: &ContainerStopped,
+    ) -> Result<(), RecordsError> {
+        let container = &stopped.container;
+        let container_key = placement::container_key(container);
+        self.learn_placement(occasion, &stopped.cluster_name, container, |record| {
+            if record.started.len() < CONTAINERS_MAX {
+                record.started.insert(container_key.clone(), container.started_at);
+            }
+            // An inventory may have said so before, with its own time; the runtime's time is the better one.
+            record.stopped.insert(container_key, stopped.stopped_at);
+        })
+    }
+
+    /// What an inventory lists runs; what runs in its range and is not listed has stopped, unless it started after the
+    /// list was asked for.
+    pub(super) fn take_inventory(
+        &mut self,
+        occasion: &Occasion,
+        part: &InventoryObserved,
+    ) -> Result<(), RecordsError> {
+        let listed = part.containers.iter().map(placement::container_key).collect();
+        let record = InventoryRecord {
+            observed_at: part.observed_at,
+            after: part.after.clone(),
+            until: part.until.clone(),
+            containers: listed,
+        };
+        let key = placement::inventory_key(&part.cluster, part.part);
+        let is_newest = self
+            .draft
+            .get::<InventoryRecord>(Table::Placements, &key)?
+            .is_none_or(|known| known.observed_at <= part.observed_at);
+        if is_newest {
+            self.draft.put(Table::Placements, key, &record)?;
+        }
+        for container in part.containers.iter().filter(|container| container.workload.cluster == part.cluster)
+        {
+            self.take_container_started(occasion, &part.cluster_name, container)?;
+        }
+        let prefix = placement::cluster_prefix(&part.cluster);
+        for (key, mut known) in self.draft.scan::<PlacementRecord>(Table::Placements, &prefix, usize::MAX)? {
+            let missing: Vec<String> = known
+                .started
+                .iter()
+                .filter(|(container, started)| {
+                    !known.stopped.contains_key(*container)
+                        && **started < part.observed_at
+                        && record.covers(placement::pod_of(container))
+                        && !record.containers.contains(*container)
+                })
+                .map(|(container, _)| container.clone())
+                .collect();
+            if missing.is_empty() {
+                continue;
+            }
+            known.stopped.extend(missing.into_iter().map(|container| (container, part.observed_at)));
+            self.finish_placement(occasion, key, known)?;
+        }
+        Ok(())
+    }
+
+    /// When an inventory that is newer than the container's start does not list it: the inventory's time.
+    fn inventory_misses(
+        &self,
+        container: &Container,
+        container_key: &str,
+    ) -> Result<Option<Timestamp>, RecordsError> {
+        let prefix = placement::inventory_prefix(&container.workload.cluster);
+        let parts: Vec<(String, InventoryRecord)> =
+            self.draft.scan(Table::Placements, &prefix, INVENTORY_PARTS_MAX)?;
+        Ok(parts
+            .into_iter()
+            .map(|(_, part)| part)
+            .find(|part| {
+                container.started_at < part.observed_at
+                    && part.covers(&container.pod_uid)
+                    && !part.containers.contains(container_key)
+            })
+            .map(|part| part.observed_at))
+    }
+
+    fn learn_placement(
+        &mut self,
+        occasion: &Occasion,
+        cluster_name: &str,
+        container: &Container,
+        change: impl FnOnce(&mut PlacementRecord),
+    ) -> Result<(), RecordsError> {
+        let key = placement::key(container);
+        let known: Option<PlacementRecord> = self.draft.get(Table::Placements, &key)?;
+        let mut record = known.clone().unwrap_or_else(|| PlacementRecord {
+            workload: container.workload.clone(),
+            cluster_name: cluster_name.to_owned(),
+            slot: container.slot.clone(),
+            slot_kind: container.slot_kind.clone(),
+            digest: container.digest,
+            image: container.image.clone(),
+            image_text: container.image_text.clone(),
+            started: Default::default(),
+            stopped: Default::default(),
+            first_recorded: occasion.recorded,
+            ended_recorded: None,
+            ground: Vec::new(),
+        });
+        change(&mut record);
+        insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
+        if let (None, Some(digest)) = (&known, container.digest) {
+            self.draft.put(Table::Placements, placement::by_digest_key(&digest, &key), &())?;
+            let repository = container.image.as_ref().map(|image| image.repository.clone());
+            self.learn_digest(occasion, &digest, |record| record.repositories.extend(repository))?;
+            self.touched.digests.insert(digest);
+        }
+        self.finish_placement(occasion, key, record)
+    }
+
+    fn finish_placement(
+        &mut self,
+        occasion: &Occasion,
+        key: String,
+        mut record: PlacementRecord,
+    ) -> Result<(), RecordsError> {
+        record.ended_recorded = match (record.is_running(), record.ended_recorded) {
+            (true, _) => None,
+            (false, Some(ended)) => Some(ended),
+            (false, None) => Some(occasion.recorded),
+        };
+        // Old containers of a placement that goes on are forgotten once they are many: the newest tell enough.
+        if record.stopped.len() > CONTAINERS_MAX / 2 {
+            forget_oldest_stopped(&mut record);
+        }
+        self.touched.units.insert(Unit::Placement { key: key.clone() });
+        if let Some(digest) = record.digest {
+            self.touched.digests.insert(digest);
+        }
+        self.draft.put(Table::Placements, key, &record)
+    }
+}
+
+fn forget_oldest_stopped(record: &mut PlacementRecord) {
+    let mut by_time: Vec<(Timestamp, String)> =
+        record.stopped.iter().map(|(container, at)| (*at, container.clone())).collect();
+    by_time.sort();
+    for (_, container) in by_time.iter().take(by_time.len() / 2) {
+        record.stopped.remove(container);
+        record.started.remove(container);
+    }
+}

@@ -1,0 +1,278 @@
+//! Pushes, changes, reviews and runs of the forge.
+
+use bus_schema::ci::{Conclusion, JobFinished, Run};
+use bus_schema::source::{ChangeMerged, ChangeReviewed, CommitPushed, SourceTagMoved, WorkflowChanged};
+use bus_schema::{CommitId, GitRef, RepositoryRef};
+use jiff::Timestamp;
+
+use super::Work;
+use crate::records::{RecordsError, Table};
+use crate::state::run::{self, JOBS_MAX, JobRecord, RunRecord};
+use crate::state::source::{
+    self, ChangeRecord, CommitRecord, Merge, PushRecord, Review, WorkflowChangeRecord,
+};
+use crate::state::unit::{Unit, fact};
+use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
+
+/// The most reports of one change or review that are remembered.
+const REPORTS_MAX: usize = 16;
+/// The most changed workflow paths of one commit that are remembered.
+const WORKFLOW_PATHS_MAX: usize = 200;
+
+impl Work<'_> {
+    pub(super) fn take_commit_pushed(
+        &mut self,
+        occasion: &Occasion,
+        push: &CommitPushed,
+    ) -> Result<(), RecordsError> {
+        let commits = push
+            .commits
+            .iter()
+            .map(|commit| CommitRecord {
+                id: commit.id.clone(),
+                committer: commit.committer.clone(),
+                parents: commit.parents.clone(),
+                signature_verified: commit.signature_verified,
+                paths: if commit.paths_cut { None } else { commit.paths.clone() },
+            })
+            .collect();
+        let record = PushRecord {
+            repository: push.repository.clone(),
+            git_ref: push.git_ref.clone(),
+            before: push.before.clone(),
+            after: push.after.clone(),
+            forced: push.forced,
+            pusher: push.pusher.clone(),
+            commits,
+            commits_cut: push.commits_cut,
+            pushed_at: push.pushed_at,
+            recorded: occasion.recorded,
+            ground: occasion.ground(),
+        };
+        self.learn_push(record)
+    }
+
+    pub(super) fn take_source_tag_moved(
+        &mut self,
+        occasion: &Occasion,
+        moved: &SourceTagMoved,
+    ) -> Result<(), RecordsError> {
+        let record = PushRecord {
+            repository: moved.repository.clone(),
+            git_ref: moved.git_ref.clone(),
+            before: moved.before.clone(),
+            after: moved.commit.clone().or_else(|| moved.after.clone()),
+            forced: false,
+            pusher: moved.pusher.clone(),
+            commits: Vec::new(),
+            commits_cut: false,
+            pushed_at: moved.pushed_at,
+            recorded: occasion.recorded,
+            ground: occasion.ground(),
+        };
+        self.learn_push(record)
+    }
+
+    fn learn_push(&mut self, record: PushRecord) -> Result<(), RecordsError> {
+        let key =
+            source::push_key(&record.repository, &record.git_ref, record.pushed_at, record.after.as_ref());
+        if let Some(known) = self.draft.get::<PushRecord>(Table::Source, &key)? {
+            // The same push by another agent. Whatever comes first, the fuller report stays; ties by the smaller ground.
+            let rank = |push: &PushRecord| (push.commits.len(), std::cmp::Reverse(push.ground.clone()));
+            if rank(&known) >= rank(&record) {
+                return Ok(());
+            }
+        }
+        let named = record.commits.iter().map(|commit| &commit.id).chain(&record.after);
+        for commit in named {
+            let index = source::commit_push_key(&record.repository, commit, &key);
+            self.draft.put(Table::Source, index, &key)?;
+            self.touched.facts.insert(fact::commit(&record.repository, commit));
+            self.touch_workflow(&record.repository, commit)?;
+        }
+        if let (true, Some(before)) = (record.forced, &record.before) {
+            self.touched.facts.insert(fact::commit(&record.repository, before));
+            self.touch_dropped(&record)?;
+        }
+        self.touch_history(&record.repository, &record.git_ref, record.pushed_at);
+        self.draft.put(Table::Source, key, &record)
+    }
+
+    /// Everything whose history on the ref reaches up to a time or beyond.
+    fn touch_history(&mut self, repository: &RepositoryRef, git_ref: &GitRef, from: Timestamp) {
+        let prefix = fact::history_prefix(repository, git_ref);
+        self.touched.fact_ranges.insert((prefix, fact::history(repository, git_ref, from)));
+    }
+
+    /// The commits of the push that a forced push dropped.
+    fn touch_dropped(&mut self, forced: &PushRecord) -> Result<(), RecordsError> {
+        let Some(before) = &forced.before else { return Ok(()) };
+        for (_, key) in self.draft.scan::<String>(
+            Table::Source,
+            &source::commit_pushes_prefix(&forced.repository, before),
+            64,
+        )? {
+            let Some(push) = self.draft.get::<PushRecord>(Table::Source, &key)? else { continue };
+            for commit in push.commits {
+                self.touched.facts.insert(fact::commit(&forced.repository, &commit.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn touch_workflow(&mut self, repository: &RepositoryRef, commit: &CommitId) -> Result<(), RecordsError> {
+        if self.draft.contains(Table::Source, &source::workflow_key(repository, commit))? {
+            self.touched
+                .units
+                .insert(Unit::Workflow { repository: repository.clone(), commit: commit.clone() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_change_reviewed(
+        &mut self,
+        occasion: &Occasion,
+        review: &ChangeReviewed,
+    ) -> Result<(), RecordsError> {
+        let key = source::change_key(&review.repository, review.number);
+        let report = Review {
+            submitted_at: review.submitted_at,
+            permission: review.permission.clone(),
+            reviewer: review.reviewer.clone(),
+            state: review.state.clone(),
+            head: review.head.clone(),
+        };
+        let changed = self.draft.update::<ChangeRecord>(Table::Source, &key, |record| {
+            insert_bounded(record.reviews.entry(review.review_id).or_default(), report, REPORTS_MAX);
+            insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
+        })?;
+        match changed {
+            true => self.touch_change(&review.repository, &key),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn take_change_merged(
+        &mut self,
+        occasion: &Occasion,
+        change: &ChangeMerged,
+    ) -> Result<(), RecordsError> {
+        let key = source::change_key(&change.repository, change.number);
+        let merge = Merge {
+            looked_up: change.looked_up,
+            merge_commit: change.merge_commit.clone(),
+            head: change.head.clone(),
+            base: change.base.clone(),
+            author: change.author.clone(),
+            last_pusher: change.last_pusher.clone(),
+            commit_count: change.commit_count,
+            equivalent_heads: change.equivalent_heads.clone(),
+            bypassed_rules: change.bypassed_rules,
+            merged_at: change.merged_at,
+            repository: change.repository.clone(),
+        };
+        self.draft.update::<ChangeRecord>(Table::Source, &key, |record| {
+            insert_bounded(&mut record.merges, merge, REPORTS_MAX);
+            insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
+        })?;
+        let merge_key = source::merge_key(&change.repository, &change.merge_commit, change.number);
+        self.draft.put(Table::Source, merge_key, &key)?;
+        self.touch_change(&change.repository, &key)
+    }
+
+    /// Marks what a change may have reviewed: its merge commit, the push that brought it, and what came after.
+    fn touch_change(&mut self, repository: &RepositoryRef, change_key: &str) -> Result<(), RecordsError> {
+        let record: ChangeRecord = self.draft.get(Table::Source, change_key)?.unwrap_or_default();
+        for merge in &record.merges {
+            self.touched.facts.insert(fact::commit(repository, &merge.merge_commit));
+            self.touch_workflow(repository, &merge.merge_commit)?;
+            let mut from = merge.merged_at;
+            let prefix = source::commit_pushes_prefix(repository, &merge.merge_commit);
+            for (_, key) in self.draft.scan::<String>(Table::Source, &prefix, 64)? {
+                let Some(push) = self.draft.get::<PushRecord>(Table::Source, &key)? else { continue };
+                from = from.min(push.pushed_at);
+                for commit in &push.commits {
+                    self.touched.facts.insert(fact::commit(repository, &commit.id));
+                    self.touch_workflow(repository, &commit.id)?;
+                }
+            }
+            self.touch_history(repository, &merge.base, from);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_workflow_changed(
+        &mut self,
+        occasion: &Occasion,
+        change: &WorkflowChanged,
+    ) -> Result<(), RecordsError> {
+        let key = source::workflow_key(&change.repository, &change.commit);
+        let changed = self.draft.update::<WorkflowChangeRecord>(Table::Source, &key, |record| {
+            if record.repository.as_ref().is_none_or(|known| known.id.is_none()) {
+                record.repository = Some(change.repository.clone());
+            }
+            record.refs.insert(change.git_ref.clone());
+            for path in change.paths.iter().take(WORKFLOW_PATHS_MAX) {
+                record.paths.insert(path.clone());
+            }
+            record.author = record.author.take().or_else(|| change.author.clone());
+            let recorded = occasion.recorded;
+            record.first_recorded = Some(record.first_recorded.map_or(recorded, |known| known.min(recorded)));
+            record.pushed_at =
+                Some(record.pushed_at.map_or(change.pushed_at, |known| known.min(change.pushed_at)));
+            insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
+        })?;
+        if changed {
+            self.touched.units.insert(Unit::Workflow {
+                repository: change.repository.clone(),
+                commit: change.commit.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_run(
+        &mut self,
+        occasion: &Occasion,
+        run: &Run,
+        end: Option<(Conclusion, Timestamp)>,
+    ) -> Result<(), RecordsError> {
+        let changed = self.draft.update::<RunRecord>(Table::Runs, &run::key(&run.run), |record| {
+            // The report of the end is the fuller one.
+            if record.run.is_none() || end.is_some() {
+                record.run = Some(run.clone());
+            }
+            if let Some((conclusion, at)) = end {
+                record.conclusion = Some(conclusion);
+                record.finished_at = Some(at);
+            }
+            insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
+        })?;
+        if changed {
+            self.touched.facts.insert(fact::run(&run.run));
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_job(&mut self, occasion: &Occasion, job: &JobFinished) -> Result<(), RecordsError> {
+        let changed = self.draft.update::<RunRecord>(Table::Runs, &run::key(&job.run), |record| {
+            if record.jobs.len() < JOBS_MAX {
+                record.jobs.insert(
+                    job.job_id,
+                    JobRecord {
+                        name: job.name.clone(),
+                        conclusion: job.conclusion.clone(),
+                        runner: job.runner.clone(),
+                        started_at: job.started_at,
+                        finished_at: job.finished_at,
+                    },
+                );
+            }
+            insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
+        })?;
+        if changed {
+            self.touched.facts.insert(fact::run(&job.run));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,382 @@
+//! Judging what is marked: each unit again from its facts, and what is new against its last conclusion.
+
+use std::collections::BTreeSet;
+
+use bus_schema::Digest;
+use bus_schema::verdict::VerdictChanged;
+use jiff::Timestamp;
+
+use super::Work;
+use crate::chain::image_facts::ImageFacts;
+use crate::chain::inquiry::{Inquiry, Notes};
+use crate::contracts::pipeline::Pipeline;
+use crate::contracts::{Claim, DEFAULT_PIPELINE};
+use crate::decision::Decision;
+use crate::records::{self, RecordsError, Table};
+use crate::rules::{self, Raised, context};
+use crate::state::agent::{self, GapRecord};
+use crate::state::placement::{self, PlacementRecord};
+use crate::state::source::WorkflowChangeRecord;
+use crate::state::tag::{self, TagRecord};
+use crate::state::unit::{Unit, UnitRecord, dependent_key, fact};
+use crate::verdict::{self, VerdictRecord};
+
+/// The most placements of one namespace that are looked at for a claimed neighbour.
+const NEIGHBOURS_MAX: usize = 2000;
+/// The most gaps of one agent and scope.
+const GAPS_MAX: usize = 1000;
+
+/// What judging one unit concluded.
+struct Conclusion {
+    raised: Vec<Raised>,
+    notes: Notes,
+    /// Why findings that are gone are gone, in one line.
+    because: String,
+}
+
+impl Work<'_> {
+    /// Judges everything that is marked: images first, because the rest looks at their verdicts.
+    pub(super) fn judge_touched(&mut self) -> Result<(), RecordsError> {
+        let mut changed_cases = BTreeSet::new();
+        let (images, mut others) = self.resolve_touched()?;
+        let images = self.running_first(images)?;
+        for unit in images {
+            if let Unit::Image { digest, pipeline } = &unit {
+                let conclusion = self.judge_image(digest, pipeline)?;
+                self.conclude(&unit, conclusion, &mut changed_cases)?;
+            }
+        }
+        let (_, by_verdict) = self.resolve_touched()?;
+        others.extend(by_verdict);
+        for unit in others {
+            let conclusion = match &unit {
+                Unit::Image { .. } => continue,
+                Unit::Placement { key } => self.judge_placement(key)?,
+                Unit::Tag { repository, tag } => self.judge_tag(repository, tag)?,
+                Unit::Workflow { repository, commit } => self.judge_workflow(repository, commit)?,
+                Unit::Completeness { agent, scope } => self.judge_completeness(agent, scope)?,
+                Unit::RemovedPipeline { pipeline } => self.judge_removed_pipeline(pipeline)?,
+            };
+            self.conclude(&unit, conclusion, &mut changed_cases)?;
+        }
+        self.update_cases(changed_cases)
+    }
+
+    /// Running images are judged before others, so that a changed cause reaches what runs first.
+    fn running_first(&self, images: BTreeSet<Unit>) -> Result<Vec<Unit>, RecordsError> {
+        let mut ranked = Vec::new();
+        for unit in images {
+            let Unit::Image { digest, .. } = &unit else { continue };
+            let runs =
+                !self.draft.keys(Table::Placements, &placement::by_digest_prefix(digest), 1)?.is_empty();
+            ranked.push((!runs, unit));
+        }
+        ranked.sort();
+        Ok(ranked.into_iter().map(|(_, unit)| unit).collect())
+    }
+
+    fn judge_image(&mut self, digest: &Digest, pipeline: &str) -> Result<Conclusion, RecordsError> {
+        let contracts = std::sync::Arc::clone(&self.contracts);
+        let claiming = contracts.pipelines.get(pipeline);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let is_default = pipeline == DEFAULT_PIPELINE;
+        let image = match claiming.is_some() || is_default {
+            true => ImageFacts::gather(&inquiry, *digest, claiming)?,
+            false => None,
+        };
+        let Some(image) = image else {
+            let notes = inquiry.into_notes();
+            self.draft.remove(Table::Verdicts, &verdict::key(digest, pipeline));
+            self.touched.facts.insert(fact::verdict(digest, pipeline));
+            return Ok(Conclusion {
+                raised: Vec::new(),
+                notes,
+                because: "no pipeline claims it any more".to_owned(),
+            });
+        };
+        let mut record = match claiming {
+            Some(pipeline) => verdict::judge(&inquiry, &image, pipeline)?,
+            None => verdict::judge_unclaimed(&inquiry, &image),
+        };
+        let placed = image.is_placed(&inquiry);
+        if let (true, Some(ended)) = (placed, last_end(&image)) {
+            inquiry.look_again_at(contracts.installation.windows.linger.after(ended));
+        }
+        let production = image.placements.iter().any(|(_, placement)| self.is_production(placement));
+        record.verdict.roots = self.root_versions();
+        let because = describe(&record);
+        let notes = inquiry.into_notes();
+        record.verdict.rests_on = notes.ground.iter().copied().collect();
+        let raised = match claiming {
+            Some(pipeline) => {
+                let unreachable: Vec<(String, String)> = notes.unreachable.clone().into_iter().collect();
+                rules::image(&context::ImageContext {
+                    image: &image,
+                    pipeline,
+                    record: &record,
+                    placed,
+                    production,
+                    unreachable: &unreachable,
+                })
+            }
+            None => Vec::new(),
+        };
+        self.keep_verdict(record)?;
+        Ok(Conclusion { raised, notes, because })
+    }
+
+    /// Keeps a verdict, and publishes it when it says something new.
+    fn keep_verdict(&mut self, mut record: VerdictRecord) -> Result<(), RecordsError> {
+        let key = verdict::key(&record.verdict.digest, &record.verdict.pipeline);
+        let before: Option<VerdictRecord> = self.draft.get(Table::Verdicts, &key)?;
+        let says_the_same = before.as_ref().is_some_and(|before| {
+            before.verdict.state == record.verdict.state && before.verdict.links == record.verdict.links
+        });
+        if let (true, Some(before)) = (says_the_same, &before) {
+            record.verdict.reached_at = before.verdict.reached_at;
+        }
+        if before.as_ref() == Some(&record) {
+            return Ok(());
+        }
+        self.touched.facts.insert(fact::verdict(&record.verdict.digest, &record.verdict.pipeline));
+        if !says_the_same {
+            let change = VerdictChanged {
+                verdict: record.verdict.clone(),
+                previous: before.map(|before| before.verdict.state.as_str().to_owned()),
+                because: describe(&record),
+                log_position: self.position,
+            };
+            self.decisions.push(Decision::PublishVerdict { change: Box::new(change) });
+        }
+        self.draft.put(Table::Verdicts, key, &record)
+    }
+
+    fn judge_placement(&mut self, key: &str) -> Result<Conclusion, RecordsError> {
+        let contracts = std::sync::Arc::clone(&self.contracts);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let Some(record) = self.draft.get::<PlacementRecord>(Table::Placements, key)? else {
+            return Ok(Conclusion {
+                raised: Vec::new(),
+                notes: inquiry.into_notes(),
+                because: "the placement is gone".to_owned(),
+            });
+        };
+        let linger = contracts.installation.windows.linger;
+        if let Some(ended) = record.ended_recorded {
+            let over_at = linger.after(ended);
+            inquiry.look_again_at(over_at);
+            if self.now >= over_at {
+                let because = format!("{} no longer runs it", context::shown_workload(&record));
+                return Ok(Conclusion { raised: Vec::new(), notes: inquiry.into_notes(), because });
+            }
+        }
+        let pipeline = record.image.as_ref().and_then(|image| match contracts.claim(&image.repository) {
+            Claim::Claimed(pipeline) => Some(pipeline),
+            Claim::Unclaimed => None,
+        });
+        let verdict = match (record.digest, pipeline) {
+            (Some(digest), Some(pipeline)) => {
+                inquiry.depend_on(fact::verdict(&digest, &pipeline.name));
+                self.draft.get::<VerdictRecord>(Table::Verdicts, &verdict::key(&digest, &pipeline.name))?
+            }
+            _ => None,
+        };
+        let newly_beside_claimed = pipeline.is_none() && self.is_newly_beside_claimed(&inquiry, &record)?;
+        let because = verdict.as_ref().map_or_else(|| "the placement changed".to_owned(), describe);
+        let raised = rules::placement(&context::PlacementContext {
+            inquiry: &inquiry,
+            placement: &record,
+            pipeline,
+            verdict: verdict.as_ref(),
+            production: self.is_production(&record),
+            newly_beside_claimed,
+        });
+        Ok(Conclusion { raised, notes: inquiry.into_notes(), because })
+    }
+
+    /// Whether an unclaimed placement began under the agent's eyes in a namespace where claimed images run.
+    fn is_newly_beside_claimed(
+        &self,
+        inquiry: &Inquiry<'_>,
+        record: &PlacementRecord,
+    ) -> Result<bool, RecordsError> {
+        let workload = &record.workload;
+        let since = inquiry.covered_since("cluster", workload.cluster.as_str())?;
+        let is_new = match (since, record.first_started()) {
+            (Some(since), Some(started)) => started > since,
+            _ => false,
+        };
+        if !is_new {
+            return Ok(false);
+        }
+        let prefix = records::prefix(["placement", workload.cluster.as_str(), &workload.namespace]);
+        let neighbours: Vec<(String, PlacementRecord)> =
+            self.draft.scan(Table::Placements, &prefix, NEIGHBOURS_MAX)?;
+        Ok(neighbours.iter().any(|(_, neighbour)| {
+            neighbour.is_running()
+                && neighbour
+                    .image
+                    .as_ref()
+                    .is_some_and(|image| self.pipeline_of(&image.repository) != DEFAULT_PIPELINE)
+        }))
+    }
+
+    fn judge_tag(
+        &mut self,
+        repository: &bus_schema::ImageRepository,
+        tag: &bus_schema::Tag,
+    ) -> Result<Conclusion, RecordsError> {
+        let contracts = std::sync::Arc::clone(&self.contracts);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let record: TagRecord = self.draft.get(Table::Tags, &tag::key(repository, tag))?.unwrap_or_default();
+        let raised = match contracts.claim(repository) {
+            Claim::Claimed(pipeline) => rules::tag(&context::TagContext {
+                inquiry: &inquiry,
+                repository,
+                tag,
+                record: &record,
+                pipeline,
+            })?,
+            Claim::Unclaimed => Vec::new(),
+        };
+        let because = match record.current() {
+            Some(digest) => format!("the tag points at {digest}, which is as it should be"),
+            None => "the tag is deleted".to_owned(),
+        };
+        Ok(Conclusion { raised, notes: inquiry.into_notes(), because })
+    }
+
+    fn judge_workflow(
+        &mut self,
+        repository: &bus_schema::RepositoryRef,
+        commit: &bus_schema::CommitId,
+    ) -> Result<Conclusion, RecordsError> {
+        let contracts = std::sync::Arc::clone(&self.contracts);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        inquiry.depend_on(fact::commit(repository, commit));
+        let key = crate::state::source::workflow_key(repository, commit);
+        let record: WorkflowChangeRecord = self.draft.get(Table::Source, &key)?.unwrap_or_default();
+        let is_concerned = |pipeline: &&Pipeline| {
+            pipeline.source.as_ref().is_some_and(|source| {
+                record.repository.as_ref().is_some_and(|known| source.repository.is_same(known))
+                    && record
+                        .refs
+                        .iter()
+                        .any(|git_ref| source.refs.iter().any(|glob| glob.matches(git_ref.as_str())))
+            })
+        };
+        let pipelines: Vec<&Pipeline> = contracts.pipelines.values().filter(is_concerned).collect();
+        let raised = match pipelines.is_empty() {
+            true => Vec::new(),
+            false => rules::workflow(&context::WorkflowContext {
+                inquiry: &inquiry,
+                commit,
+                record: &record,
+                pipelines,
+            })?,
+        };
+        Ok(Conclusion {
+            raised,
+            notes: inquiry.into_notes(),
+            because: "the commit is reviewed, or its time is over".to_owned(),
+        })
+    }
+
+    fn judge_completeness(
+        &mut self,
+        agent: &bus_schema::AgentId,
+        scope: &str,
+    ) -> Result<Conclusion, RecordsError> {
+        let gaps: Vec<(String, GapRecord)> =
+            self.draft.scan(Table::Agents, &agent::gaps_prefix(agent, scope), GAPS_MAX)?;
+        let gaps: Vec<GapRecord> = gaps.into_iter().map(|(_, gap)| gap).collect();
+        Ok(Conclusion {
+            raised: rules::completeness(agent, scope, &gaps),
+            notes: Notes::default(),
+            because: "what was missed has been found".to_owned(),
+        })
+    }
+
+    fn judge_removed_pipeline(&mut self, pipeline: &str) -> Result<Conclusion, RecordsError> {
+        let was_loaded = self.draft.contains(Table::Globals, &known_pipeline_key(pipeline))?;
+        let is_loaded = self.contracts.pipelines.contains_key(pipeline);
+        Ok(Conclusion {
+            raised: rules::removed_pipeline(pipeline, was_loaded, is_loaded),
+            notes: Notes::default(),
+            because: "the pipeline is loaded again".to_owned(),
+        })
+    }
+
+    /// Remembers that a pipeline was in force once, so that its removal is noticed.
+    pub(super) fn remember_pipeline(&mut self, pipeline: &str, is_loaded: bool) -> Result<(), RecordsError> {
+        match is_loaded {
+            true => self.draft.put(Table::Globals, known_pipeline_key(pipeline), &()),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn is_production(&self, placement: &PlacementRecord) -> bool {
+        placement.is_running()
+            && self
+                .contracts
+                .installation
+                .is_production(placement.workload.cluster.as_str(), &placement.cluster_name)
+    }
+
+    /// Keeps what was concluded about a unit: its dependencies, its deadline, its questions, and its findings.
+    fn conclude(
+        &mut self,
+        unit: &Unit,
+        conclusion: Conclusion,
+        changed_cases: &mut BTreeSet<super::cases::Touch>,
+    ) -> Result<(), RecordsError> {
+        let Conclusion { raised, notes, because } = conclusion;
+        let key = unit.key();
+        let before: Option<UnitRecord> = self.draft.get(Table::Units, &key)?;
+        let depends_on: Vec<String> = notes.depends_on.into_iter().collect();
+        let known: BTreeSet<&String> = before.iter().flat_map(|record| &record.depends_on).collect();
+        for fact in &depends_on {
+            if !known.contains(fact) {
+                self.draft.put(Table::Dependents, dependent_key(fact, unit), unit)?;
+            }
+        }
+        let current: BTreeSet<&String> = depends_on.iter().collect();
+        for fact in known.difference(&current) {
+            self.draft.remove(Table::Dependents, &dependent_key(fact, unit));
+        }
+        self.move_deadline(unit, before.as_ref(), notes.deadline)?;
+        let cases_before = before.map(|record| record.cases).unwrap_or_default();
+        let cases = self.keep_findings(&key, &cases_before, raised, &because, changed_cases)?;
+        let record = UnitRecord { unit: unit.clone(), deadline: notes.deadline, depends_on, cases };
+        self.draft.put(Table::Units, key, &record)?;
+        for wanted in notes.wanted {
+            self.ask(wanted)?;
+        }
+        Ok(())
+    }
+}
+
+fn known_pipeline_key(pipeline: &str) -> String {
+    records::key(["known-pipeline", pipeline])
+}
+
+/// When the last placement ended, if none runs.
+fn last_end(image: &ImageFacts) -> Option<Timestamp> {
+    if image.placements.iter().any(|(_, placement)| placement.is_running()) {
+        return None;
+    }
+    image.placements.iter().filter_map(|(_, placement)| placement.ended_recorded).max()
+}
+
+/// A verdict in one line.
+pub(crate) fn describe(record: &VerdictRecord) -> String {
+    let state = record.verdict.state.as_str();
+    let links: Vec<String> = record
+        .verdict
+        .links
+        .iter()
+        .filter(|link| link.state != bus_schema::verdict::LinkState::NotRequired)
+        .map(|link| format!("{} {}", link.kind, link.state.as_str()))
+        .collect();
+    format!("{} is {state}: {}", record.verdict.digest.short(), links.join(", "))
+}

@@ -1,0 +1,174 @@
+//! What a rule may look at: one judged unit with its facts.
+
+use std::collections::BTreeSet;
+
+use bus_schema::case::Finding;
+use bus_schema::verdict::{Break, BreakReason, LinkKind, LinkState};
+use bus_schema::{ImageRepository, Tag};
+
+use crate::chain::image_facts::ImageFacts;
+use crate::chain::inquiry::Inquiry;
+use crate::contracts::pipeline::Pipeline;
+use crate::state::placement::PlacementRecord;
+use crate::state::source::WorkflowChangeRecord;
+use crate::state::tag::TagRecord;
+use crate::verdict::VerdictRecord;
+
+/// One image under a pipeline of the contracts.
+pub(crate) struct ImageContext<'a> {
+    pub(crate) image: &'a ImageFacts,
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) record: &'a VerdictRecord,
+    pub(crate) placed: bool,
+    pub(crate) production: bool,
+    /// Registries and forges that could not be asked, with what they said.
+    pub(crate) unreachable: &'a [(String, String)],
+}
+
+impl ImageContext<'_> {
+    /// A release tag has pointed at it, or it was placed.
+    pub(crate) fn is_released(&self) -> bool {
+        self.record.release_tag.is_some() || !self.image.placements.is_empty()
+    }
+
+    /// The breaks of the required links with one of these reasons.
+    pub(crate) fn breaks(&self, reasons: &[BreakReason]) -> Vec<(LinkKind, &Break)> {
+        let mut found = Vec::new();
+        for link in &self.record.verdict.links {
+            if let LinkState::Broken { breaks } = &link.state {
+                found.extend(
+                    breaks.iter().filter(|a_break| reasons.contains(&a_break.reason)).map(|a| (link.kind, a)),
+                );
+            }
+        }
+        found
+    }
+
+    /// Where it runs, for people: at most twenty workloads.
+    pub(crate) fn runs_at(&self) -> Vec<String> {
+        let workloads: BTreeSet<String> = self
+            .image
+            .placements
+            .iter()
+            .filter(|(_, placement)| placement.is_running())
+            .map(|(_, placement)| shown_workload(placement))
+            .collect();
+        workloads.into_iter().take(20).collect()
+    }
+
+    /// A finding about this digest.
+    pub(crate) fn finding(&self, what: impl Into<String>) -> Finding {
+        let mut finding = super::finding(what);
+        finding.digest = Some(self.image.digest);
+        finding.runs_at = self.runs_at();
+        finding
+    }
+
+    /// A finding about this digest with the comparison that failed.
+    pub(crate) fn broken(&self, what: impl Into<String>, kind: LinkKind, a_break: &Break) -> Finding {
+        let mut finding = self.finding(what);
+        finding.link = Some(kind);
+        finding.expected = Some(a_break.expected.clone());
+        finding.found = Some(a_break.found.clone());
+        finding
+    }
+
+    /// `pipeline, digest`
+    pub(crate) fn subject(&self) -> Vec<String> {
+        vec![self.pipeline.name.clone(), self.image.digest.to_string()]
+    }
+}
+
+/// One placement, of a claimed or an unclaimed image.
+pub(crate) struct PlacementContext<'a> {
+    pub(crate) inquiry: &'a Inquiry<'a>,
+    pub(crate) placement: &'a PlacementRecord,
+    pub(crate) pipeline: Option<&'a Pipeline>,
+    pub(crate) verdict: Option<&'a VerdictRecord>,
+    pub(crate) production: bool,
+    /// Other placements of the namespace are claimed by a pipeline, and this one began under the agent's eyes.
+    pub(crate) newly_beside_claimed: bool,
+}
+
+impl PlacementContext<'_> {
+    pub(crate) fn repository(&self) -> Option<&ImageRepository> {
+        self.placement.image.as_ref().map(|image| &image.repository)
+    }
+
+    pub(crate) fn repository_text(&self) -> String {
+        self.repository().map_or_else(|| self.placement.image_text.clone(), ToString::to_string)
+    }
+
+    /// `cluster, namespace, workload, repository`
+    pub(crate) fn subject(&self) -> Vec<String> {
+        let workload = &self.placement.workload;
+        vec![
+            workload.cluster.to_string(),
+            workload.namespace.clone(),
+            format!("{}/{}", workload.kind, workload.name),
+            self.repository_text(),
+        ]
+    }
+
+    pub(crate) fn finding(&self, what: impl Into<String>) -> Finding {
+        let mut finding = super::finding(what);
+        finding.digest = self.placement.digest;
+        finding.runs_at = vec![shown_workload(self.placement)];
+        finding
+    }
+
+    /// An exception for this namespace that covers every failing link.
+    pub(crate) fn is_excepted_here(&self, verdict: &VerdictRecord) -> bool {
+        let Some(pipeline) = self.pipeline else { return false };
+        let namespace = &self.placement.workload.namespace;
+        let failing = verdict.failing();
+        !failing.is_empty()
+            && failing.iter().all(|link| {
+                self.inquiry.contracts.exceptions.values().any(|exception| {
+                    let covers = exception.is_in_force(self.inquiry.now)
+                        && exception.scope.commits.is_empty()
+                        && exception.scope.namespaces.iter().any(|glob| glob.matches(namespace))
+                        && exception.covers_link(&pipeline.name, &verdict.verdict.digest, *link);
+                    if covers {
+                        self.inquiry.look_again_at(exception.expires);
+                    }
+                    covers
+                })
+            })
+    }
+}
+
+/// One tag of a repository that a pipeline claims.
+pub(crate) struct TagContext<'a> {
+    pub(crate) inquiry: &'a Inquiry<'a>,
+    pub(crate) repository: &'a ImageRepository,
+    pub(crate) tag: &'a Tag,
+    pub(crate) record: &'a TagRecord,
+    pub(crate) pipeline: &'a Pipeline,
+}
+
+/// One commit that changes workflows, for the pipelines of its repository.
+pub(crate) struct WorkflowContext<'a> {
+    pub(crate) inquiry: &'a Inquiry<'a>,
+    pub(crate) commit: &'a bus_schema::CommitId,
+    pub(crate) record: &'a WorkflowChangeRecord,
+    /// Pipelines with this source repository whose refs include one of the commit's.
+    pub(crate) pipelines: Vec<&'a Pipeline>,
+}
+
+impl WorkflowContext<'_> {
+    /// `repository, commit`
+    pub(crate) fn subject(&self) -> Vec<String> {
+        let repository = self.record.repository.as_ref().map(ToString::to_string).unwrap_or_default();
+        vec![repository, self.commit.to_string()]
+    }
+
+    pub(crate) fn shown_paths(&self) -> String {
+        self.record.paths.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+pub(crate) fn shown_workload(placement: &PlacementRecord) -> String {
+    let workload = &placement.workload;
+    format!("{}/{}/{}/{}", placement.cluster_name, workload.namespace, workload.kind, workload.name)
+}

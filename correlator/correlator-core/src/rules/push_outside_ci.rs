@@ -1,0 +1,96 @@
+//! An image was pushed by somebody who is not the pipeline.
+
+use std::collections::BTreeSet;
+
+use bus_schema::case::Severity;
+use bus_schema::verdict::{LinkKind, LinkState};
+
+use super::context::ImageContext;
+use super::{Raised, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    name: "push-outside-ci",
+    severity: Severity::Medium,
+    next_step: "ask the pusher, and take the push right away from people",
+    covers: true,
+};
+
+pub(super) fn find(context: &ImageContext<'_>) -> Vec<Raised> {
+    if matches!(context.record.state_of(LinkKind::Artifact), Some(LinkState::Waived { .. })) {
+        return Vec::new();
+    }
+    let strangers = strangers(context);
+    let a_path_holds = [LinkKind::Source, LinkKind::Build, LinkKind::Provenance].into_iter().all(|kind| {
+        context
+            .record
+            .state_of(kind)
+            .is_none_or(|state| state.is_proven() || *state == LinkState::NotRequired)
+    }) && context.record.has_provenance;
+    if !strangers.is_empty() {
+        let mut finding = context.finding("an image was pushed by somebody who is not the pipeline");
+        finding.link = Some(LinkKind::Artifact);
+        finding.expected = Some(format!("pushed by {}", context.pipeline.artifact.pushers.join(" or ")));
+        finding.found = Some(format!("pushed by {}", strangers.into_iter().collect::<Vec<_>>().join(", ")));
+        let raised = RULE.raise(subject(context), Some(&context.pipeline.name), finding);
+        return vec![match a_path_holds {
+            true => raised.at(Severity::Info),
+            false => raised.in_production(context.production),
+        }];
+    }
+    nothing_around_the_push(context).into_iter().collect()
+}
+
+/// Released and settled, no provenance, and no run around the push.
+fn nothing_around_the_push(context: &ImageContext<'_>) -> Option<Raised> {
+    let is_missing = |kind: LinkKind| {
+        matches!(context.record.state_of(kind), Some(LinkState::Absent { .. } | LinkState::Claimed { .. }))
+    };
+    let was_pushed = context.image.carriers.first().is_some_and(|own| !own.record.pushes.is_empty());
+    let fires = context.is_released()
+        && context.record.settled
+        && !context.record.has_provenance
+        && was_pushed
+        && is_missing(LinkKind::Provenance)
+        && is_missing(LinkKind::Artifact);
+    if !fires {
+        return None;
+    }
+    let mut finding = context.finding("a released image was pushed without provenance and without a run");
+    finding.link = Some(LinkKind::Artifact);
+    finding.expected = Some("a push by the pipeline".to_owned());
+    finding.found = Some("no run of the pipeline around the push".to_owned());
+    let raised = RULE.raise(subject(context), Some(&context.pipeline.name), finding);
+    Some(raised.in_production(context.production))
+}
+
+fn subject(context: &ImageContext<'_>) -> Vec<String> {
+    let repository = context
+        .image
+        .carriers
+        .first()
+        .and_then(|own| own.record.pushes.first())
+        .map_or(&context.image.repository, |push| &push.repository);
+    vec![repository.registry().to_owned(), repository.name().to_owned(), context.image.digest.to_string()]
+}
+
+/// Known pushers of the digest itself that the contract does not expect. A push of an index pushes its platforms too:
+/// the index's case names the pusher for all of them.
+fn strangers(context: &ImageContext<'_>) -> BTreeSet<String> {
+    let pushers = &context.pipeline.artifact.pushers;
+    let Some((own, above)) = context.image.carriers.split_first() else { return BTreeSet::new() };
+    if pushers.is_empty() {
+        return BTreeSet::new();
+    }
+    let pushed_above: BTreeSet<&String> = above
+        .iter()
+        .flat_map(|carrier| &carrier.record.pushes)
+        .filter_map(|push| push.actor.as_ref())
+        .collect();
+    own.record
+        .pushes
+        .iter()
+        .filter_map(|push| push.actor.as_ref())
+        .filter(|actor| !pushers.contains(actor) && !pushed_above.contains(actor))
+        .cloned()
+        .collect()
+}

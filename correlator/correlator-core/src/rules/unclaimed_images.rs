@@ -1,0 +1,33 @@
+//! Images run that no pipeline claims: one quiet case per cluster, and one of its own where a stranger appears beside
+//! claimed images.
+
+use bus_schema::case::Severity;
+
+use super::context::PlacementContext;
+use super::{Raised, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    name: "unclaimed-images",
+    severity: Severity::Info,
+    next_step: "write a pipeline for the busiest repository",
+    covers: false,
+};
+
+pub(super) fn find(context: &PlacementContext<'_>) -> Vec<Raised> {
+    if context.pipeline.is_some() {
+        return Vec::new();
+    }
+    let repository = context.repository_text();
+    let workload = &context.placement.workload;
+    let mut finding = context.finding(format!("{repository} is claimed by no pipeline"));
+    finding.digest = None;
+    let mut raised = vec![RULE.raise(vec![workload.cluster.to_string()], None, finding.clone())];
+    if context.newly_beside_claimed {
+        let subject = vec![workload.cluster.to_string(), workload.namespace.clone(), repository.clone()];
+        finding.what = format!(
+            "{repository}, which no pipeline claims, appeared in a namespace where claimed images run"
+        );
+        raised.push(RULE.raise(subject, None, finding).at(Severity::Medium));
+    }
+    raised
+}

@@ -1,0 +1,266 @@
+//! From the facts of one image to its verdict: links, exceptions, folding.
+
+use std::collections::BTreeSet;
+
+use bus_schema::verdict::{Link, LinkKind, LinkState, UnknownReason, Verdict, VerdictState};
+use bus_schema::{Digest, ImageRepository};
+use serde::{Deserialize, Serialize};
+
+use crate::chain::image_facts::ImageFacts;
+use crate::chain::inquiry::Inquiry;
+use crate::chain::settle::{settle, settles_at};
+use crate::chain::{Finding, artifact, path, sbom, signature};
+use crate::contracts::pipeline::Pipeline;
+use crate::contracts::{Claim, DEFAULT_PIPELINE};
+use crate::facts::PredicateKind;
+use crate::records::RecordsError;
+
+/// A verdict with what rules need to know beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    pub verdict: Verdict,
+    /// The settling window has ended and nothing is pending.
+    pub settled: bool,
+    /// Verified statements that name the digest or what carries it.
+    pub statements: usize,
+    /// Verified provenance names it, whether or not it fits the contract.
+    pub has_provenance: bool,
+    /// A tag of the contract's release tags has pointed at it.
+    pub release_tag: Option<String>,
+}
+
+impl VerdictRecord {
+    pub fn state_of(&self, kind: LinkKind) -> Option<&LinkState> {
+        self.verdict.link(kind).map(|link| &link.state)
+    }
+
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self.verdict.state, VerdictState::Untrusted { .. })
+    }
+
+    /// The links that fail.
+    pub fn failing(&self) -> &[LinkKind] {
+        match &self.verdict.state {
+            VerdictState::Untrusted { failing } => failing,
+            _ => &[],
+        }
+    }
+
+    /// Every failing link fails only because its fact lies before the coverage.
+    pub fn is_only_uncovered(&self) -> bool {
+        !self.failing().is_empty()
+            && self.failing().iter().all(|kind| {
+                matches!(
+                    self.state_of(*kind),
+                    Some(LinkState::Unknown { reason: UnknownReason::Uncovered, .. })
+                )
+            })
+    }
+}
+
+/// Judges one image under a pipeline of the contracts.
+pub(crate) fn judge(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+) -> Result<VerdictRecord, RecordsError> {
+    let path = path::best(inquiry, image, pipeline)?;
+    let artifact = artifact::judge(inquiry, image, pipeline, &path)?;
+    let (signature, signature_carrier) = signature::judge(inquiry, image, pipeline);
+    let (sbom, sbom_carrier) = sbom::judge(inquiry, image, pipeline);
+    let copied_from = copied_from(inquiry, image, pipeline);
+    let statement = path.statement;
+    let findings = [
+        (LinkKind::Source, path.source, path.carrier),
+        (LinkKind::Build, path.build, path.carrier),
+        (LinkKind::Provenance, path.provenance, path.carrier),
+        (LinkKind::Artifact, artifact, None),
+        (LinkKind::Signature, signature, signature_carrier),
+        (LinkKind::Sbom, sbom, sbom_carrier),
+        (LinkKind::Vulnerability, Finding::Missing(Default::default()), None),
+    ];
+    let mut links = Vec::new();
+    for (kind, finding, carried_by) in findings {
+        let state = match pipeline.requires(kind) {
+            false => LinkState::NotRequired,
+            true => {
+                let state = settle(inquiry, image, pipeline, finding)?;
+                let state = with_copy(state, kind, copied_from.as_ref());
+                with_exception(inquiry, image, pipeline, kind, state)
+            }
+        };
+        links.push(Link { kind, state, carried_by });
+    }
+    let state = fold(&links);
+    let is_pending = links.iter().any(|link| matches!(link.state, LinkState::Pending { .. }));
+    let settled = inquiry.now >= settles_at(image, pipeline) && !is_pending;
+    inquiry.look_again_at(settles_at(image, pipeline));
+    Ok(VerdictRecord {
+        verdict: Verdict {
+            digest: image.digest,
+            pipeline: pipeline.name.clone(),
+            image: image.repository.clone(),
+            state,
+            links,
+            path: statement,
+            policy: inquiry.contracts.hash,
+            roots: Vec::new(),
+            reached_at: inquiry.now,
+            rests_on: Vec::new(),
+        },
+        settled,
+        statements: image.bound.len(),
+        has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
+        release_tag: release_tag(image, pipeline),
+    })
+}
+
+/// Judges one image that no pipeline claims: nothing can be proven of it, because nothing says what to expect.
+pub(crate) fn judge_unclaimed(inquiry: &Inquiry<'_>, image: &ImageFacts) -> VerdictRecord {
+    let links: Vec<Link> = LinkKind::ALL
+        .into_iter()
+        .map(|kind| {
+            let state = match kind {
+                LinkKind::Vulnerability => LinkState::NotRequired,
+                _ => LinkState::Unknown {
+                    reason: UnknownReason::Unresolvable,
+                    detail: format!("no pipeline claims {}", image.repository),
+                },
+            };
+            Link { kind, state, carried_by: None }
+        })
+        .collect();
+    VerdictRecord {
+        verdict: Verdict {
+            digest: image.digest,
+            pipeline: DEFAULT_PIPELINE.to_owned(),
+            image: image.repository.clone(),
+            state: fold(&links),
+            links,
+            path: None,
+            policy: inquiry.contracts.hash,
+            roots: Vec::new(),
+            reached_at: inquiry.now,
+            rests_on: Vec::new(),
+        },
+        settled: true,
+        statements: image.bound.len(),
+        has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
+        release_tag: None,
+    }
+}
+
+/// Folds the links: any that fails makes it untrusted; else any pending, pending; else any waived, waived; else trusted.
+/// Links that are not required do not count; that nothing at all is required is never trust.
+pub fn fold(links: &[Link]) -> VerdictState {
+    let mut failing = Vec::new();
+    let mut pending_until = None;
+    let mut exceptions = BTreeSet::new();
+    let mut required = 0;
+    for link in links {
+        match &link.state {
+            LinkState::NotRequired => continue,
+            LinkState::Proven { .. } => {}
+            LinkState::Pending { until, .. } => {
+                pending_until =
+                    Some(pending_until.map_or(*until, |known: jiff::Timestamp| known.max(*until)));
+            }
+            LinkState::Waived { exception, .. } => {
+                exceptions.insert(exception.clone());
+            }
+            LinkState::Claimed { .. }
+            | LinkState::Absent { .. }
+            | LinkState::Broken { .. }
+            | LinkState::Expired { .. }
+            | LinkState::Revoked { .. }
+            | LinkState::Unknown { .. } => failing.push(link.kind),
+        }
+        required += 1;
+    }
+    match (failing.is_empty() && required > 0, pending_until) {
+        (false, _) => VerdictState::Untrusted { failing },
+        (true, Some(until)) => VerdictState::Pending { until },
+        (true, None) if !exceptions.is_empty() => {
+            VerdictState::Waived { exceptions: exceptions.into_iter().collect() }
+        }
+        (true, None) => VerdictState::Trusted,
+    }
+}
+
+/// An exception in force that covers a failing link replaces its state.
+fn with_exception(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+    kind: LinkKind,
+    state: LinkState,
+) -> LinkState {
+    let fails = !matches!(
+        state,
+        LinkState::Proven { .. }
+            | LinkState::Pending { .. }
+            | LinkState::Waived { .. }
+            | LinkState::NotRequired
+    );
+    if !fails {
+        return state;
+    }
+    let covering = inquiry.contracts.exceptions.values().find(|exception| {
+        exception.is_in_force(inquiry.now)
+            && exception.scope.commits.is_empty()
+            && exception.scope.namespaces.is_empty()
+            && image
+                .carriers
+                .iter()
+                .any(|carrier| exception.covers_link(&pipeline.name, &carrier.digest, kind))
+    });
+    match covering {
+        Some(exception) => {
+            inquiry.look_again_at(exception.expires);
+            LinkState::Waived { exception: exception.name.clone(), instead_of: state.as_str().to_owned() }
+        }
+        None => state,
+    }
+}
+
+/// A copy of a digest that was pushed by the pipeline into another of its repositories says so.
+fn copied_from(inquiry: &Inquiry<'_>, image: &ImageFacts, pipeline: &Pipeline) -> Option<ImageRepository> {
+    let own = image.carriers.first()?;
+    let is_ours = |repository: &&ImageRepository| matches!(inquiry.contracts.claim(repository), Claim::Claimed(claiming) if claiming.name == pipeline.name);
+    let pushed_by_pipeline = own
+        .record
+        .pushes
+        .iter()
+        .filter(|push| push.actor.as_ref().is_some_and(|actor| pipeline.artifact.pushers.contains(actor)))
+        .map(|push| &push.repository)
+        .find(is_ours)?;
+    (*pushed_by_pipeline != image.repository).then(|| pushed_by_pipeline.clone())
+}
+
+fn with_copy(state: LinkState, kind: LinkKind, copied: Option<&ImageRepository>) -> LinkState {
+    match state {
+        LinkState::Proven { witnesses, .. } if kind == LinkKind::Artifact => {
+            LinkState::Proven { witnesses, copied_from: copied.cloned() }
+        }
+        state => state,
+    }
+}
+
+fn release_tag(image: &ImageFacts, pipeline: &Pipeline) -> Option<String> {
+    let own = image.carriers.first()?;
+    own.record
+        .tags
+        .iter()
+        .find(|(_, tag)| pipeline.is_release_tag(tag.as_str()))
+        .map(|(repository, tag)| format!("{repository}:{tag}"))
+}
+
+/// Where verdicts are kept.
+pub fn key(digest: &Digest, pipeline: &str) -> String {
+    crate::records::key([digest.to_string().as_str(), pipeline])
+}
+
+/// All verdicts of a digest.
+pub fn prefix(digest: &Digest) -> String {
+    crate::records::prefix([digest.to_string().as_str()])
+}
