@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 
 use crate::place::Place;
 
-pub async fn a_blob_is_found_by_its_hash(place: &dyn Place) {
+pub(crate) async fn a_blob_is_found_by_its_hash(place: &dyn Place) {
     let bus = place.open().await;
     let blobs = bus.blobs();
     let bytes = Bytes::from_static(b"an attestation");
@@ -25,7 +25,7 @@ pub async fn a_blob_is_found_by_its_hash(place: &dyn Place) {
     assert!(matches!(unnamed, Err(BusError::BlobAlgorithm { .. })), "{unnamed:?}");
 }
 
-pub async fn a_tampered_blob_is_named_and_not_returned(place: &dyn Place) {
+pub(crate) async fn a_tampered_blob_is_named_and_not_returned(place: &dyn Place) {
     let bus = place.open().await;
     let digest = bus.blobs().put(Bytes::from_static(b"an attestation")).await.unwrap();
     if !place.tamper(&digest) {
@@ -40,7 +40,7 @@ pub async fn a_tampered_blob_is_named_and_not_returned(place: &dyn Place) {
     }
 }
 
-pub async fn an_oversize_blob_is_refused_on_both_ways(place: &dyn Place) {
+pub(crate) async fn an_oversize_blob_is_refused_on_both_ways(place: &dyn Place) {
     let bus = place.open().await;
     let refused = bus.blobs().put(Bytes::from(vec![0; BLOB_BYTES_MAX + 1])).await;
     assert!(matches!(refused, Err(BusError::BlobTooLarge { .. })), "{refused:?}");
@@ -49,7 +49,7 @@ pub async fn an_oversize_blob_is_refused_on_both_ways(place: &dyn Place) {
     assert!(bus.blobs().get(&digest, 10).await.unwrap().is_some());
 }
 
-pub async fn a_damaged_blob_is_mended_by_putting_it_again(place: &dyn Place) {
+pub(crate) async fn a_damaged_blob_is_mended_by_putting_it_again(place: &dyn Place) {
     let bus = place.open().await;
     let bytes = Bytes::from_static(b"an attestation");
     let digest = bus.blobs().put(bytes.clone()).await.unwrap();

@@ -11,7 +11,7 @@ use crate::place::{
     A_MOMENT, PATIENCE, Place, all_events, counts, ids, message, nothing_comes, publish, quick_events, take,
 };
 
-pub async fn an_unsettled_message_comes_again_and_is_counted(place: &dyn Place) {
+pub(crate) async fn an_unsettled_message_comes_again_and_is_counted(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a", "b"]).await;
     let consumer = bus.consumer(quick_events()).await.unwrap();
@@ -27,7 +27,7 @@ pub async fn an_unsettled_message_comes_again_and_is_counted(place: &dyn Place) 
     assert!(began.elapsed() >= quick_events().ack_wait * 3);
 }
 
-pub async fn a_retry_comes_after_its_delay_and_those_behind_pass(place: &dyn Place) {
+pub(crate) async fn a_retry_comes_after_its_delay_and_those_behind_pass(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a", "b", "c"]).await;
     let consumer = bus.consumer(all_events()).await.unwrap();
@@ -41,7 +41,7 @@ pub async fn a_retry_comes_after_its_delay_and_those_behind_pass(place: &dyn Pla
     assert!(asked.elapsed() >= delay);
 }
 
-pub async fn an_acknowledged_message_never_comes_again(place: &dyn Place) {
+pub(crate) async fn an_acknowledged_message_never_comes_again(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a"]).await;
     let consumer = bus.consumer(quick_events()).await.unwrap();
@@ -52,7 +52,7 @@ pub async fn an_acknowledged_message_never_comes_again(place: &dyn Place) {
     nothing_comes(&*consumer).await;
 }
 
-pub async fn a_terminated_message_never_comes_again(place: &dyn Place) {
+pub(crate) async fn a_terminated_message_never_comes_again(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a"]).await;
     let consumer = bus.consumer(quick_events()).await.unwrap();
@@ -62,7 +62,7 @@ pub async fn a_terminated_message_never_comes_again(place: &dyn Place) {
     nothing_comes(&*consumer).await;
 }
 
-pub async fn work_in_progress_is_not_delivered_again(place: &dyn Place) {
+pub(crate) async fn work_in_progress_is_not_delivered_again(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a"]).await;
     let consumer = bus.consumer(quick_events()).await.unwrap();
@@ -74,7 +74,7 @@ pub async fn work_in_progress_is_not_delivered_again(place: &dyn Place) {
     assert_eq!(counts(&take(&*consumer, 1).await), [2]);
 }
 
-pub async fn an_old_delivery_still_settles_its_message(place: &dyn Place) {
+pub(crate) async fn an_old_delivery_still_settles_its_message(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a"]).await;
     let consumer = bus.consumer(quick_events()).await.unwrap();
@@ -85,7 +85,7 @@ pub async fn an_old_delivery_still_settles_its_message(place: &dyn Place) {
     nothing_comes(&*consumer).await;
 }
 
-pub async fn two_readers_of_one_name_share_the_messages(place: &dyn Place) {
+pub(crate) async fn two_readers_of_one_name_share_the_messages(place: &dyn Place) {
     let bus = place.open().await;
     for n in 0..40 {
         bus.publish(message(format!("m{n}"))).await.unwrap();
@@ -110,7 +110,7 @@ pub async fn two_readers_of_one_name_share_the_messages(place: &dyn Place) {
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), 40);
 }
 
-pub async fn a_fetch_waits_for_the_first_message(place: &dyn Place) {
+pub(crate) async fn a_fetch_waits_for_the_first_message(place: &dyn Place) {
     let bus = place.open().await;
     let consumer = bus.consumer(all_events()).await.unwrap();
     let waiting = tokio::spawn(async move { consumer.fetch(10, PATIENCE).await.unwrap() });
@@ -121,7 +121,7 @@ pub async fn a_fetch_waits_for_the_first_message(place: &dyn Place) {
     assert!(published.elapsed() < PATIENCE / 4);
 }
 
-pub async fn a_removed_consumer_says_so(place: &dyn Place) {
+pub(crate) async fn a_removed_consumer_says_so(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a"]).await;
     let consumer = bus.consumer(all_events()).await.unwrap();

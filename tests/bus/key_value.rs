@@ -12,7 +12,7 @@ use crate::place::{PATIENCE, Place};
 
 type Watch = BoxStream<'static, Result<Watched, BusError>>;
 
-pub async fn exactly_one_of_many_writers_wins_a_revision(place: &dyn Place) {
+pub(crate) async fn exactly_one_of_many_writers_wins_a_revision(place: &dyn Place) {
     let bus = place.open().await;
     let mut revision = 0;
     for round in 0..5 {
@@ -42,7 +42,7 @@ pub async fn exactly_one_of_many_writers_wins_a_revision(place: &dyn Place) {
     }
 }
 
-pub async fn a_key_is_created_once_and_again_after_a_delete(place: &dyn Place) {
+pub(crate) async fn a_key_is_created_once_and_again_after_a_delete(place: &dyn Place) {
     let bus = place.open().await;
     let bucket = bus.key_value("verdicts").await.unwrap();
     let value = || Bytes::from_static(b"v");
@@ -70,7 +70,7 @@ fn shown(watched: Watched) -> String {
     }
 }
 
-pub async fn a_watch_begins_with_what_is_there_and_sees_every_change_in_order(place: &dyn Place) {
+pub(crate) async fn a_watch_begins_with_what_is_there_and_sees_every_change_in_order(place: &dyn Place) {
     let bus = place.open().await;
     let bucket = bus.key_value("verdicts").await.unwrap();
     for (key, value) in [("b", "1"), ("a", "2"), ("b", "3"), ("gone", "4")] {
@@ -101,7 +101,7 @@ pub async fn a_watch_begins_with_what_is_there_and_sees_every_change_in_order(pl
     writer.await.unwrap();
 }
 
-pub async fn a_watch_sees_only_its_prefix(place: &dyn Place) {
+pub(crate) async fn a_watch_sees_only_its_prefix(place: &dyn Place) {
     let bus = place.open().await;
     let bucket = bus.key_value("verdicts").await.unwrap();
     for key in ["a/1", "b/1", "b/2", "c/1"] {
@@ -119,7 +119,7 @@ pub async fn a_watch_sees_only_its_prefix(place: &dyn Place) {
     assert!(tokio::time::timeout(Duration::from_millis(50), watch.next()).await.is_err());
 }
 
-pub async fn odd_keys_and_large_values_are_refused(place: &dyn Place) {
+pub(crate) async fn odd_keys_and_large_values_are_refused(place: &dyn Place) {
     let bus = place.open().await;
     let bucket = bus.key_value("verdicts").await.unwrap();
     for odd in ["", ".a", "a b", "a*", "a>", "\u{e4}"] {

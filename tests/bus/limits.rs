@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 
 use crate::place::{Place, SUBJECT, all_events, ids, message, nothing_comes, publish, take};
 
-pub async fn a_payload_over_the_limit_is_refused_and_one_at_the_limit_passes(place: &dyn Place) {
+pub(crate) async fn a_payload_over_the_limit_is_refused_and_one_at_the_limit_passes(place: &dyn Place) {
     let bus = place.open().await;
     let of = |bytes| Message::new(SUBJECT, format!("{bytes}"), vec![1; bytes]);
     let refused = bus.publish(of(PAYLOAD_BYTES_MAX + 1)).await;
@@ -16,7 +16,7 @@ pub async fn a_payload_over_the_limit_is_refused_and_one_at_the_limit_passes(pla
     assert_eq!(taken[0].message.payload.len(), PAYLOAD_BYTES_MAX);
 }
 
-pub async fn odd_subjects_ids_and_headers_are_refused(place: &dyn Place) {
+pub(crate) async fn odd_subjects_ids_and_headers_are_refused(place: &dyn Place) {
     let bus = place.open().await;
     let refused = async |message: Message| bus.publish(message).await.unwrap_err();
     for odd in ["", "custody.in.*", "custody.in.>", "custody.in..a", "custody.in.a b", "custody.in.\u{e4}"] {
@@ -32,7 +32,7 @@ pub async fn odd_subjects_ids_and_headers_are_refused(place: &dyn Place) {
     assert!(matches!(refused(large).await, BusError::Headers { .. }));
 }
 
-pub async fn a_slow_reader_holds_no_more_than_its_bound(place: &dyn Place) {
+pub(crate) async fn a_slow_reader_holds_no_more_than_its_bound(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a", "b", "c", "d"]).await;
     let consumer = bus.consumer(ConsumerConfig { in_flight_max: 2, ..all_events() }).await.unwrap();
@@ -46,7 +46,7 @@ pub async fn a_slow_reader_holds_no_more_than_its_bound(place: &dyn Place) {
     assert_eq!(take(&*bus.consumer(other).await.unwrap(), 4).await.len(), 4);
 }
 
-pub async fn one_fetch_is_bounded(place: &dyn Place) {
+pub(crate) async fn one_fetch_is_bounded(place: &dyn Place) {
     let bus = place.open().await;
     let small = (0..FETCH_MESSAGES_MAX + 10).map(|n| bus.publish(message(format!("m{n}"))));
     try_join_all(small).await.unwrap();

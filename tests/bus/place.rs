@@ -10,16 +10,16 @@ use fleet_runtime::bus::embedded::{EmbeddedBus, EmbeddedLimits};
 use fleet_runtime::bus::{Bus, Consumer, ConsumerConfig, Delivery, Message, Stream};
 
 /// Subjects of one scope, so that a filter can tell them apart.
-pub const SUBJECT: &str = "custody.in.ci.agent-a.0123456789abcdef.run.finished.v1";
-pub const OTHER_SUBJECT: &str = "custody.in.registry.agent-b.fedcba9876543210.image.pushed.v1";
+pub(crate) const SUBJECT: &str = "custody.in.ci.agent-a.0123456789abcdef.run.finished.v1";
+pub(crate) const OTHER_SUBJECT: &str = "custody.in.registry.agent-b.fedcba9876543210.image.pushed.v1";
 /// Long enough for a busy machine; only a failing case waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Short enough to wait for, to see that nothing comes.
-pub const A_MOMENT: Duration = Duration::from_millis(150);
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(150);
 
 /// One bus under test.
 #[async_trait]
-pub trait Place: Send + Sync {
+pub(crate) trait Place: Send + Sync {
     async fn open(&self) -> Arc<dyn Bus>;
 
     /// Closes a bus and opens it again on what it kept.
@@ -33,12 +33,12 @@ pub trait Place: Send + Sync {
     fn tamper(&self, digest: &Digest) -> bool;
 }
 
-pub struct Embedded {
+pub(crate) struct Embedded {
     data: tempfile::TempDir,
 }
 
 impl Embedded {
-    pub async fn new() -> Embedded {
+    pub(crate) async fn new() -> Embedded {
         Embedded { data: tempfile::tempdir().unwrap() }
     }
 
@@ -63,27 +63,27 @@ impl Place for Embedded {
     }
 }
 
-pub fn message(id: impl Into<String>) -> Message {
+pub(crate) fn message(id: impl Into<String>) -> Message {
     let id = id.into();
     Message::new(SUBJECT, id.clone(), id.into_bytes())
 }
 
-pub fn all_events() -> ConsumerConfig {
+pub(crate) fn all_events() -> ConsumerConfig {
     ConsumerConfig::new("reader", Stream::Events, "custody.in.>".parse().unwrap())
 }
 
-pub fn quick_events() -> ConsumerConfig {
+pub(crate) fn quick_events() -> ConsumerConfig {
     ConsumerConfig { ack_wait: Duration::from_millis(300), ..all_events() }
 }
 
-pub async fn publish(bus: &dyn Bus, ids: impl IntoIterator<Item = &str>) {
+pub(crate) async fn publish(bus: &dyn Bus, ids: impl IntoIterator<Item = &str>) {
     for id in ids {
         bus.publish(message(id)).await.unwrap();
     }
 }
 
 /// Fetches until `count` deliveries are there.
-pub async fn take(consumer: &dyn Consumer, count: usize) -> Vec<Delivery> {
+pub(crate) async fn take(consumer: &dyn Consumer, count: usize) -> Vec<Delivery> {
     let until = tokio::time::Instant::now() + PATIENCE;
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -93,15 +93,15 @@ pub async fn take(consumer: &dyn Consumer, count: usize) -> Vec<Delivery> {
     taken
 }
 
-pub async fn nothing_comes(consumer: &dyn Consumer) {
+pub(crate) async fn nothing_comes(consumer: &dyn Consumer) {
     let came = consumer.fetch(10, A_MOMENT).await.unwrap();
     assert!(came.is_empty(), "{:?}", ids(&came));
 }
 
-pub fn ids(deliveries: &[Delivery]) -> Vec<&str> {
+pub(crate) fn ids(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(|delivery| delivery.message.id.as_str()).collect()
 }
 
-pub fn counts(deliveries: &[Delivery]) -> Vec<u32> {
+pub(crate) fn counts(deliveries: &[Delivery]) -> Vec<u32> {
     deliveries.iter().map(|delivery| delivery.deliveries).collect()
 }

@@ -29,7 +29,7 @@ async fn read_until(reader: &Reader, dead: &DeadLetters, letters: usize, poison:
     (done, handed)
 }
 
-pub async fn a_poison_message_goes_to_the_dead_letter_and_those_behind_pass(place: &dyn Place) {
+pub(crate) async fn a_poison_message_goes_to_the_dead_letter_and_those_behind_pass(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["poison", "a", "b", "c"]).await;
     let config = ConsumerConfig { deliveries_max: 3, in_flight_max: 2, ..all_events() };
@@ -51,7 +51,7 @@ pub async fn a_poison_message_goes_to_the_dead_letter_and_those_behind_pass(plac
     assert!(reader.fetch(10, Duration::from_millis(300)).await.unwrap().is_empty());
 }
 
-pub async fn a_dead_letter_is_shown_and_replayed(place: &dyn Place) {
+pub(crate) async fn a_dead_letter_is_shown_and_replayed(place: &dyn Place) {
     let bus = place.open().await;
     let sent = Message::new(SUBJECT, "future", "version 2").with_header("traceparent", "00-x");
     bus.publish(sent.clone()).await.unwrap();
@@ -75,7 +75,7 @@ pub async fn a_dead_letter_is_shown_and_replayed(place: &dyn Place) {
     assert_eq!((&back.subject, &back.headers, &back.payload), (&sent.subject, &sent.headers, &sent.payload));
 }
 
-pub async fn a_large_dead_letter_keeps_its_payload_as_a_blob(place: &dyn Place) {
+pub(crate) async fn a_large_dead_letter_keeps_its_payload_as_a_blob(place: &dyn Place) {
     let bus = place.open().await;
     let payload = Bytes::from(vec![7; INLINE_BYTES_MAX + 1]);
     bus.publish(Message::new(SUBJECT, "large", payload.clone())).await.unwrap();
@@ -90,7 +90,7 @@ pub async fn a_large_dead_letter_keeps_its_payload_as_a_blob(place: &dyn Place) 
     dead.replay(sequence).await.unwrap();
 }
 
-pub async fn what_an_intake_could_not_read_is_kept_once(place: &dyn Place) {
+pub(crate) async fn what_an_intake_could_not_read_is_kept_once(place: &dyn Place) {
     let bus = place.open().await;
     let dead = DeadLetters::new(bus.clone());
     for _ in 0..2 {

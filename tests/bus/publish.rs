@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::place::{OTHER_SUBJECT, Place, SUBJECT, all_events, ids, message, publish, take};
 
-pub async fn first_deliveries_keep_the_order_of_publishing(place: &dyn Place) {
+pub(crate) async fn first_deliveries_keep_the_order_of_publishing(place: &dyn Place) {
     let bus = place.open().await;
     let names: Vec<String> = (0..500).map(|n| format!("m{n}")).collect();
     publish(&*bus, names.iter().map(String::as_str)).await;
@@ -17,7 +17,7 @@ pub async fn first_deliveries_keep_the_order_of_publishing(place: &dyn Place) {
     assert!(taken.is_sorted_by(|a, b| a.sequence < b.sequence));
 }
 
-pub async fn a_repeated_id_is_dropped_and_names_the_first(place: &dyn Place) {
+pub(crate) async fn a_repeated_id_is_dropped_and_names_the_first(place: &dyn Place) {
     let bus = place.open().await;
     let first = bus.publish(message("a")).await.unwrap();
     let again = bus.publish(Message::new(OTHER_SUBJECT, "a", "other bytes")).await.unwrap();
@@ -31,7 +31,7 @@ pub async fn a_repeated_id_is_dropped_and_names_the_first(place: &dyn Place) {
     assert!(!bus.publish(elsewhere).await.unwrap().duplicate);
 }
 
-pub async fn many_publishers_at_once_each_get_a_place_of_their_own(place: &dyn Place) {
+pub(crate) async fn many_publishers_at_once_each_get_a_place_of_their_own(place: &dyn Place) {
     let bus = place.open().await;
     let published = join_all((0..300).map(|n| bus.publish(message(format!("m{}", n % 150))))).await;
     let published: Vec<_> = published.into_iter().map(Result::unwrap).collect();
@@ -40,7 +40,7 @@ pub async fn many_publishers_at_once_each_get_a_place_of_their_own(place: &dyn P
     assert_eq!(places.len(), 150);
 }
 
-pub async fn a_message_comes_back_with_all_its_parts(place: &dyn Place) {
+pub(crate) async fn a_message_comes_back_with_all_its_parts(place: &dyn Place) {
     let bus = place.open().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let sent = Message::new(SUBJECT, "id", vec![0, 159, 146, 150]).with_header("Traceparent", trace);
@@ -52,7 +52,7 @@ pub async fn a_message_comes_back_with_all_its_parts(place: &dyn Place) {
     assert!(age.as_secs().abs() < 60, "{age:?}");
 }
 
-pub async fn a_new_consumer_starts_at_the_oldest_message(place: &dyn Place) {
+pub(crate) async fn a_new_consumer_starts_at_the_oldest_message(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a", "b"]).await;
     let first = bus.consumer(all_events()).await.unwrap();
@@ -63,7 +63,7 @@ pub async fn a_new_consumer_starts_at_the_oldest_message(place: &dyn Place) {
     assert_eq!(ids(&take(&*bus.consumer(second).await.unwrap(), 2).await), ["a", "b"]);
 }
 
-pub async fn consumers_take_only_their_subjects(place: &dyn Place) {
+pub(crate) async fn consumers_take_only_their_subjects(place: &dyn Place) {
     let bus = place.open().await;
     for n in 0..20 {
         bus.publish(message(format!("ci{n}"))).await.unwrap();
@@ -81,7 +81,7 @@ pub async fn consumers_take_only_their_subjects(place: &dyn Place) {
     assert!(matches!(outside, Err(BusError::Consumer { .. })), "{outside:?}");
 }
 
-pub async fn a_kept_message_is_read_and_removed_by_its_number(place: &dyn Place) {
+pub(crate) async fn a_kept_message_is_read_and_removed_by_its_number(place: &dyn Place) {
     let bus = place.open().await;
     let subject = "custody.dead.intake";
     for id in ["a", "b", "c"] {

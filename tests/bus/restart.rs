@@ -7,7 +7,7 @@ use crate::place::{
     A_MOMENT, Place, all_events, counts, ids, message, nothing_comes, publish, quick_events, take,
 };
 
-pub async fn a_restart_in_the_middle_of_a_batch_brings_back_what_was_not_settled(place: &dyn Place) {
+pub(crate) async fn a_restart_in_the_middle_of_a_batch_brings_back_what_was_not_settled(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a", "b", "c", "d", "e"]).await;
     let consumer = bus.consumer(quick_events()).await.unwrap();
@@ -30,7 +30,7 @@ pub async fn a_restart_in_the_middle_of_a_batch_brings_back_what_was_not_settled
     assert_eq!(ids(&take(&*consumer, 1).await), ["f"]);
 }
 
-pub async fn counts_of_deliveries_survive_a_restart(place: &dyn Place) {
+pub(crate) async fn counts_of_deliveries_survive_a_restart(place: &dyn Place) {
     let mut bus = place.open().await;
     publish(&*bus, ["a"]).await;
     for expected in 1..=4 {
@@ -41,7 +41,7 @@ pub async fn counts_of_deliveries_survive_a_restart(place: &dyn Place) {
     }
 }
 
-pub async fn keys_and_blobs_survive_a_restart(place: &dyn Place) {
+pub(crate) async fn keys_and_blobs_survive_a_restart(place: &dyn Place) {
     let bus = place.open().await;
     let bucket = bus.key_value("verdicts").await.unwrap();
     let revision = bucket.put("a", Bytes::from_static(b"1")).await.unwrap();
@@ -54,7 +54,7 @@ pub async fn keys_and_blobs_survive_a_restart(place: &dyn Place) {
     assert_eq!(bus.blobs().get(&digest, 100).await.unwrap().unwrap(), "attestation");
 }
 
-pub async fn a_closed_bus_says_so(place: &dyn Place) {
+pub(crate) async fn a_closed_bus_says_so(place: &dyn Place) {
     let bus = place.open().await;
     let consumer = bus.consumer(all_events()).await.unwrap();
     let waiting = tokio::spawn(async move { consumer.fetch(1, crate::place::PATIENCE).await });

@@ -22,7 +22,7 @@ use crate::bus::{BusError, Entry, Stream, Watched};
 
 const BATCH_COMMANDS_MAX: usize = 2048;
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// How long a batch waits for as many commands as the one before had: publishers that were just answered need a
+/// How long a batch waits for as many commands as those before had: publishers that were just answered need a
 /// moment to come back, and a commit costs far more than this.
 const LINGER: Duration = Duration::from_micros(500);
 /// How long acknowledgements wait for a commit to ride with.
@@ -55,7 +55,7 @@ pub(super) fn start(
         watchers: Watchers::default(),
         unsaved: Vec::new(),
         unsaved_since: None,
-        last_commands: 0,
+        expected_commands: 0,
         trimmed_at: Instant::now(),
         reopened_at: Instant::now(),
     };
@@ -97,7 +97,7 @@ struct Writer {
     /// Acknowledgements that are true in memory and not yet on disk.
     unsaved: Vec<(Arc<Owed>, u64)>,
     unsaved_since: Option<Instant>,
-    last_commands: usize,
+    expected_commands: usize,
     trimmed_at: Instant,
     reopened_at: Instant,
 }
@@ -145,10 +145,10 @@ impl Writer {
                     }
                     if !lingers && !batch.commands.is_empty() {
                         lingers = true;
-                        let wait = if self.last_commands > 1 { LINGER } else { Duration::ZERO };
+                        let wait = if self.expected_commands > 1 { LINGER } else { Duration::ZERO };
                         until = Instant::now() + wait;
                     }
-                    if lingers && batch.commands.len() >= self.last_commands {
+                    if lingers && batch.commands.len() >= self.expected_commands {
                         until = Instant::now();
                     }
                 }
@@ -160,7 +160,8 @@ impl Writer {
             }
         }
         if !batch.commands.is_empty() {
-            self.last_commands = batch.commands.len();
+            // Slowly forgotten, so that two groups of publishers do not take turns for ever.
+            self.expected_commands = batch.commands.len().max(self.expected_commands * 7 / 8);
         }
         batch
     }
