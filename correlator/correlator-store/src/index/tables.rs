@@ -1,0 +1,40 @@
+//! The tables of the index as the database knows them.
+
+use correlator_core::records::Table;
+use redb::TableDefinition;
+
+use crate::receipt::Lane;
+
+/// A change of the tables below is a new number: an index of another format is deleted and built anew from the log.
+pub(super) const FORMAT: u32 = 1;
+
+pub(super) type RecordsDefinition = TableDefinition<'static, &'static str, &'static [u8]>;
+pub(super) type OutboxDefinition = TableDefinition<'static, (u64, u32), &'static [u8]>;
+
+/// What the index is: see the keys below.
+pub(super) const META: TableDefinition<'static, &'static str, &'static [u8]> =
+    TableDefinition::new("index/meta");
+/// The format of these tables and of the records in them, as text.
+pub(super) const META_FORMAT: &str = "format";
+/// Log id and generation, as text.
+pub(super) const META_LOG: &str = "log";
+/// The last position that was applied, big-endian.
+pub(super) const META_POSITION: &str = "position";
+
+/// The end results that sinks reported for decisions that are still in the outbox.
+pub(super) const DELIVERIES: TableDefinition<'static, (u64, u32, &'static str), &'static [u8]> =
+    TableDefinition::new("outbox/deliveries");
+
+/// The records of the ledger. Their names have no slash.
+pub(super) fn records(table: Table) -> RecordsDefinition {
+    TableDefinition::new(table.as_str())
+}
+
+/// Decisions that wait to be carried out.
+pub(super) fn outbox(lane: Lane) -> OutboxDefinition {
+    TableDefinition::new(match lane {
+        Lane::Bus => "outbox/bus",
+        Lane::Delivery => "outbox/delivery",
+        Lane::Verification => "outbox/verification",
+    })
+}
