@@ -1,0 +1,212 @@
+//! What the answers of both agents share: which questions are theirs, and how every answer ends.
+//!
+//! An answer publishes ordinary events and always ends with `evidence.unavailable`: `not_found` when the forge was asked
+//! and has nothing beyond them, or the reason why not everything could be asked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus_schema::fleet::{EvidenceRequested, EvidenceUnavailable, Unavailable};
+use bus_schema::{Event, ForgeHost, RepositoryRef, TraceParent};
+use fleet_runtime::publisher::{PublishError, Publisher};
+use fleet_runtime::worker::Handled;
+use jiff::Timestamp;
+
+use crate::api::{ApiClient, ApiFailure, Route};
+use crate::payload::Repository;
+use crate::report::Report;
+use crate::scope::ForgeScope;
+
+/// The longest detail of an answer, in characters.
+const DETAIL_CHARS_MAX: usize = 400;
+/// The pause before a question is taken up again when our own bus fails.
+const BUS_RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// A forge that can be asked, and about what.
+#[derive(Debug, Clone)]
+pub struct AskedForge {
+    pub scope: ForgeScope,
+    pub api: ApiClient,
+}
+
+/// The forges of one agent.
+#[derive(Debug, Clone, Default)]
+pub struct AskedForges {
+    forges: BTreeMap<ForgeHost, AskedForge>,
+}
+
+impl AskedForges {
+    pub fn new(forges: impl IntoIterator<Item = AskedForge>) -> AskedForges {
+        AskedForges { forges: forges.into_iter().map(|forge| (forge.scope.host.clone(), forge)).collect() }
+    }
+
+    /// The client for a repository, when both its host and its owner are in the settings.
+    pub fn client(&self, repository: &RepositoryRef) -> Result<&ApiClient, LookUpEnd> {
+        match self.forges.get(&repository.host) {
+            None => Err(LookUpEnd::unconfigured(format!("no forge {} is configured", repository.host))),
+            Some(forge) if !forge.scope.holds(repository) => {
+                Err(LookUpEnd::unconfigured(format!("{} is not watched", repository.path())))
+            }
+            Some(forge) => Ok(&forge.api),
+        }
+    }
+
+    /// The smallest budget that is left, where a forge told one.
+    pub fn budget_left(&self) -> Option<u64> {
+        self.forges.values().filter_map(|forge| forge.api.budget_left()).min()
+    }
+}
+
+/// Why a look-up goes no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookUpEnd {
+    pub reason: Unavailable,
+    pub detail: String,
+}
+
+impl LookUpEnd {
+    pub fn new(reason: Unavailable, detail: impl Into<String>) -> LookUpEnd {
+        LookUpEnd { reason, detail: detail.into() }
+    }
+
+    /// Everything was asked and is published.
+    pub fn complete(detail: impl Into<String>) -> LookUpEnd {
+        LookUpEnd::new(Unavailable::NotFound, detail)
+    }
+
+    pub fn unconfigured(detail: impl Into<String>) -> LookUpEnd {
+        LookUpEnd::new(Unavailable::Unconfigured, detail)
+    }
+
+    pub fn cut_off(detail: impl Into<String>) -> LookUpEnd {
+        LookUpEnd::new(Unavailable::CutOff, detail)
+    }
+
+    pub fn unreadable(error: &dyn std::error::Error) -> LookUpEnd {
+        LookUpEnd::new(Unavailable::Unreadable, fleet_runtime::error_chain(error))
+    }
+
+    /// A failed look-up of `what`.
+    pub fn failed(what: &str, failure: &ApiFailure) -> LookUpEnd {
+        LookUpEnd::new(failure.unavailable(), format!("{what}: {failure}"))
+    }
+}
+
+/// What ended an answer early: the forge's side, or our own bus.
+#[derive(Debug)]
+pub enum Stop {
+    End(LookUpEnd),
+    Bus(PublishError),
+}
+
+impl From<LookUpEnd> for Stop {
+    fn from(end: LookUpEnd) -> Stop {
+        Stop::End(end)
+    }
+}
+
+impl From<PublishError> for Stop {
+    fn from(error: PublishError) -> Stop {
+        Stop::Bus(error)
+    }
+}
+
+/// Publishes the events of one answer and counts them.
+#[derive(Debug)]
+pub struct AnswerEvents<'a> {
+    publisher: &'a Publisher,
+    request: &'a EvidenceRequested,
+    trace: Option<&'a TraceParent>,
+    found: u32,
+}
+
+impl<'a> AnswerEvents<'a> {
+    pub fn new(
+        publisher: &'a Publisher,
+        request: &'a EvidenceRequested,
+        trace: Option<&'a TraceParent>,
+    ) -> AnswerEvents<'a> {
+        AnswerEvents { publisher, request, trace, found: 0 }
+    }
+
+    pub async fn publish(&mut self, report: Report) -> Result<(), PublishError> {
+        self.say(report).await?;
+        self.found = self.found.saturating_add(1);
+        Ok(())
+    }
+
+    async fn say(&self, report: Report) -> Result<(), PublishError> {
+        let Report { occurred, event } = report;
+        let envelope = self.publisher.envelope(occurred, self.trace.cloned(), event);
+        self.publisher.publish(&envelope).await.map(|_| ())
+    }
+
+    /// Ends the answer.
+    pub async fn end(self, end: LookUpEnd) -> Result<(), PublishError> {
+        let answered_at = Timestamp::now();
+        tracing::info!(
+            request = %self.request.request,
+            reason = end.reason.as_str(),
+            found = self.found,
+            "answered a question"
+        );
+        let event = EvidenceUnavailable {
+            request: self.request.request.clone(),
+            attempt: self.request.attempt,
+            question: self.request.question.clone(),
+            reason: end.reason,
+            source: self.request.question.host().to_owned(),
+            detail: end.detail.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect(),
+            found: self.found,
+            answered_at,
+        };
+        self.publisher.metrics().answered(word(&event.reason));
+        self.say(Report { occurred: answered_at, event: Event::EvidenceUnavailable(event) }).await
+    }
+}
+
+/// The reason as a word of the program, for counting.
+fn word(reason: &Unavailable) -> &'static str {
+    match reason {
+        Unavailable::NotFound => "complete",
+        Unavailable::Denied => "denied",
+        Unavailable::RateLimited => "rate_limited",
+        Unavailable::Unreachable => "unreachable",
+        Unavailable::Unconfigured => "unconfigured",
+        Unavailable::CutOff => "cut_off",
+        Unavailable::Unreadable => "unreadable",
+        Unavailable::Other(_) => "other",
+    }
+}
+
+/// What became of a question: a failing bus asks for it again, everything else is an answer.
+pub fn handled(ended: Result<(), PublishError>) -> Handled {
+    match ended {
+        Ok(()) => Handled::Done,
+        Err(error) if error.is_temporary() => {
+            Handled::Retry { after: BUS_RETRY_PAUSE, reason: fleet_runtime::error_chain(&error) }
+        }
+        Err(error) => Handled::Bury { reason: fleet_runtime::error_chain(&error) },
+    }
+}
+
+/// Finds the repository that a question names and checks that it still is the one with the question's ids.
+///
+/// A 404 here is `denied`: the forge hides what a credential may not see in the same words, so it proves no absence.
+pub async fn repository(api: &ApiClient, asked: &RepositoryRef) -> Result<RepositoryRef, LookUpEnd> {
+    let route = Route::repository(&asked.owner, &asked.name, []);
+    let answer: Repository = match api.get(&route).await {
+        Ok(repository) => repository,
+        Err(ApiFailure::NotFound) => {
+            let detail = format!("{} is not visible to this agent", asked.path());
+            return Err(LookUpEnd::new(Unavailable::Denied, detail));
+        }
+        Err(failure) => return Err(LookUpEnd::failed("the repository", &failure)),
+    };
+    let found = answer.reference(&asked.host).map_err(|error| LookUpEnd::unreadable(&error))?;
+    if !found.is_same(asked) {
+        let detail = format!("{} now is another repository than the one asked for", asked.path());
+        return Err(LookUpEnd::complete(detail));
+    }
+    Ok(found)
+}

@@ -1,0 +1,181 @@
+//! Heartbeats: what the agent watches and since when, and what it may have missed while it was not there.
+//!
+//! In: the scopes of the settings. Out: `agent.reported` at intervals, `agent.gap` after a time away. Since when a scope is
+//! watched outlives the process: it lies in the bus's key-value store, and is never claimed for a time before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_schema::Event;
+use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
+use bytes::Bytes;
+use fleet_runtime::bus::{BusError, KeyValue};
+use fleet_runtime::health::Check;
+use fleet_runtime::publisher::{PublishError, Publisher};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+/// The bucket in which agents keep since when they watch.
+pub const COVERAGE_BUCKET: &str = "forge-coverage";
+/// The default time between two heartbeats.
+pub const REPORT_INTERVAL_SECONDS: u64 = 30;
+/// The default time away after which events count as missed: a shorter restart is GitHub's delivery time.
+pub const GAP_SECONDS_MIN: u64 = 60;
+
+/// What an agent reports about itself.
+#[derive(Debug, Clone)]
+pub struct HeartbeatConfig {
+    /// `source` or `ci`.
+    pub kind: &'static str,
+    /// As coverage states them: `github.com/acme`.
+    pub scopes: Vec<String>,
+    pub interval: Duration,
+    pub gap_after: Duration,
+}
+
+/// What outlives the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// Since when each scope is watched.
+    since: BTreeMap<String, Timestamp>,
+    /// Until when the agent surely was there.
+    seen_until: Option<Timestamp>,
+}
+
+/// Reports until `stop`. A failing bus is tried again at the next beat; `check` says how it stands.
+pub async fn run(
+    publisher: Publisher,
+    config: HeartbeatConfig,
+    budget_left: impl Fn() -> Option<u64> + Send,
+    check: Check,
+    stop: CancellationToken,
+) {
+    let mut heart = Heart { epoch: Timestamp::now(), sequence: 0, kept: None, publisher, config };
+    loop {
+        match heart.beat(budget_left()).await {
+            Ok(()) => check.ready(),
+            Err(error) => {
+                let reason = fleet_runtime::error_chain(&error);
+                tracing::warn!(reason, "could not report");
+                check.failing(reason);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(heart.config.interval) => {}
+        }
+    }
+    if let Err(error) = heart.stop().await {
+        tracing::warn!(reason = %fleet_runtime::error_chain(&error), "could not note the end");
+    }
+}
+
+struct Heart {
+    publisher: Publisher,
+    config: HeartbeatConfig,
+    epoch: Timestamp,
+    sequence: u64,
+    /// Read at the first beat that succeeds.
+    kept: Option<Kept>,
+}
+
+impl Heart {
+    async fn beat(&mut self, api_budget_left: Option<u64>) -> Result<(), PublishError> {
+        let store = self.store().await?;
+        let mut kept = match &self.kept {
+            Some(kept) => kept.clone(),
+            None => self.begin(&store).await?,
+        };
+        if let Some(left) = api_budget_left {
+            self.publisher.metrics().set_api_budget_left("core", left);
+        }
+        let now = Timestamp::now();
+        kept.seen_until = Some(now);
+        self.write(&store, &kept).await?;
+        let coverage =
+            kept.since.iter().map(|(scope, since)| Coverage { scope: scope.clone(), since: *since });
+        let report = AgentReported {
+            agent: self.publisher.agent().clone(),
+            kind: self.config.kind.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: self.epoch,
+            sequence: self.next_sequence(),
+            coverage: coverage.collect(),
+            lag_seconds: 0,
+            events_published: self.publisher.metrics().published_total(),
+            dead_lettered: self.publisher.metrics().dead_lettered_total(),
+            api_budget_left,
+            reported_at: now,
+        };
+        self.kept = Some(kept);
+        self.say(Event::AgentReported(report)).await
+    }
+
+    /// What was kept, for the scopes of today; says the gap of the time away before anything else.
+    async fn begin(&mut self, store: &Arc<dyn KeyValue>) -> Result<Kept, PublishError> {
+        let entry = store.get(self.publisher.agent().as_str()).await?;
+        let old: Kept = match entry.map(|entry| serde_json::from_slice(&entry.value)) {
+            None => Kept::default(),
+            Some(Ok(kept)) => kept,
+            Some(Err(_)) => {
+                tracing::warn!("what was kept about coverage cannot be read, it begins anew");
+                Kept::default()
+            }
+        };
+        let scopes = self.config.scopes.clone();
+        if let Some(from) = old.seen_until.filter(|seen| self.epoch.duration_since(*seen) > self.gap_after())
+        {
+            for scope in scopes.iter().filter(|scope| old.since.contains_key(*scope)) {
+                self.say_gap(scope.clone(), from).await?;
+            }
+        }
+        let since = |scope: String| (scope.clone(), old.since.get(&scope).copied().unwrap_or(self.epoch));
+        Ok(Kept { since: scopes.into_iter().map(since).collect(), seen_until: old.seen_until })
+    }
+
+    async fn say_gap(&mut self, scope: String, from: Timestamp) -> Result<(), PublishError> {
+        let gap = AgentGap {
+            agent: self.publisher.agent().clone(),
+            epoch: self.epoch,
+            sequence: self.next_sequence(),
+            scope,
+            reason: "the agent was not running: webhooks of that time are lost".to_owned(),
+            from,
+            until: self.epoch,
+            recovered: false,
+        };
+        self.say(Event::AgentGap(gap)).await
+    }
+
+    async fn say(&self, event: Event) -> Result<(), PublishError> {
+        let envelope = self.publisher.envelope(Timestamp::now(), None, event);
+        self.publisher.publish(&envelope).await.map(|_| ())
+    }
+
+    async fn stop(&mut self) -> Result<(), BusError> {
+        let Some(mut kept) = self.kept.clone() else { return Ok(()) };
+        kept.seen_until = Some(Timestamp::now());
+        let store = self.store().await?;
+        self.write(&store, &kept).await
+    }
+
+    async fn store(&self) -> Result<Arc<dyn KeyValue>, BusError> {
+        self.publisher.bus().key_value(COVERAGE_BUCKET).await
+    }
+
+    async fn write(&self, store: &Arc<dyn KeyValue>, kept: &Kept) -> Result<(), BusError> {
+        let value = serde_json::to_vec(kept).map(Bytes::from).unwrap_or_default();
+        store.put(self.publisher.agent().as_str(), value).await.map(|_| ())
+    }
+
+    fn gap_after(&self) -> SignedDuration {
+        SignedDuration::try_from(self.config.gap_after).unwrap_or(SignedDuration::MAX)
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+}
