@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::event::{DataError, EventType, Stage, TYPE_PREFIX, WORD_BYTES_MAX};
 use crate::open_enum::cut_other;
 use crate::subject::Subject;
-use crate::{AgentId, Event, EventId, ParseError, TraceParent, depth};
+use crate::{AgentId, Event, EventId, JsonError, ParseError, TraceParent, depth};
 
 /// The largest envelope, in bytes: what the bus carries in one message.
 pub const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
@@ -46,7 +46,7 @@ pub enum EnvelopeError {
     #[error("arrays and objects are nested deeper than {ENVELOPE_DEPTH_MAX} at byte {position}")]
     TooDeep { position: usize },
     #[error("the envelope is not CloudEvents in JSON")]
-    Malformed(#[source] serde_json::Error),
+    Malformed(#[source] JsonError),
     #[error("specversion is {0:?}, not \"1.0\"")]
     SpecVersion(String),
     #[error("source is {0:?}, not urn:custody:agent:<agent>")]
@@ -123,7 +123,7 @@ impl Envelope {
     /// The envelope as the bus and the log carry it.
     pub fn to_json(&self) -> Result<Vec<u8>, EnvelopeError> {
         let event_type = self.event.event_type();
-        let data = self.event.data_json().map_err(EnvelopeError::Malformed)?;
+        let data = self.event.data_json().map_err(malformed)?;
         let wire = Wire {
             specversion: "1.0".to_owned(),
             id: self.id,
@@ -137,7 +137,7 @@ impl Envelope {
             traceparent: self.traceparent.clone(),
             data: WireData(std::borrow::Cow::Owned(data)),
         };
-        let bytes = serde_json::to_vec(&wire).map_err(EnvelopeError::Malformed)?;
+        let bytes = serde_json::to_vec(&wire).map_err(malformed)?;
         match bytes.len() > ENVELOPE_BYTES_MAX {
             true => Err(EnvelopeError::TooLarge { bytes: bytes.len() }),
             false => Ok(bytes),
@@ -152,7 +152,7 @@ impl Envelope {
         if let Some(position) = depth::deeper_than(bytes, ENVELOPE_DEPTH_MAX) {
             return Err(EnvelopeError::TooDeep { position });
         }
-        let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(EnvelopeError::Malformed)?;
+        let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(malformed)?;
         if wire.specversion != "1.0" {
             return Err(EnvelopeError::SpecVersion(cut_other(&wire.specversion)));
         }
@@ -174,6 +174,10 @@ impl Envelope {
             false => Err(EnvelopeError::WrongId { stated: wire.id, derived: envelope.id }),
         }
     }
+}
+
+fn malformed(error: serde_json::Error) -> EnvelopeError {
+    EnvelopeError::Malformed(error.into())
 }
 
 /// Reads a type, and tells a stage of the future from text that is no type at all.

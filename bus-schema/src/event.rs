@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::parse_error::check_token;
 use crate::subject::Scope;
-use crate::{ClusterId, ImageRepository, OccurrenceKey, ParseError, RepositoryRef};
+use crate::{ClusterId, ImageRepository, JsonError, OccurrenceKey, ParseError, RepositoryRef};
 
 /// The part of the supply chain that an event is about; the first token of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,7 +206,7 @@ pub enum DataError {
     #[error("version {} of {} is unknown, this program reads v{known}", .found.version, .found.short())]
     UnknownVersion { found: EventType, known: u32 },
     #[error("the data of {} does not fit its schema", .event_type.short())]
-    Malformed { event_type: EventType, source: serde_json::Error },
+    Malformed { event_type: EventType, source: JsonError },
 }
 
 macro_rules! events {
@@ -259,7 +259,7 @@ macro_rules! events {
                     }
                     return serde_json::from_str(data)
                         .map(Event::$variant)
-                        .map_err(|source| DataError::Malformed { event_type: event_type.clone(), source });
+                        .map_err(|error| DataError::Malformed { event_type: event_type.clone(), source: error.into() });
                 })+
                 Err(DataError::UnknownType(event_type.clone()))
             }

@@ -3,6 +3,13 @@
 //! Identities are parsed here once, events are declared here once, subjects are built here once. The crate does no
 //! I/O, knows no clock and no runtime. Every parser takes hostile text: it never panics, and its error names the
 //! position and the reason.
+//!
+//! In: text and JSON of any origin. Out: values that print as the text that parses to them, and typed refusals. It never
+//! judges.
+//!
+//! A new event is a struct with its [`event::EventData`] in the file of its stage, one line in the table of [`event`], its
+//! schema under `schemas/` (written by the tests when `CUSTODY_REWRITE=1` is set), and samples under `samples/`: at least two
+//! that are valid, one of them full with a field of the future, and two that are refused for the reason in their name.
 
 #![warn(missing_docs)]
 
@@ -27,6 +34,7 @@ pub mod git_ref;
 pub mod hash;
 pub mod host;
 pub mod image;
+pub mod json_error;
 pub mod occurrence;
 pub mod parse_error;
 pub mod purl;
@@ -50,6 +58,7 @@ pub use envelope::Envelope;
 pub use event::{Event, EventType, Stage};
 pub use git_ref::GitRef;
 pub use image::{ImageRef, ImageRepository, Tag};
+pub use json_error::JsonError;
 pub use occurrence::{EventId, OccurrenceKey};
 pub use parse_error::ParseError;
 pub use purl::Purl;

@@ -166,6 +166,24 @@ fn a_key_that_comes_twice_is_refused() {
     }
 }
 
+#[test]
+fn errors_repeat_little_of_what_they_refuse_and_nothing_that_a_terminal_obeys() {
+    let (_, bytes) = valid_samples().into_iter().find(|(path, _)| path.contains("case.opened")).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let hostile = format!("\\u001b[31m{}", "x".repeat(10_000));
+    for from in ["\"critical\"", "\"case-", "\"1.0\"", "urn:custody:agent:", "dev.custody.", "\"high\""] {
+        let Err(error) = Envelope::from_json(text.replace(from, &format!("\"{hostile}\"")).as_bytes()) else {
+            continue;
+        };
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            let shown = error.to_string();
+            assert!(shown.len() < 1000 && !shown.contains('\u{1b}'), "{from}: {shown}");
+            cause = error.source();
+        }
+    }
+}
+
 /// Every place in the value, as the keys and indices that lead there.
 fn places(value: &Value) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
