@@ -1,10 +1,12 @@
 //! Who may depend on whom. The table is the one of ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::repository::{metadata, no_objections};
+use crate::repository::{metadata, no_objections, root};
 
 /// Each crate with the crates of the workspace that it may depend on. A crate that is not here does not belong yet.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
@@ -64,26 +66,25 @@ const NOT_IN_THE_CORE: &[&str] = &[
     "tracing-subscriber",
 ];
 
-/// The command may use everything and nothing uses it; the tests stand outside.
+/// The command may use everything, and nothing uses it.
 const COMMAND: &str = "cli";
-const TESTS: &str = "custody-tests";
+/// The crates below this folder stand outside: they may use everything, and nothing of the product uses them.
+const TESTS_FOLDER: &str = "tests/";
 
 #[test]
 fn crates_depend_on_each_other_in_the_stated_directions_only() {
     let mut objections = Vec::new();
-    for (name, dependencies) in members() {
+    for (name, dependencies) in products() {
         let allowed: Vec<&str> = match MAY_DEPEND_ON.iter().find(|(known, _)| *known == name) {
             Some((_, allowed)) => allowed.to_vec(),
-            None if name == COMMAND || name == TESTS => continue,
+            None if name == COMMAND => continue,
             None => {
                 objections.push(format!("{name} is not in the table of directions"));
                 continue;
             }
         };
-        let ours = members();
-        let wrong = dependencies
-            .iter()
-            .filter(|dependency| ours.contains_key(*dependency) && !allowed.contains(&dependency.as_str()));
+        let is_wrong = |on: &&String| members().contains_key(on.as_str()) && !allowed.contains(&on.as_str());
+        let wrong = dependencies.iter().filter(is_wrong);
         objections.extend(wrong.map(|dependency| format!("{name} must not depend on {dependency}")));
     }
     no_objections(
@@ -94,21 +95,25 @@ fn crates_depend_on_each_other_in_the_stated_directions_only() {
 }
 
 #[test]
-fn nothing_depends_on_the_command() {
-    let wrong = |(name, dependencies): (&String, &BTreeSet<String>)| {
-        let depends = name != TESTS && dependencies.iter().any(|on| on == COMMAND || on == TESTS);
-        depends.then(|| format!("{name} depends on the command or on the tests"))
-    };
-    let objections: Vec<String> = members().iter().filter_map(wrong).collect();
+fn nothing_depends_on_the_command_or_on_the_tests() {
+    let mut objections = Vec::new();
+    for (name, dependencies) in products() {
+        let is_outside = |on: &&String| members().contains_key(on.as_str()) && !is_below(on.as_str());
+        objections.extend(dependencies.iter().filter(is_outside).map(|on| format!("{name} depends on {on}")));
+    }
     no_objections(&objections, "Move what is needed into a crate below both.");
+}
+
+fn is_below(name: &str) -> bool {
+    name != COMMAND && products().any(|(product, _)| product == name)
 }
 
 #[test]
 fn only_one_place_knows_each_client() {
     let mut objections = Vec::new();
-    for (name, dependencies) in members().iter().filter(|(name, _)| *name != TESTS) {
+    for (name, dependencies) in products() {
         for (client, may) in KNOWN_TO {
-            if dependencies.contains(*client) && !may.contains(&name.as_str()) {
+            if dependencies.contains(*client) && !may.contains(&name) {
                 objections.push(format!("{name} must not depend on {client}: only {} may", may.join(", ")));
             }
         }
@@ -119,7 +124,8 @@ fn only_one_place_knows_each_client() {
 #[test]
 fn the_core_links_no_runtime_network_kubernetes_store_or_clock() {
     let linked = linked_by("correlator-core");
-    assert!(linked.contains("bus-schema"), "the closure of correlator-core is read from cargo metadata");
+    assert!(linked.contains("bus-schema"), "what correlator-core links is read from cargo metadata");
+    assert!(linked_by("fleet-runtime").contains("mio"), "what is linked through others is seen too");
     let objections: Vec<String> = NOT_IN_THE_CORE
         .iter()
         .filter(|name| linked.contains(**name))
@@ -131,19 +137,34 @@ fn the_core_links_no_runtime_network_kubernetes_store_or_clock() {
     );
 }
 
-/// Each member of the workspace with everything that it names as a dependency, of any kind.
-fn members() -> &'static BTreeMap<String, BTreeSet<String>> {
-    static MEMBERS: std::sync::OnceLock<BTreeMap<String, BTreeSet<String>>> = std::sync::OnceLock::new();
+/// One crate of the workspace.
+struct Member {
+    /// Whether it is part of the product and not of its tests.
+    is_product: bool,
+    /// Everything that it names as a dependency, of any kind.
+    dependencies: BTreeSet<String>,
+}
+
+fn products() -> impl Iterator<Item = (&'static str, &'static BTreeSet<String>)> {
+    members()
+        .iter()
+        .filter(|(_, member)| member.is_product)
+        .map(|(name, member)| (name.as_str(), &member.dependencies))
+}
+
+fn members() -> &'static BTreeMap<String, Member> {
+    static MEMBERS: OnceLock<BTreeMap<String, Member>> = OnceLock::new();
     MEMBERS.get_or_init(|| {
-        let is_member = |id: &Value| metadata()["workspace_members"].as_array().unwrap().contains(id);
-        let packages =
-            metadata()["packages"].as_array().unwrap().iter().filter(|package| is_member(&package["id"]));
-        let named = |package: &Value| {
-            let dependencies =
-                package["dependencies"].as_array().unwrap().iter().map(|on| text(&on["name"])).collect();
-            (text(&package["name"]), dependencies)
+        let ids = metadata()["workspace_members"].as_array().unwrap();
+        let packages = metadata()["packages"].as_array().unwrap();
+        let member = |package: &Value| {
+            let manifest = PathBuf::from(text(&package["manifest_path"]));
+            let is_product = !manifest.starts_with(root().join(TESTS_FOLDER));
+            let dependencies = package["dependencies"].as_array().unwrap();
+            let dependencies = dependencies.iter().map(|dependency| text(&dependency["name"])).collect();
+            (text(&package["name"]), Member { is_product, dependencies })
         };
-        packages.map(named).collect()
+        packages.iter().filter(|package| ids.contains(&package["id"])).map(member).collect()
     })
 }
 
