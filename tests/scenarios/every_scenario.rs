@@ -1,0 +1,25 @@
+//! What holds for every scenario.
+
+use scenarios::play::Play;
+
+use crate::{Scenario, all};
+
+#[test]
+fn every_scenario_concludes_what_it_expects() {
+    let rewrite = std::env::var_os("CUSTODY_REWRITE").is_some();
+    let mut wrong = Vec::new();
+    for scenario in all() {
+        let Scenario { folder, name, script, names } = &scenario;
+        let found = Play::script(script).report(script, names);
+        let path = folder.join("expected.txt");
+        if rewrite {
+            std::fs::write(&path, &found).unwrap();
+            continue;
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        if expected != found {
+            wrong.push(format!("{name}:\n--- expected\n{expected}\n--- found\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} scenario(s) differ:\n{}", wrong.len(), wrong.join("\n"));
+}

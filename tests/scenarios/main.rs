@@ -1,0 +1,65 @@
+//! Scenarios: events in, verdicts, cases and questions out, byte for byte.
+//!
+//! Every folder that holds an `input.yaml` is one. `CUSTODY_REWRITE=1` rewrites the expectations; the difference is
+//! reviewed like code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod every_scenario;
+
+use std::path::{Path, PathBuf};
+
+use scenarios::steps::Script;
+
+/// One scenario of the folder.
+struct Scenario {
+    folder: PathBuf,
+    name: String,
+    script: Script,
+    /// The names of digests and commits that it uses.
+    names: Vec<String>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn all() -> Vec<Scenario> {
+    let mut found = Vec::new();
+    collect(&root(), &mut found);
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!found.is_empty(), "there are no scenarios in {}", root().display());
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<Scenario>) {
+    let input = folder.join("input.yaml");
+    if input.is_file() {
+        let text = std::fs::read_to_string(&input).unwrap();
+        let script: Script = match serde_saphyr::from_str(&text) {
+            Ok(script) => script,
+            Err(error) => panic!("{}: {error}", input.display()),
+        };
+        let name = folder.strip_prefix(root()).unwrap().display().to_string();
+        found.push(Scenario { folder: folder.to_path_buf(), name, script, names: names_in(&text) });
+    }
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            collect(&entry.path(), found);
+        }
+    }
+}
+
+/// Words such as `D1`, `C12` or `E-sbom`, longest first.
+fn names_in(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = text
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| {
+            let mut chars = word.chars();
+            matches!(chars.next(), Some('A'..='Z')) && word.len() <= 24 && word.chars().any(|c| c.is_ascii_digit())
+        })
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,262 @@
+//! Plays a script through the ledger, the way the service does: ticks when they are due, verifications and answers as
+//! they come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use bus_schema::case::CaseState;
+use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
+use bus_schema::question::Answerer;
+use bus_schema::verdict::LinkState;
+use bus_schema::{Digest, Envelope, Event};
+use correlator_core::decision::Decision;
+use correlator_core::facts::{Outcome, Verified};
+use correlator_core::input::{ContractLoaded, Entry, Input};
+use correlator_core::ledger::Ledger;
+use correlator_core::ledger::cases::CaseRecord;
+use correlator_core::records::{MemoryRecords, Records, Table};
+use correlator_core::verdict::VerdictRecord;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::names::read_back;
+use crate::steps::{Answers, Happening, Script, happening, start};
+
+/// The contracts of a scenario that brings none.
+pub const CONTRACTS: &str = include_str!("contracts.yaml");
+
+/// The most inputs of one scenario: a loop between questions and answers would end here.
+const INPUTS_MAX: usize = 200_000;
+
+/// A ledger with everything around it that a scenario needs.
+pub struct Play {
+    pub records: MemoryRecords,
+    pub entries: Vec<Entry>,
+    pub timeline: String,
+    ledger: Ledger,
+    now: Timestamp,
+    next_deadline: Option<Timestamp>,
+    outcomes: BTreeMap<Digest, Outcome>,
+    answers: Answers,
+    answered: u64,
+    /// Digests that were trusted at any time.
+    pub ever_trusted: BTreeSet<String>,
+    /// Ids of alert changes that were sent.
+    pub delivered: Vec<String>,
+}
+
+impl Play {
+    pub fn new(script: &Script) -> Play {
+        let records = MemoryRecords::default();
+        let ledger = Ledger::open(&records).unwrap();
+        let mut play = Play {
+            records,
+            entries: Vec::new(),
+            timeline: String::new(),
+            ledger,
+            now: start(),
+            next_deadline: None,
+            outcomes: BTreeMap::new(),
+            answers: script.answers.clone(),
+            answered: 0,
+            ever_trusted: BTreeSet::new(),
+            delivered: Vec::new(),
+        };
+        play.load(script.contracts.as_deref().unwrap_or(CONTRACTS));
+        play
+    }
+
+    /// Plays the whole script and waits until every window has passed.
+    pub fn script(script: &Script) -> Play {
+        let mut play = Play::new(script);
+        for (index, step) in script.steps.iter().enumerate() {
+            play.wait_until(start().checked_add(SignedDuration::from_secs(step.at)).unwrap());
+            play.happen(happening(step, index));
+        }
+        let last = script.steps.iter().map(|step| step.at).max().unwrap_or(0);
+        play.wait_until(start().checked_add(SignedDuration::from_secs(last + script.wait)).unwrap());
+        play
+    }
+
+    pub fn happen(&mut self, happening: Happening) {
+        if let Some(contracts) = happening.contracts {
+            self.load(&contracts);
+        }
+        if let Some((evidence, outcome)) = happening.verification {
+            self.outcomes.insert(evidence, outcome);
+        }
+        if let Some(event) = happening.event {
+            self.apply(Input::Event(event));
+        }
+    }
+
+    fn load(&mut self, contracts: &str) {
+        let mut documents = BTreeMap::new();
+        documents.insert("contracts.yaml".to_owned(), contracts.to_owned());
+        let loaded = ContractLoaded { documents, files: BTreeMap::new() };
+        if let Err(problems) = correlator_core::contracts::parse::parse(&loaded) {
+            panic!("the scenario's contracts are refused:\n{problems}");
+        }
+        self.apply(Input::ContractLoaded(Box::new(loaded)));
+    }
+
+    /// Ticks whenever one is due, up to a time.
+    pub fn wait_until(&mut self, time: Timestamp) {
+        while let Some(due) = self.next_deadline.filter(|due| *due <= time) {
+            self.now = self.now.max(due);
+            self.apply(Input::Tick);
+        }
+        self.now = self.now.max(time);
+    }
+
+    pub fn apply(&mut self, input: Input) {
+        assert!(self.entries.len() < INPUTS_MAX, "the scenario does not come to rest:\n{}", self.timeline);
+        let entry = Entry { position: self.entries.len() as u64 + 1, recorded: self.now, input };
+        let outcome = self.ledger.apply(&self.records, &entry).unwrap();
+        self.entries.push(entry);
+        self.records.commit(outcome.changes);
+        self.next_deadline = outcome.next_deadline;
+        let mut follow_up = Vec::new();
+        for decision in outcome.decisions {
+            self.note(&decision);
+            match decision {
+                Decision::Verify { evidence } => {
+                    if let Some(outcome) = self.outcomes.get(&evidence) {
+                        follow_up.push(Input::Verified(Box::new(Verified {
+                            evidence,
+                            verifier: 1,
+                            trust: self.ledger.contracts().trust_version(),
+                            outcome: outcome.clone(),
+                        })));
+                    }
+                }
+                Decision::Ask { request } => {
+                    if let Some(answer) = self.answer(&request) {
+                        follow_up.push(Input::Event(Box::new(answer)));
+                    }
+                }
+                Decision::PublishVerdict { .. } | Decision::PublishCase { .. } | Decision::Deliver { .. } => {}
+            }
+        }
+        for input in follow_up {
+            self.apply(input);
+        }
+    }
+
+    /// What an agent answers by itself.
+    fn answer(&mut self, request: &bus_schema::fleet::EvidenceRequested) -> Option<Envelope> {
+        let (agent, answer) = match request.question.answerer() {
+            Answerer::Registry => ("registry-agent", &self.answers.registry),
+            Answerer::Ci => ("ci-agent", &self.answers.ci),
+            Answerer::Source => ("source-agent", &self.answers.source),
+        };
+        let reason = answer.as_deref().unwrap_or("not_found");
+        if reason == "silence" {
+            return None;
+        }
+        self.answered += 1;
+        Some(Envelope::new(agent.parse().unwrap(), self.now, self.now, None, Event::EvidenceUnavailable(
+            EvidenceUnavailable {
+                request: request.request.clone(),
+                attempt: request.attempt,
+                question: request.question.clone(),
+                reason: Unavailable::from(reason),
+                source: request.question.host().to_owned(),
+                detail: "as the scenario says".to_owned(),
+                found: 0,
+                answered_at: self.now,
+            },
+        )))
+    }
+
+    fn note(&mut self, decision: &Decision) {
+        let offset = self.now.duration_since(start()).as_secs();
+        let line = match decision {
+            Decision::PublishVerdict { change } => {
+                let verdict = &change.verdict;
+                if verdict.state.as_str() == "trusted" {
+                    self.ever_trusted.insert(format!("{} {}", verdict.pipeline, verdict.digest));
+                }
+                format!("verdict {} {} is {}", verdict.pipeline, verdict.digest, verdict.state.as_str())
+            }
+            Decision::PublishCase { change, case } => {
+                format!("case {} {} [{}] {}", change.as_str(), case.rule, case.severity.as_str(), case.subject)
+            }
+            Decision::Deliver { change, case } => {
+                self.delivered.push(format!("{} {}", case.id, case.revision));
+                let because = match &case.resolution {
+                    Some(resolution) => format!(": {resolution}"),
+                    None => String::new(),
+                };
+                format!("tell {} {} {}{because}", change.as_str(), case.rule, case.subject)
+            }
+            Decision::Ask { request } => {
+                format!("ask {} of {}, attempt {}", request.question.answerer().as_str(), request.question.host(), request.attempt)
+            }
+            Decision::Verify { evidence } => format!("verify {evidence}"),
+        };
+        let _ = writeln!(self.timeline, "{offset:>6}s {line}");
+    }
+
+    pub fn verdicts(&self) -> Vec<VerdictRecord> {
+        self.all(Table::Verdicts)
+    }
+
+    pub fn cases(&self) -> Vec<CaseRecord> {
+        self.all(Table::Cases)
+    }
+
+    fn all<T: serde::de::DeserializeOwned>(&self, table: Table) -> Vec<T> {
+        let rows = self.records.scan(table, "", "", usize::MAX).unwrap();
+        rows.into_iter().map(|(_, bytes)| serde_json::from_slice(&bytes).unwrap()).collect()
+    }
+
+    /// The verdicts and open cases, without times and histories: what must not depend on the order of events.
+    pub fn conclusions(&self) -> String {
+        let mut text = String::new();
+        for record in self.verdicts() {
+            let verdict = &record.verdict;
+            let _ = writeln!(text, "verdict {} {} is {}", verdict.pipeline, verdict.digest, verdict.state.as_str());
+            for link in verdict.links.iter().filter(|link| link.state != LinkState::NotRequired) {
+                let _ = writeln!(text, "  {} {}", link.kind, shown(&link.state));
+            }
+        }
+        for record in self.cases().iter().filter(|record| record.case.state != CaseState::Resolved) {
+            let case = &record.case;
+            let covered = if case.covered_by.is_some() { ", covered" } else { "" };
+            let _ = writeln!(text, "open {} [{}{covered}] {}", case.rule, case.severity.as_str(), case.subject);
+        }
+        text
+    }
+
+    /// The whole expectation of a scenario: what happened, and what it came to.
+    pub fn report(&self, script: &Script, names: &[String]) -> String {
+        let mut text = format!("{}\n\n{}\n{}", script.story.trim(), self.timeline, self.conclusions());
+        for record in self.cases() {
+            let case = &record.case;
+            for finding in &case.findings {
+                let _ = writeln!(
+                    text,
+                    "finding of {} ({}): {} expected {:?}, found {:?}",
+                    case.rule,
+                    case.state.as_str(),
+                    finding.what,
+                    finding.expected.as_deref().unwrap_or("-"),
+                    finding.found.as_deref().unwrap_or("-"),
+                );
+            }
+        }
+        read_back(&text, names)
+    }
+}
+
+fn shown(state: &LinkState) -> String {
+    match state {
+        LinkState::Broken { breaks } => {
+            let reasons: Vec<String> = breaks.iter().map(|one| one.reason.to_string()).collect();
+            format!("broken {{{}}}", reasons.join(", "))
+        }
+        LinkState::Unknown { reason, .. } => format!("unknown {{{reason}}}"),
+        LinkState::Waived { exception, .. } => format!("waived {{{exception}}}"),
+        other => other.as_str().to_owned(),
+    }
+}
