@@ -61,9 +61,9 @@ fn uses(folders: &[&str], words: &[(&str, &str)]) -> Vec<String> {
 fn holds_word(line: &str, word: &str) -> bool {
     let is_inner = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        let before = line[..at].chars().next_back().is_some_and(is_inner);
-        let after = line[at + word.len()..].chars().next().is_some_and(is_inner);
-        !(before && word.starts_with(is_inner)) && !(after && word.ends_with(is_inner))
+        let goes_on_before = word.starts_with(is_inner) && line[..at].ends_with(is_inner);
+        let goes_on_after = word.ends_with(is_inner) && line[at + word.len()..].starts_with(is_inner);
+        !goes_on_before && !goes_on_after
     })
 }
 
