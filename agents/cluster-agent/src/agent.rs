@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::coverage::CoverageFile;
-use crate::epoch::Epoch;
+use crate::epoch::{Epoch, seconds_since};
 use crate::following::{Following, FollowingError, Parts};
 use crate::gaps::Gaps;
 use crate::kubernetes::api::Api;
@@ -114,7 +114,8 @@ impl ClusterAgent {
             );
             check.failing(format!("the cluster cannot be identified: {error}"));
             if reported.is_none_or(|at| at.elapsed() >= self.settings.report_interval) {
-                report.heartbeat(&self.epoch, Heartbeat { coverage: Vec::new(), lag_seconds: 0 }).await?;
+                let lag_seconds = seconds_since(self.epoch.began_at(), Timestamp::now());
+                report.heartbeat(&self.epoch, Heartbeat { coverage: Vec::new(), lag_seconds }).await?;
                 reported = Some(Instant::now());
             }
             tokio::select! {

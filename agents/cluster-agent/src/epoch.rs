@@ -39,3 +39,8 @@ impl Epoch {
 fn next(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed) + 1
 }
+
+/// Whole seconds; nothing where a clock was set back.
+pub(crate) fn seconds_since(then: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0)
+}

@@ -99,7 +99,7 @@ impl Following {
         };
         Following {
             tracker: Tracker::new(settings.cluster_name.clone(), settings.list_limits.pods_max),
-            scopes: Scopes::new(settings.scopes.len()),
+            scopes: Scopes::new(settings.scopes.len(), epoch.began_at()),
             cluster,
             owners,
             surveyor,

@@ -9,6 +9,7 @@ pub(crate) mod lines;
 pub(crate) mod list;
 pub(crate) mod owners;
 pub(crate) mod payload;
+pub(crate) mod probe;
 pub(crate) mod survey;
 pub(crate) mod tracker;
 pub(crate) mod translate;

@@ -19,6 +19,7 @@ use fleet_runtime::run::Supervised;
 
 pub use agent::{ClusterAgent, OpenError};
 pub use kubernetes::connect::ConnectError;
+pub use kubernetes::probe::{Outcome, Probed, probe};
 pub use settings::{RawOwnerKind, RawSettings, Settings};
 
 /// The name of the agent's check.

@@ -33,6 +33,8 @@ struct FakeState {
     pods: BTreeMap<String, String>,
     log: Vec<(u64, String)>,
     owners: HashMap<String, Value>,
+    /// Watches from a version up to this one are refused as too large.
+    lost: u64,
     /// Refuse everything with this status.
     refusal: Option<u16>,
     /// So many continued pages are answered with 410.
@@ -96,6 +98,15 @@ impl FakeCluster {
     pub(super) fn refuse(&self, status: Option<u16>) {
         self.change(|state| {
             state.refusal = status;
+            state.cuts += 1;
+        });
+    }
+
+    /// Like a server that was restored from a backup: what it said before means nothing to it.
+    pub(super) fn refuse_watches_of_now(&self) {
+        self.change(|state| {
+            state.lost = state.version;
+            state.version += 1;
             state.cuts += 1;
         });
     }
@@ -198,6 +209,9 @@ struct Watching {
 
 fn watch_pods(cluster: Arc<FakeCluster>, version: u64) -> Response {
     cluster.watches.fetch_add(1, Ordering::SeqCst);
+    if version > 0 && version <= cluster.state.lock().unwrap().lost {
+        return status(400);
+    }
     let changed = cluster.changed.subscribe();
     let cuts = cluster.state.lock().unwrap().cuts;
     let watching = Watching { cluster, version, cuts, changed, is_over: false };

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::kubernetes::probe::{Outcome, Probed, probe_api};
 use crate::settings::RawSettings;
 use fake_cluster::{CLUSTER_UID, FakeCluster};
 
@@ -389,5 +390,38 @@ async fn inventories_come_at_their_interval() {
     let events = stage.until(|events| inventories(events).len() >= 3).await;
     let sequences: Vec<u64> = inventories(&events).iter().map(|inventory| inventory.sequence).collect();
     assert_eq!(sequences[..3], [1, 2, 3]);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_probe_says_what_works_and_what_to_do_where_it_does_not() {
+    let stage = Stage::new(json!({})).await;
+    let raw: RawSettings = serde_json::from_value(json!({ "cluster_name": "test" })).unwrap();
+    let settings = Settings::check(raw, &mut Problems::default()).unwrap();
+    let api = Api::new(stage.cluster.client(), settings.request_time_max, settings.watch_time_max);
+    let probed = probe_api(&api, &settings).await;
+    assert!(probed.iter().all(Probed::is_usable), "{probed:#?}");
+    assert!(probed.len() > 3);
+
+    stage.cluster.refuse(Some(403));
+    let probed = probe_api(&api, &settings).await;
+    let advice = probed.iter().filter_map(|probed| match &probed.outcome {
+        Outcome::Fails { advice, .. } => Some(advice.as_str()),
+        _ => None,
+    });
+    let advice: Vec<&str> = advice.collect();
+    assert_eq!(advice.len(), 3, "{probed:#?}");
+    assert!(advice.iter().all(|advice| advice.contains("deploy/cluster-agent")));
+}
+
+#[tokio::test]
+async fn a_server_that_was_restored_is_listed_anew() {
+    let mut stage = Stage::new(json!({})).await;
+    stage.cluster.apply(pod("a"));
+    stage.start();
+    stage.until(|events| !inventories(events).is_empty()).await;
+    stage.cluster.refuse_watches_of_now();
+    let events = stage.until(|events| gaps(events).iter().any(|gap| gap.recovered)).await;
+    assert_eq!(changes(&events), ["+c://a"], "nothing changed");
     stage.stop().await;
 }

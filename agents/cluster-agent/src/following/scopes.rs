@@ -2,9 +2,12 @@
 
 use jiff::Timestamp;
 
+use crate::epoch::seconds_since;
+
 /// All scopes of the agent.
 #[derive(Debug)]
 pub(super) struct Scopes {
+    began_at: Timestamp,
     scopes: Vec<Scope>,
 }
 
@@ -17,8 +20,8 @@ struct Scope {
 }
 
 impl Scopes {
-    pub(super) fn new(count: usize) -> Scopes {
-        Scopes { scopes: vec![Scope::default(); count] }
+    pub(super) fn new(count: usize, began_at: Timestamp) -> Scopes {
+        Scopes { began_at, scopes: vec![Scope::default(); count] }
     }
 
     pub(super) fn listed(&mut self, index: usize, at: Timestamp) {
@@ -67,9 +70,9 @@ impl Scopes {
 
     /// How far the agent is behind: nothing while it is connected, however quiet the cluster is.
     pub(super) fn lag_seconds(&self, now: Timestamp) -> u64 {
-        let lag = |scope: &Scope| match (scope.is_connected, scope.seen_until) {
-            (true, _) | (false, None) => 0,
-            (false, Some(seen_until)) => u64::try_from(now.duration_since(seen_until).as_secs()).unwrap_or(0),
+        let lag = |scope: &Scope| match scope.is_connected {
+            true => 0,
+            false => seconds_since(scope.seen_until.unwrap_or(self.began_at), now),
         };
         self.scopes.iter().map(lag).max().unwrap_or(0)
     }
@@ -92,7 +95,7 @@ mod tests {
 
     #[test]
     fn everything_is_seen_up_to_where_the_slowest_scope_is() {
-        let mut scopes = Scopes::new(2);
+        let mut scopes = Scopes::new(2, at(50));
         assert!(scopes.problem().is_some());
         scopes.listed(0, at(100));
         assert_eq!(scopes.seen_until(), None);
@@ -104,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_broken_connection_is_a_problem_and_a_lag_until_it_is_back() {
-        let mut scopes = Scopes::new(1);
+        let mut scopes = Scopes::new(1, at(50));
+        assert_eq!(scopes.lag_seconds(at(60)), 10);
         scopes.listed(0, at(100));
         scopes.connected(0);
         assert_eq!(scopes.lag_seconds(at(500)), 0);

@@ -22,6 +22,9 @@ use super::payload::{
 /// How long to wait after the first failure; each further one doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// So many times in a row a watch may be refused as if its resource version were none, before a new list is made: a
+/// server that was restored from a backup does not know versions that it once gave.
+const REFUSALS_MAX: u32 = 3;
 /// A watch that ends sooner than this counts as a failure.
 const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
 
@@ -113,14 +116,21 @@ impl Follower {
     }
 
     async fn watch_until_forgotten(&mut self, version: &mut String) -> Result<(), Closed> {
+        let mut refusals = 0;
         loop {
             let begun = tokio::time::Instant::now();
-            match self.watch(version).await? {
+            let watched = self.watch(version).await?;
+            refusals = match &watched {
+                Err(ApiError::Refused { code: 400 | 504, .. }) => refusals + 1,
+                _ => 0,
+            };
+            match watched {
                 Ok(()) if begun.elapsed() < WATCH_TIME_MIN => {
                     self.fail("the watch ends as soon as it begins".to_owned()).await?;
                 }
                 Ok(()) => {}
                 Err(ApiError::Gone) => return Ok(()),
+                Err(_) if refusals == REFUSALS_MAX => return Ok(()),
                 Err(error) => self.fail(fleet_runtime::error_chain(&error)).await?,
             }
         }
@@ -203,11 +213,19 @@ fn read_line(line: Line, at: Timestamp) -> Result<Said, ApiError> {
         let marked: Option<Marked> = serde_json::from_str(object).ok();
         marked.map(|marked| marked.metadata.resource_version).filter(|version| !version.is_empty())
     };
+    let version_of = |pod: &ReadPod| match pod {
+        Ok(pod) => Some(pod.metadata.resource_version.clone()).filter(|version| !version.is_empty()),
+        Err(_) => version(),
+    };
     match line.kind.as_str() {
         "ADDED" | "MODIFIED" => {
-            Ok(Said { seen: Seen::Applied { pod: read_pod(object), at }, version: version() })
+            let pod = read_pod(object);
+            Ok(Said { version: version_of(&pod), seen: Seen::Applied { pod, at } })
         }
-        "DELETED" => Ok(Said { seen: Seen::Deleted { pod: read_pod(object), at }, version: version() }),
+        "DELETED" => {
+            let pod = read_pod(object);
+            Ok(Said { version: version_of(&pod), seen: Seen::Deleted { pod, at } })
+        }
         "BOOKMARK" => Ok(Said { seen: Seen::InTouch { at }, version: version() }),
         "ERROR" => Err(match serde_json::from_str::<ErrorStatus>(object) {
             Ok(status) if status.code == 410 => ApiError::Gone,
@@ -215,5 +233,70 @@ fn read_line(line: Line, at: Timestamp) -> Result<Said, ApiError> {
             Err(_) => ApiError::Unreadable("an error that cannot be read".to_owned()),
         }),
         _ => malformed("an unknown type of watch event".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Said, ApiError> {
+        read_line(Line::Whole(text.as_bytes().to_vec()), Timestamp::UNIX_EPOCH)
+    }
+
+    const POD: &str = r#"{"metadata":{"name":"a","namespace":"b","uid":"c","resourceVersion":"7"}}"#;
+
+    #[test]
+    fn every_kind_of_line_is_read_as_what_it_is() {
+        for kind in ["ADDED", "MODIFIED"] {
+            let said = read(&format!(r#"{{"type":"{kind}","object":{POD}}}"#)).unwrap();
+            assert!(matches!(said.seen, Seen::Applied { pod: Ok(_), .. }));
+            assert_eq!(said.version.as_deref(), Some("7"));
+        }
+        let said = read(&format!(r#"{{"object":{POD},"type":"DELETED"}}"#)).unwrap();
+        assert!(matches!(said.seen, Seen::Deleted { pod: Ok(_), .. }));
+        let said = read(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}"#).unwrap();
+        assert!(matches!(said.seen, Seen::InTouch { .. }));
+        assert_eq!(said.version.as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_forgotten_version_is_told_from_other_errors() {
+        let gone = read(r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#);
+        assert!(matches!(gone, Err(ApiError::Gone)));
+        let other = read(r#"{"type":"ERROR","object":{"code":500,"reason":"InternalError"}}"#);
+        assert!(matches!(other, Err(ApiError::Refused { code: 500, .. })));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_kept_and_the_place_after_it_is_known_where_it_says_so() {
+        let odd =
+            read(r#"{"type":"MODIFIED","object":{"metadata":{"uid":"c","resourceVersion":"8"},"spec":7}}"#);
+        let odd = odd.unwrap();
+        assert!(matches!(odd.seen, Seen::Applied { pod: Err(_), .. }));
+        assert_eq!(odd.version.as_deref(), Some("8"));
+        for text in ["", "{", "null", r#"{"type":"EXPLODED","object":{}}"#] {
+            assert!(matches!(read(text).unwrap().seen, Seen::Applied { pod: Err(_), .. }), "{text}");
+        }
+        let long = Line::TooLong { beginning: b"{".to_vec(), bytes: 99 };
+        let said = read_line(long, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(matches!(said.seen, Seen::Applied { pod: Err(_), .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read_line(Line::Whole(bytes), Timestamp::UNIX_EPOCH);
+        }
+
+        #[test]
+        fn no_pod_makes_it_panic(at in 0..POD.len(), odd in "\\PC{0,12}") {
+            let mut text = POD.to_owned();
+            text.replace_range(at..=at, &odd);
+            let _ = read(&format!(r#"{{"type":"ADDED","object":{text}}}"#));
+        }
     }
 }

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
+
 use bus_schema::cluster::SlotKind;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -282,4 +285,87 @@ fn a_container_that_failed_to_start_has_no_time_before_its_pod() {
     let change = change(None, &pod(failed), View { cluster_name: "prod", workload: &workload, seen: seen() });
     assert_eq!(change.events[0].occurred, "2026-01-01T00:00:00Z".parse().unwrap());
     assert_eq!(change.events[1].occurred, "2026-01-01T00:00:02Z".parse().unwrap());
+}
+
+/// A runtime that starts and ends containers in one slot, and is looked at now and then.
+#[derive(Debug, Clone)]
+enum Step {
+    Start,
+    End,
+    Look,
+    /// The kubelet waits before it starts the container again.
+    BackOff,
+}
+
+#[derive(Default)]
+struct Slot {
+    started: usize,
+    is_running: bool,
+    backs_off: bool,
+}
+
+impl Slot {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Start if !self.is_running => {
+                self.started += 1;
+                self.is_running = true;
+                self.backs_off = false;
+            }
+            Step::End => self.is_running = false,
+            Step::BackOff if !self.is_running => self.backs_off = true,
+            _ => {}
+        }
+    }
+
+    fn status(&self) -> Value {
+        let id = |number: usize| format!("c://{number}");
+        let before = |number: usize| if number > 1 { terminated(&id(number - 1)) } else { json!({}) };
+        let current = self.started;
+        if current == 0 {
+            return json!({ "state": { "waiting": { "reason": "ContainerCreating" } } });
+        }
+        if self.is_running {
+            return with(running_status(&id(current)), "lastState", before(current));
+        }
+        let (state, last) = match self.backs_off {
+            true => (json!({ "waiting": { "reason": "CrashLoopBackOff" } }), terminated(&id(current))),
+            false => (terminated(&id(current)), before(current)),
+        };
+        json!({ "containerID": id(current), "state": state, "lastState": last })
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![Just(Step::Start), Just(Step::End), Just(Step::Look), Just(Step::BackOff)];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_missed_the_events_agree_with_what_runs(steps in steps()) {
+        let workload = workload();
+        let view = View { cluster_name: "prod", workload: &workload, seen: seen() };
+        let (mut slot, mut known) = (Slot::default(), None);
+        let (mut said, mut open) = (BTreeSet::new(), BTreeSet::new());
+        for step in &steps {
+            slot.step(step);
+            if !matches!(step, Step::Look) {
+                continue;
+            }
+            let pod = pod(slot.status());
+            let change = change(known.take(), &pod, view);
+            known = Some(change.known);
+            for text in change.events.iter().map(show) {
+                let id = text[1..].split(' ').next().unwrap().to_owned();
+                match text.starts_with('+') {
+                    true => prop_assert!(said.insert(id.clone()) && open.insert(id), "{} started twice", text),
+                    false => prop_assert!(open.remove(&id), "{} did not run", text),
+                }
+            }
+            let expected: BTreeSet<String> =
+                running(&pod, view).into_iter().map(|container| container.container_id).collect();
+            prop_assert_eq!(&open, &expected);
+        }
+    }
 }
