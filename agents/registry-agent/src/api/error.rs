@@ -1,0 +1,88 @@
+//! Why a registry could not be asked, told apart from what it answered.
+//!
+//! Only [`ApiError::NotFound`] says that something is not there, and only an answer of 404 makes it. Everything else
+//! means that nobody knows.
+
+use std::time::Duration;
+
+use bus_schema::fleet::Unavailable;
+
+/// A failed request to a registry. Messages name no credential and no query of a URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("the registry does not have it (404)")]
+    NotFound,
+    #[error("access is denied ({status})")]
+    Denied { status: u16 },
+    #[error("the registry asks for a token from {realm}, which is not a configured realm")]
+    ForeignRealm { realm: String },
+    #[error("the registry asks for an authentication that this agent does not speak")]
+    UnknownChallenge,
+    #[error("too many requests (429)")]
+    RateLimited { retry_after: Option<Duration> },
+    #[error("the registry failed ({status})")]
+    Failed { status: u16, retry_after: Option<Duration> },
+    #[error("the registry answered {status}, which is none of the answers the protocol has here")]
+    Unexpected { status: u16 },
+    #[error("no complete answer within {seconds} s")]
+    TimedOut { seconds: u64 },
+    #[error("the registry cannot be reached: {reason}")]
+    Unreachable { reason: String },
+    #[error("the answer broke off: {reason}")]
+    BrokeOff { reason: String },
+    #[error("{what} is larger than {bytes_max} bytes")]
+    TooLarge { what: &'static str, bytes_max: u64 },
+    #[error("{what} goes on after {count_max}")]
+    TooMany { what: &'static str, count_max: usize },
+    #[error("the bytes have the digest {found}, not {expected}")]
+    WrongDigest { expected: String, found: String },
+    #[error("{what} cannot be read: {reason}")]
+    Unreadable { what: &'static str, reason: String },
+    #[error("the answer leads to {host}, which is not configured")]
+    Unconfigured { host: String },
+}
+
+impl ApiError {
+    /// What the correlator is told.
+    pub(crate) fn unavailable(&self) -> Unavailable {
+        match self {
+            ApiError::NotFound => Unavailable::NotFound,
+            ApiError::Denied { .. } | ApiError::UnknownChallenge => Unavailable::Denied,
+            ApiError::RateLimited { .. } => Unavailable::RateLimited,
+            ApiError::Failed { .. }
+            | ApiError::TimedOut { .. }
+            | ApiError::Unreachable { .. }
+            | ApiError::BrokeOff { .. } => Unavailable::Unreachable,
+            ApiError::TooLarge { .. } | ApiError::TooMany { .. } => Unavailable::CutOff,
+            ApiError::WrongDigest { .. } | ApiError::Unreadable { .. } | ApiError::Unexpected { .. } => {
+                Unavailable::Unreadable
+            }
+            ApiError::Unconfigured { .. } | ApiError::ForeignRealm { .. } => Unavailable::Unconfigured,
+        }
+    }
+
+    /// Whether asking for something else now would end the same way.
+    pub(crate) fn is_of_the_whole_registry(&self) -> bool {
+        matches!(
+            self,
+            ApiError::RateLimited { .. } | ApiError::TimedOut { .. } | ApiError::Unreachable { .. }
+        )
+    }
+
+    /// How long the registry asked to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ApiError::RateLimited { retry_after } | ApiError::Failed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// 404 becomes nothing; every other failure stays one.
+pub(crate) fn found<T>(answer: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(ApiError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
