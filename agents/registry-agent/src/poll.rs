@@ -1,0 +1,357 @@
+//! The reconciling poll: compares what every tag points at with what is known, and finds what no notification told.
+//!
+//! In: the registry's lists and tags, at a bounded rate. Out: the same changes as from notifications, seen by a poll,
+//! with the times between which they happened. The first poll of a registry begins its coverage; a poll that read
+//! everything closes a gap. A list that a bound cut off never makes a deletion and never closes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bus_schema::registry::Observation;
+use bus_schema::{Digest, ImageRepository, Tag, TraceParent};
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, Applied, SayError, Unless, Watched};
+use crate::api::error::{ApiError, found};
+use crate::api::lists;
+use crate::api::manifest::Manifest;
+use crate::change::{Change, Deleted, Pushed, Seen};
+use crate::media_type::Content;
+use crate::settings::Poll;
+use crate::state::RepositoryRecord;
+use crate::tags::TagState;
+
+mod pace;
+
+use pace::Pace;
+
+/// A deleted tag is remembered this long, so that one that comes back is known to have moved.
+const DELETED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// A poll could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PollError {
+    #[error("the registry could not be read")]
+    Registry(#[from] ApiError),
+    #[error(transparent)]
+    Say(#[from] SayError),
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What a poll found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Polled {
+    pub(crate) repositories: usize,
+    pub(crate) changes: usize,
+    /// Nothing was cut off or left out.
+    pub(crate) is_complete: bool,
+}
+
+/// Polls one registry until `stop`.
+pub(crate) async fn run(
+    agent: &Arc<Agent>,
+    watched: &Watched,
+    poll: &Poll,
+    stop: &CancellationToken,
+) -> Result<(), SayError> {
+    let registry = watched.settings.host.as_str();
+    let mut failures = 0_u32;
+    loop {
+        let wait = match once(agent, watched, poll, stop).await {
+            Ok(polled) => {
+                failures = 0;
+                agent.metrics.polled();
+                tracing::debug!(
+                    registry,
+                    repositories = polled.repositories,
+                    changes = polled.changes,
+                    "polled"
+                );
+                poll.interval
+            }
+            Err(PollError::Stopped) => return Ok(()),
+            Err(PollError::Say(error)) => return Err(error),
+            Err(PollError::Registry(error)) => {
+                failures += 1;
+                agent.metrics.poll_failed();
+                tracing::warn!(registry, error = %error, failures, "failed to poll a registry");
+                agent.backoff(failures, error.retry_after())
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = watched.poll_soon.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// One poll of everything.
+pub(crate) async fn once(
+    agent: &Arc<Agent>,
+    watched: &Watched,
+    poll: &Poll,
+    stop: &CancellationToken,
+) -> Result<Polled, PollError> {
+    let began = Timestamp::now();
+    let sequence = agent.state.write(|batch| batch.next_poll()).await.map_err(SayError::State)?;
+    let pace = Pace::new(poll.requests_per_second, stop.clone());
+    let polling = Polling { agent, watched, poll, sequence, pace: &pace };
+    let (repositories, mut is_complete) = polling.repositories().await?;
+    if repositories.is_empty() {
+        watched.client.ping().await?;
+    }
+    let (mut changes, mut failed) = (0, None);
+    for repository in &repositories {
+        match polling.repository(repository).await {
+            Ok(of_one) => {
+                changes += of_one.changes;
+                is_complete &= of_one.is_complete;
+            }
+            // What is wrong with one repository hides nothing in the others.
+            Err(PollError::Registry(error)) if !error.is_of_the_whole_registry() => {
+                let (registry, name) = (repository.registry(), repository.name());
+                tracing::warn!(registry, repository = name, error = %error, "failed to poll a repository");
+                failed.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    if is_complete {
+        crate::report::covered(agent, watched, began).await?;
+    }
+    Ok(Polled { repositories: repositories.len(), changes, is_complete })
+}
+
+/// Keeps the first failure that is about one tag; one tag that cannot be read hides nothing in the others.
+fn keep_of_one(error: PollError, failed: &mut Option<ApiError>) -> Result<(), PollError> {
+    match error {
+        PollError::Registry(error) if !error.is_of_the_whole_registry() => {
+            failed.get_or_insert(error);
+            Ok(())
+        }
+        error => Err(error),
+    }
+}
+
+struct Polling<'a> {
+    agent: &'a Arc<Agent>,
+    watched: &'a Watched,
+    poll: &'a Poll,
+    sequence: u64,
+    pace: &'a Pace,
+}
+
+/// A tag that is not as it is known.
+struct Difference {
+    tag: Tag,
+    known: Option<TagState>,
+    /// What it points at; absent when it is not listed.
+    digest: Option<Digest>,
+}
+
+impl Polling<'_> {
+    /// What is polled, and whether that is all that should be.
+    async fn repositories(&self) -> Result<(Vec<ImageRepository>, bool), PollError> {
+        let host = self.watched.settings.host.clone();
+        let (patterns, count_max) = (&self.poll.patterns, self.poll.repositories_max);
+        let mut wanted = BTreeSet::new();
+        let mut is_complete = true;
+        for pattern in patterns.iter().filter(|pattern| !pattern.needs_catalog()) {
+            wanted.extend(ImageRepository::new(&host, &pattern.to_string()).ok());
+        }
+        if patterns.iter().any(super::settings::RepositoryPattern::needs_catalog) {
+            self.pace.wait().await?;
+            let listed = lists::repositories(&self.watched.client, count_max).await?;
+            is_complete &= !listed.cut;
+            let matching = listed.entries.into_iter();
+            wanted.extend(matching.filter(|found| patterns.iter().any(|pattern| pattern.matches(found))));
+        }
+        let known = self.agent.state.read(move |view| view.repositories_of(&host, count_max + 1)).await;
+        wanted.extend(known.map_err(SayError::State)?);
+        if wanted.len() > count_max {
+            let registry = self.watched.settings.host.as_str();
+            tracing::warn!(registry, repositories_max = count_max, "more repositories than are polled");
+            is_complete = false;
+        }
+        Ok((wanted.into_iter().take(count_max).collect(), is_complete))
+    }
+
+    async fn repository(&self, repository: &ImageRepository) -> Result<Polled, PollError> {
+        let began = Timestamp::now();
+        let of = repository.clone();
+        let read = move |view: &crate::state::View| Ok((view.repository(&of)?, view.tags_of(&of)?));
+        let (record, known) = self.agent.state.read(read).await.map_err(SayError::State)?;
+        self.pace.wait().await?;
+        let listed = found(lists::tags(&self.watched.client, repository, self.poll.tags_max).await)?;
+        // A repository that does not exist has no tags; each known one is asked for before it counts as deleted.
+        let is_cut = listed.as_ref().is_some_and(|listed| listed.cut || listed.unreadable > 0);
+        if is_cut {
+            let (registry, name) = (repository.registry(), repository.name());
+            tracing::warn!(registry, repository = name, "a list of tags is cut off or holds what is no tag");
+        }
+        let tags = listed.map(|listed| listed.entries).unwrap_or_default();
+        let mut known: BTreeMap<Tag, TagState> = known.into_iter().collect();
+        let mut failed = None;
+        let differences = self.differences(repository, tags, &mut known, is_cut, &mut failed).await?;
+        if !differences.is_empty() && self.watched.settings.notification_authorization.is_some() {
+            self.pace.sleep(self.agent.tuning.poll_grace).await?;
+        }
+        let mut changes = 0;
+        for difference in differences {
+            match self.settle(repository, difference, &record).await {
+                Ok(is_change) => changes += usize::from(is_change),
+                Err(error) => keep_of_one(error, &mut failed)?,
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        self.finish(repository, began, is_cut).await?;
+        Ok(Polled { repositories: 1, changes, is_complete: !is_cut })
+    }
+
+    /// Asks what every tag points at. Takes out of `known` what is listed.
+    async fn differences(
+        &self,
+        repository: &ImageRepository,
+        tags: Vec<Tag>,
+        known: &mut BTreeMap<Tag, TagState>,
+        is_cut: bool,
+        failed: &mut Option<ApiError>,
+    ) -> Result<Vec<Difference>, PollError> {
+        let mut differences = Vec::new();
+        for tag in tags {
+            self.pace.wait().await?;
+            let before = known.remove(&tag);
+            let digest = match found(self.watched.client.tag_digest(repository, &tag).await) {
+                Ok(Some(digest)) => digest,
+                // Not there any more is what the next poll's list says.
+                Ok(None) => continue,
+                Err(error) => {
+                    keep_of_one(error.into(), failed)?;
+                    continue;
+                }
+            };
+            if before.as_ref().and_then(|state| state.points_at) != Some(digest) {
+                differences.push(Difference { tag, known: before, digest: Some(digest) });
+            }
+        }
+        if !is_cut {
+            let gone = std::mem::take(known).into_iter().filter(|(_, state)| state.points_at.is_some());
+            differences.extend(gone.map(|(tag, state)| Difference { tag, known: Some(state), digest: None }));
+        }
+        Ok(differences)
+    }
+
+    /// Asks once more, and makes it a change if nobody has told it in the meantime.
+    async fn settle(
+        &self,
+        repository: &ImageRepository,
+        difference: Difference,
+        record: &RepositoryRecord,
+    ) -> Result<bool, PollError> {
+        let Difference { tag, known, .. } = difference;
+        let (of, asked) = (repository.clone(), tag.clone());
+        let current =
+            self.agent.state.read(move |view| view.tag(&of, &asked)).await.map_err(SayError::State)?;
+        if current != known {
+            return Ok(false);
+        }
+        self.pace.wait().await?;
+        let digest = found(self.watched.client.tag_digest(repository, &tag).await)?;
+        if digest == known.as_ref().and_then(|state| state.points_at) {
+            return Ok(false);
+        }
+        let change = match (digest, difference.digest) {
+            (Some(digest), _) => self.push(repository, &tag, digest).await?,
+            (None, None) => {
+                let was = known.as_ref().and_then(|state| state.points_at);
+                let what = was.map_or(Deleted::Tag(tag.clone()), |was| Deleted::TagOf(tag.clone(), was));
+                Change::Deleted { repository: repository.clone(), what, actor: None }
+            }
+            // Listed a moment ago and gone now: the next poll's list decides.
+            (None, Some(_)) => return Ok(false),
+        };
+        let now = Timestamp::now();
+        let observation = Observation::Poll {
+            sequence: self.sequence,
+            previous: known.as_ref().and_then(|state| state.image),
+            not_before: record.polled_at,
+            not_after: now,
+        };
+        let trace = TraceParent::derive([
+            "registry poll",
+            &repository.to_string(),
+            tag.as_str(),
+            &self.sequence.to_string(),
+        ]);
+        self.agent.publisher.metrics().seen("poll");
+        let unless = Unless { tag, is_no_longer: known };
+        let seen = Seen { change, observation, at: now };
+        Ok(self.agent.change(seen, Some(unless), trace).await? == Applied::Now)
+    }
+
+    async fn push(
+        &self,
+        repository: &ImageRepository,
+        tag: &Tag,
+        digest: Digest,
+    ) -> Result<Change, PollError> {
+        let manifest: Option<Manifest> = match tag.evidence_subject() {
+            Some(_) => None,
+            None => {
+                self.pace.wait().await?;
+                match self.watched.client.manifest(repository, &digest).await {
+                    Ok(manifest) => Some(manifest),
+                    // What cannot be read is still something that the tag points at.
+                    Err(error) if !error.is_of_the_whole_registry() => None,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        let media_type = manifest.as_ref().map(|manifest| manifest.media_type.clone());
+        Ok(Change::Pushed(Pushed {
+            repository: repository.clone(),
+            digest,
+            media_type: media_type.filter(|text| !text.is_empty()),
+            tag: Some(tag.clone()),
+            content: manifest.as_ref().map_or(Content::Image, Manifest::content),
+            actor: None,
+            client: None,
+        }))
+    }
+
+    /// Forgets tags that were deleted long ago, and notes that the repository was read.
+    async fn finish(
+        &self,
+        repository: &ImageRepository,
+        began: Timestamp,
+        is_cut: bool,
+    ) -> Result<(), PollError> {
+        let of = repository.clone();
+        let tags = self.agent.state.read(move |view| view.tags_of(&of)).await.map_err(SayError::State)?;
+        let long_ago = began.checked_sub(DELETED_KEPT).unwrap_or(Timestamp::MIN);
+        let old: Vec<Tag> = tags
+            .into_iter()
+            .filter(|(_, state)| state.points_at.is_none() && state.at < long_ago)
+            .map(|(tag, _)| tag)
+            .collect();
+        let of = repository.clone();
+        let write = self.agent.state.write(move |batch| {
+            for tag in &old {
+                batch.forget_tag(&of, tag)?;
+            }
+            match is_cut {
+                true => batch.know(&of),
+                false => batch.put_repository(&of, &RepositoryRecord { polled_at: Some(began) }),
+            }
+        });
+        Ok(write.await.map_err(SayError::State)?)
+    }
+}

@@ -1,0 +1,154 @@
+//! What the agent says about itself: that it lives, what it covers since when, and when it was not watching.
+//!
+//! In: the state and the clock. Out: `agent.reported` at intervals, `agent.gap` when the agent was down for long and
+//! again when a whole poll has found what was missed.
+
+use std::sync::Arc;
+
+use bus_schema::Event;
+use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, SayError, Watched};
+use crate::state::{Batch, OpenGap, RegistryRecord, StateError};
+
+/// The agent's kind, as its heartbeat says it.
+const KIND: &str = "registry";
+
+/// Notes, before anything else, in which registries something may have been missed since the last time.
+pub(crate) async fn begin(agent: &Arc<Agent>) -> Result<(), SayError> {
+    let own = agent.clone();
+    agent.state.write(move |batch| own.note_gaps(batch, Timestamp::now())).await?;
+    agent.say_waiting().await
+}
+
+/// A poll that began at `began` has read everything: coverage begins or goes on, and a gap is closed.
+pub(crate) async fn covered(agent: &Arc<Agent>, watched: &Watched, began: Timestamp) -> Result<(), SayError> {
+    let (own, host) = (agent.clone(), watched.settings.host.clone());
+    agent.state.write(move |batch| own.note_covered(batch, &host, began)).await?;
+    agent.say_waiting().await
+}
+
+/// Reports until `stop`.
+pub(crate) async fn run(agent: &Arc<Agent>, stop: &CancellationToken) -> Result<(), SayError> {
+    let mut sequence = 0;
+    loop {
+        sequence += 1;
+        let event = agent.heartbeat(sequence).await?;
+        let now = Timestamp::now();
+        if let Err(error) = agent.publisher.publish(&agent.publisher.envelope(now, None, event)).await {
+            tracing::warn!(error = fleet_runtime::error_chain(&error), "failed to publish the heartbeat");
+        }
+        // What a failing bus left behind is said as soon as it works again.
+        if let Err(error) = agent.say_waiting().await {
+            tracing::warn!(error = fleet_runtime::error_chain(&error), "events wait for the bus");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(agent.tuning.report_interval) => {}
+        }
+    }
+}
+
+impl Agent {
+    fn note_gaps(&self, batch: &mut Batch<'_>, now: Timestamp) -> Result<(), StateError> {
+        let mut sequence = 0;
+        for (host, watched) in &self.registries {
+            let mut record = batch.registry(host)?;
+            let was_down = record.alive_at.is_some_and(|alive_at| {
+                now.duration_since(alive_at).unsigned_abs() > self.tuning.gap_after && alive_at < now
+            });
+            if let (true, Some(from), None) = (was_down, record.alive_at, &record.open_gap) {
+                sequence += 1;
+                let gap = OpenGap { epoch: self.epoch, sequence, from };
+                batch.say(&self.envelope_of_gap(host, &gap, now, false))?;
+                match watched.settings.poll {
+                    Some(_) => record.open_gap = Some(gap),
+                    // Nothing will ever find what was missed: coverage begins anew.
+                    None => record.covered_since = Some(now),
+                }
+            }
+            record.alive_at = Some(now);
+            if watched.settings.poll.is_none() {
+                record.covered_since.get_or_insert(now);
+                record.open_gap = None;
+            }
+            batch.put_registry(host, &record)?;
+        }
+        Ok(())
+    }
+
+    fn note_covered(&self, batch: &mut Batch<'_>, host: &str, began: Timestamp) -> Result<(), StateError> {
+        let mut record = batch.registry(host)?;
+        record.covered_since.get_or_insert(began);
+        if let Some(gap) = record.open_gap.take() {
+            batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), true))?;
+        }
+        batch.put_registry(host, &record)
+    }
+
+    fn envelope_of_gap(
+        &self,
+        host: &str,
+        gap: &OpenGap,
+        until: Timestamp,
+        recovered: bool,
+    ) -> bus_schema::Envelope {
+        let reason = match recovered {
+            true => "a poll has read every repository since",
+            false => "the agent was not running",
+        };
+        let event = Event::AgentGap(AgentGap {
+            agent: self.publisher.agent().clone(),
+            epoch: gap.epoch,
+            sequence: gap.sequence,
+            scope: host.to_owned(),
+            reason: reason.to_owned(),
+            from: gap.from,
+            until,
+            recovered,
+        });
+        self.publisher.envelope(until, None, event)
+    }
+
+    /// The heartbeat, and with it the note that the agent was watching now.
+    async fn heartbeat(self: &Arc<Self>, sequence: u64) -> Result<Event, SayError> {
+        let now = Timestamp::now();
+        let own = self.clone();
+        let records: Vec<(String, RegistryRecord)> = self
+            .state
+            .write(move |batch| {
+                let mut records = Vec::new();
+                for host in own.registries.keys() {
+                    let mut record = batch.registry(host)?;
+                    record.alive_at = Some(now);
+                    batch.put_registry(host, &record)?;
+                    records.push((host.clone(), record));
+                }
+                Ok(records)
+            })
+            .await?;
+        let (waiting, oldest) = self.state.read(|view| view.look_ups_waiting()).await?;
+        self.metrics.set_look_ups_waiting(waiting);
+        let lag = oldest.map_or(0, |oldest| u64::try_from(now.duration_since(oldest).as_secs()).unwrap_or(0));
+        self.publisher.metrics().set_lag_seconds(lag);
+        let coverage = records
+            .into_iter()
+            .filter_map(|(scope, record)| Some(Coverage { scope, since: record.covered_since? }))
+            .collect();
+        Ok(Event::AgentReported(AgentReported {
+            agent: self.publisher.agent().clone(),
+            kind: KIND.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: self.epoch,
+            sequence,
+            coverage,
+            lag_seconds: lag,
+            events_published: self.publisher.metrics().published_total(),
+            dead_lettered: self.publisher.metrics().dead_lettered_total(),
+            api_budget_left: None,
+            reported_at: now,
+        }))
+    }
+}

@@ -1,0 +1,115 @@
+//! What the agent must not forget: tags, polls, coverage, and what it has decided and not yet said.
+//!
+//! In: changes. Out: events that are durable before anybody is told that they will be said. One file (redb) in the
+//! agent's own data folder. A change, the state it leads to, the events it means and the digests to look at are one
+//! commit: a crash loses none of them and doubles none. It judges nothing.
+
+mod batch;
+mod record;
+mod tables;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, WriteTransaction};
+
+pub(crate) use batch::{Batch, LOOK_UPS_MAX, Waiting};
+pub(crate) use record::{OpenGap, RegistryRecord, RepositoryRecord};
+pub(crate) use tables::View;
+
+const FILE: &str = "registry-agent.redb";
+const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The agent's durable state.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    database: Arc<Database>,
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("the state file {path} cannot be opened")]
+    Open { path: String, source: Box<redb::DatabaseError> },
+    #[error("the folder {path} cannot be made")]
+    Folder { path: String, source: std::io::Error },
+    #[error("the state file has format {found}, this version reads {expected}")]
+    Format { found: u64, expected: u64 },
+    #[error("the state cannot be read or written")]
+    Database(#[source] Box<redb::Error>),
+    #[error("a record of the state cannot be read")]
+    Record(#[from] serde_json::Error),
+    #[error("a key of the state cannot be read")]
+    Key(#[from] bus_schema::ParseError),
+    #[error("{what} are more than {count_max}")]
+    Full { what: &'static str, count_max: u64 },
+    #[error("the work on the state was stopped")]
+    Stopped,
+}
+
+/// redb has one error type per kind of call.
+macro_rules! from_redb {
+    ($($error:ty),+) => {
+        $(impl From<$error> for StateError {
+            fn from(error: $error) -> StateError {
+                StateError::Database(Box::new(error.into()))
+            }
+        })+
+    };
+}
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+
+impl State {
+    /// Opens or makes the state in `folder`. Another process that has it open makes this fail.
+    pub(crate) fn open(folder: &Path) -> Result<State, StateError> {
+        std::fs::create_dir_all(folder)
+            .map_err(|source| StateError::Folder { path: folder.display().to_string(), source })?;
+        let path = folder.join(FILE);
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES_MAX).create(&path).map_err(|source| {
+                StateError::Open { path: path.display().to_string(), source: Box::new(source) }
+            })?;
+        let state = State { database: Arc::new(database) };
+        state.write_now(|batch| batch.check_format())?;
+        Ok(state)
+    }
+
+    /// Changes the state, durably, in one commit; an error leaves it as it was.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let state = self.clone();
+        tokio::task::spawn_blocking(move || state.write_now(change)).await.map_err(|_| StateError::Stopped)?
+    }
+
+    fn write_now<T>(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut transaction: WriteTransaction = self.database.begin_write()?;
+        transaction.set_quick_repair(true);
+        let done = {
+            let mut batch = Batch::open(&transaction)?;
+            change(&mut batch)?
+        };
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// Reads a consistent view.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&tables::View) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let database = self.database.clone();
+        let work = move || {
+            let transaction = database.begin_read()?;
+            read(&tables::View::open(&transaction)?)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Stopped)?
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The records of the state, as JSON. Unknown fields are refused: a newer program wrote them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What is known of one registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RegistryRecord {
+    /// Since when nothing was missed that a poll did not find again.
+    pub(crate) covered_since: Option<Timestamp>,
+    /// The agent was watching at this time.
+    pub(crate) alive_at: Option<Timestamp>,
+    pub(crate) open_gap: Option<OpenGap>,
+}
+
+/// A time in which the agent was not watching, until a poll closes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct OpenGap {
+    pub(crate) epoch: Timestamp,
+    pub(crate) sequence: u64,
+    pub(crate) from: Timestamp,
+}
+
+/// What is known of one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RepositoryRecord {
+    /// When the last whole poll of it began. What changed since then happened after that.
+    pub(crate) polled_at: Option<Timestamp>,
+}
+
+/// A look that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct LookUpRecord {
+    pub(crate) look_up: crate::tags::LookUp,
+    pub(crate) attempts: u32,
+    pub(crate) queued_at: Timestamp,
+    pub(crate) not_before: Timestamp,
+    pub(crate) trace: Option<bus_schema::TraceParent>,
+    /// Pushes that are said when the look shows an image.
+    pub(crate) unsaid: Vec<bus_schema::Envelope>,
+}

@@ -1,0 +1,65 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use bus_schema::Digest;
+use jiff::Timestamp;
+
+use super::*;
+use crate::tags::{LookUp, What};
+
+fn look_up() -> LookUp {
+    let repository = "r.example/acme/app".parse().unwrap();
+    LookUp { repository, digest: Digest::sha256_of(b"a"), what: What::Image }
+}
+
+#[tokio::test]
+async fn a_second_opening_and_another_format_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    assert!(matches!(State::open(folder.path()), Err(StateError::Open { .. })));
+    state.write(|batch| batch.set_format(99)).await.unwrap();
+    drop(state);
+    assert!(matches!(State::open(folder.path()), Err(StateError::Format { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn a_failed_change_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let failed = state.write(|batch| {
+        assert!(batch.see("r.example", "n1")?);
+        assert_eq!(batch.next_poll()?, 1);
+        Err::<(), _>(StateError::Stopped)
+    });
+    assert!(failed.await.is_err());
+    let seen = state.write(|batch| {
+        let again = (batch.see("r.example", "n1")?, batch.see("r.example", "n1")?);
+        Ok((again, batch.see("other.example", "n1")?, batch.next_poll()?, batch.next_poll()?))
+    });
+    assert_eq!(seen.await.unwrap(), ((true, false), true, 1, 2));
+}
+
+#[tokio::test]
+async fn a_look_that_is_queued_again_while_it_runs_is_taken_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let now = Timestamp::now();
+    let due = async || {
+        let later = Timestamp::now();
+        let (due, next) =
+            state.read(move |view| view.due_look_ups(later, 10, &Default::default())).await.unwrap();
+        (due, next)
+    };
+    state.write(move |batch| batch.queue(&look_up(), now, None, None)).await.unwrap();
+    let running = due().await.0.pop().unwrap();
+    state.write(|batch| batch.queue(&look_up(), Timestamp::now(), None, None)).await.unwrap();
+    state.write(move |batch| batch.looked(&running)).await.unwrap();
+    let again = due().await.0.pop().unwrap();
+    assert_eq!(again.record.queued_at, now, "its age counts from the first time");
+    let later = Timestamp::now() + std::time::Duration::from_secs(60);
+    let failed = again.clone();
+    state.write(move |batch| batch.look_again(&failed, later, true)).await.unwrap();
+    let (none, next) = due().await;
+    assert!(none.is_empty() && next == Some(later));
+    state.write(move |batch| batch.looked(&again)).await.unwrap();
+    assert_eq!(due().await.1, Some(later), "what has changed since is not ended");
+}
