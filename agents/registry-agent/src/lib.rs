@@ -1,1 +1,118 @@
-//! registry-agent
+//! The registry agent: reports what happens in image registries and what is attached to their images.
+//!
+//! In: notifications of distribution over HTTP, the registries' APIs, questions of the correlator. Out: `image.pushed`,
+//! `registry.tag.moved`, `image.deleted`, `image.resolved`, `attestation.attached`, and `evidence.unavailable` where
+//! something could not be looked at. It calls configured hosts only, verifies no signature, and judges nothing: that a
+//! registry denied, throttled or broke off an answer is never reported as "there is none".
+
+mod agent;
+mod answer;
+mod api;
+mod change;
+mod collect;
+mod distribution;
+mod look_up;
+mod media_type;
+mod metrics;
+mod poll;
+mod queue;
+mod report;
+mod resolve;
+pub mod settings;
+mod state;
+mod tags;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use bus_schema::question::Answerer;
+use fleet_runtime::agent::AgentContext;
+use fleet_runtime::run::Supervised;
+use futures::future::try_join_all;
+
+pub use api::client::ClientError;
+pub use distribution::listen::PATH as NOTIFICATIONS_PATH;
+pub use settings::{RawRegistry, RawSettings, RawTuning, Settings};
+pub use state::StateError;
+
+use agent::{Agent, Watched};
+use api::client::RegistryClient;
+
+/// The name of the agent's check.
+const CHECK: &str = "registry-agent";
+
+/// The agent, opened: its state is locked for it, nothing runs yet.
+#[derive(Clone, Debug)]
+pub struct RegistryAgent {
+    agent: Arc<Agent>,
+}
+
+/// Why the agent cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the registry agent's state cannot be opened")]
+    State(#[from] StateError),
+    #[error("a registry cannot be called")]
+    Client(#[from] ClientError),
+}
+
+impl RegistryAgent {
+    /// Opens the state in the agent's folder. Once per folder: a second one is refused.
+    pub fn open(settings: Settings, context: &AgentContext) -> Result<RegistryAgent, OpenError> {
+        let state = state::State::open(&context.data)?;
+        let mut registries = BTreeMap::new();
+        for registry in settings.registries {
+            let client = RegistryClient::new(&registry)?;
+            let watched = Watched { settings: registry, client, poll_soon: tokio::sync::Notify::new() };
+            registries.insert(watched.settings.host.clone(), watched);
+        }
+        let metrics = metrics::Metrics::new(&context.metrics);
+        let publisher = context.publisher.clone();
+        let agent =
+            Agent::new(registries, settings.tuning, publisher, context.dead_letters(), state, metrics);
+        Ok(RegistryAgent { agent: Arc::new(agent) })
+    }
+
+    /// The intake of notifications, under [`NOTIFICATIONS_PATH`]: for any listener, shared or not. It works whether or
+    /// not [`RegistryAgent::run`] does; what it takes in is durable.
+    pub fn routes(&self) -> Router {
+        distribution::listen::routes(self.agent.clone())
+    }
+
+    /// Polls, looks, answers and reports until the stop. Made to be supervised: it fails where our own bus or disk
+    /// does, and can be run again.
+    pub async fn run(&self, given: Supervised) -> anyhow::Result<()> {
+        let (agent, stop) = (&self.agent, &given.stop);
+        report::begin(agent).await?;
+        let bus = agent.publisher.bus();
+        let reader = fleet_runtime::asked::reader(bus, agent.publisher.agent(), Answerer::Registry).await?;
+        given.check.ready();
+        let answers = async {
+            let in_hand_max = agent.tuning.questions_in_hand_max;
+            fleet_runtime::asked::run(&reader, agent.as_ref(), in_hand_max, stop)
+                .await
+                .map_err(anyhow::Error::from)
+        };
+        let polls = try_join_all(agent.registries.values().filter_map(|watched| {
+            let poll = watched.settings.poll.as_ref()?;
+            Some(poll::run(agent, watched, poll, stop))
+        }));
+        let rest = async {
+            tokio::try_join!(polls, queue::run(agent, stop), report::run(agent, stop))
+                .map_err(anyhow::Error::from)
+        };
+        tokio::try_join!(answers, rest)?;
+        Ok(())
+    }
+}
+
+/// Opens the agent and runs it until the context's stop, without a listener for notifications.
+pub async fn run(settings: Settings, context: AgentContext) -> anyhow::Result<()> {
+    let agent = RegistryAgent::open(settings, &context)?;
+    let check = context.health.check(CHECK);
+    agent.run(Supervised { stop: context.stop.clone(), check }).await
+}
+
+#[cfg(test)]
+mod tests;

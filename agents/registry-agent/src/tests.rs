@@ -1,0 +1,9 @@
+//! The agent as a whole, against a registry in this process, on the embedded bus.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod answers;
+mod bench;
+mod fixtures;
+mod intake;
+mod polls;

@@ -1,0 +1,213 @@
+//! The reconciling poll: what it finds, what it must not conclude, and what it says about coverage and gaps.
+
+use std::time::Duration;
+
+use bus_schema::Event;
+use bus_schema::fleet::{AgentGap, AgentReported};
+use bus_schema::registry::Observation;
+use serde_json::json;
+
+use super::bench::Bench;
+use super::intake::Door;
+use crate::api::fake::Fault;
+use crate::media_type::OCI_MANIFEST;
+
+const APP: &str = "acme/app";
+
+async fn gaps(bench: &Bench) -> Vec<AgentGap> {
+    let gaps = bench.said().await.into_iter().filter_map(|envelope| match envelope.event {
+        Event::AgentGap(event) => Some(event),
+        _ => None,
+    });
+    gaps.collect()
+}
+
+async fn reports(bench: &Bench) -> Vec<AgentReported> {
+    let reports = bench.said().await.into_iter().filter_map(|envelope| match envelope.event {
+        Event::AgentReported(event) => Some(event),
+        _ => None,
+    });
+    reports.collect()
+}
+
+#[tokio::test]
+async fn a_poll_finds_what_no_notification_told_and_says_it_once() {
+    let bench = Bench::with("repositories = [\"acme/app\"]").await;
+    let a = bench.fake.image(APP, Some("v1"), "a");
+    let found = bench.poll().await.unwrap();
+    assert_eq!((found.repositories, found.changes, found.is_complete), (1, 1, true));
+    assert_eq!(bench.poll().await.unwrap().changes, 0);
+    let b = bench.fake.image(APP, Some("v1"), "b");
+    bench.poll().await.unwrap();
+    let bench = bench.restarted();
+    assert_eq!(bench.poll().await.unwrap().changes, 0, "the state outlives the process");
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.poll().await.unwrap();
+    bench.fake.untag(APP, "v1");
+    bench.poll().await.unwrap();
+    bench.fake.image(APP, Some("v1"), "b");
+    bench.poll().await.unwrap();
+    let (a, b) = (a.short(), b.short());
+    assert_eq!(
+        bench.told().await,
+        [
+            format!("pushed acme/app:v1@{a}"),
+            format!("moved acme/app:v1 ->{a}"),
+            format!("pushed acme/app:v1@{b}"),
+            format!("moved acme/app:v1 {a}>{b}"),
+            format!("pushed acme/app:v1@{a}"),
+            format!("moved acme/app:v1 {b}>{a}"),
+            format!("deleted acme/app:v1@{a}"),
+            format!("pushed acme/app:v1@{b}"),
+            format!("moved acme/app:v1 {a}>{b}"),
+        ]
+    );
+    let windows: Vec<bool> = bench
+        .said()
+        .await
+        .iter()
+        .filter_map(|envelope| match &envelope.event {
+            Event::RegistryTagMoved(event) => match &event.observation {
+                Observation::Poll { not_before, not_after, .. } => {
+                    assert!(not_before.is_none_or(|not_before| not_before < *not_after));
+                    Some(not_before.is_some())
+                }
+                other => panic!("{other:?}"),
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(windows, [false, true, true, true], "only the first poll does not know since when");
+}
+
+#[tokio::test]
+async fn what_a_notification_told_is_no_news_to_a_poll() {
+    let bench = Bench::start().await;
+    let a = bench.fake.image(APP, Some("v1"), "a");
+    let door = Door::open(&bench).await;
+    let event = json!({"id": "1", "timestamp": "2026-11-23T05:54:10Z", "action": "push",
+        "target": {"mediaType": OCI_MANIFEST, "repository": APP, "digest": a, "tag": "v1"}});
+    door.deliver(&[event]).await;
+    let found = bench.poll().await.unwrap();
+    assert_eq!((found.repositories, found.changes), (1, 0), "a repository that was named is polled");
+    assert_eq!(bench.told().await.len(), 2);
+}
+
+#[tokio::test]
+async fn evidence_that_appears_is_looked_at_and_is_no_push() {
+    let bench = Bench::with("repositories = [\"acme/**\"]").await;
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.image("other/app", Some("v1"), "b");
+    bench.fake.cosign(APP, image, "sig", "application/vnd.dev.cosign.simplesigning.v1+json", b"sig");
+    let bundle = bench.fake.attach(APP, image, b"bundle");
+    bench.fake.fallback(APP, image, &[bundle]);
+    let found = bench.poll().await.unwrap();
+    assert_eq!((found.repositories, found.changes), (1, 3));
+    assert_eq!(bench.told().await.len(), 2, "{:?}", bench.told().await);
+    let all_found = async || bench.attached().await.len() == 2;
+    bench.run_until(&all_found).await;
+    assert!(all_found().await);
+}
+
+#[tokio::test]
+async fn a_list_that_failed_or_was_cut_deletes_nothing() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\ntags_max = 2").await;
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.image(APP, Some("v2"), "b");
+    bench.poll().await.unwrap();
+    let told = bench.told().await.len();
+    for fault in
+        [Fault::Status(401), Fault::Status(429), Fault::Status(503), Fault::HalfBody, Fault::Other("{}x")]
+    {
+        bench.fake.fault("tags/list", fault);
+        assert!(bench.poll().await.is_err());
+        bench.fake.set().faults.clear();
+    }
+    // The list says 404, the tags themselves are there.
+    bench.fake.fault("tags/list", Fault::Status(404));
+    bench.poll().await.unwrap();
+    bench.fake.set().faults.clear();
+    // One tag more than the bound: the list is cut, and what is missing in it says nothing.
+    bench.fake.image(APP, Some("v0"), "c");
+    let found = bench.poll().await.unwrap();
+    assert!(!found.is_complete);
+    let after = bench.told().await;
+    assert_eq!(after.len(), told + 2, "{after:?}");
+    assert!(!after.iter().any(|line| line.starts_with("deleted")), "{after:?}");
+    // A tag that cannot be asked for is not gone.
+    bench.fake.untag(APP, "v0");
+    bench.fake.untag(APP, "v2");
+    bench.fake.fault("HEAD", Fault::Status(503));
+    assert!(bench.poll().await.is_err());
+    assert_eq!(bench.told().await.len(), after.len());
+    bench.fake.set().faults.clear();
+    bench.poll().await.unwrap();
+    assert_eq!(bench.told().await.iter().filter(|line| line.starts_with("deleted")).count(), 2);
+}
+
+#[tokio::test]
+async fn lists_are_read_page_by_page() {
+    let bench = Bench::with("repositories = [\"**\"]").await;
+    for n in 0..5 {
+        bench.fake.image(&format!("acme/app-{n}"), Some("v1"), "a");
+        bench.fake.image("acme/tags", Some(&format!("v{n}")), "a");
+    }
+    bench.fake.set().page = Some(2);
+    let found = bench.poll().await.unwrap();
+    assert_eq!((found.repositories, found.changes, found.is_complete), (6, 10, true));
+}
+
+#[tokio::test]
+async fn coverage_begins_with_the_first_whole_poll_and_is_kept() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.fault("tags/list", Fault::Status(503));
+    bench.run_until(async || reports(&bench).await.len() > 2).await;
+    assert!(reports(&bench).await.iter().all(|report| report.coverage.is_empty()));
+    bench.fake.set().faults.clear();
+    let is_covered = async || reports(&bench).await.iter().any(|report| !report.coverage.is_empty());
+    bench.run_until(&is_covered).await;
+    let since = reports(&bench).await.last().unwrap().coverage[0].clone();
+    assert_eq!(since.scope, bench.fake.host);
+    let bench = bench.restarted();
+    let before = reports(&bench).await.len();
+    bench.run_until(async || reports(&bench).await.len() > before).await;
+    assert_eq!(reports(&bench).await.last().unwrap().coverage, [since]);
+}
+
+#[tokio::test]
+async fn the_time_without_the_agent_is_a_gap_until_a_poll_has_read_everything() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.run_until(async || reports(&bench).await.len() > 1).await;
+    assert!(gaps(&bench).await.is_empty());
+    let bench = bench.restarted();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.fake.fault("tags/list", Fault::Status(503));
+    bench.run_until(async || !gaps(&bench).await.is_empty()).await;
+    // Down once more while the gap is open: it stays the same gap.
+    let bench = bench.restarted();
+    bench.fake.set().faults.clear();
+    bench.run_until(async || gaps(&bench).await.len() > 1).await;
+    let found = gaps(&bench).await;
+    let [open, closed] = &found[..] else { panic!("{found:?}") };
+    assert!(!open.recovered && closed.recovered);
+    assert_eq!((open.epoch, open.sequence, open.from), (closed.epoch, closed.sequence, closed.from));
+    assert_eq!(open.scope, bench.fake.host);
+    assert!(closed.until > open.until);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_tag_or_repository_hides_nothing_in_the_others() {
+    let bench = Bench::with("repositories = [\"acme/app\", \"acme/other\", \"acme/third\"]").await;
+    bench.fake.image(APP, Some("broken"), "a");
+    bench.fake.image(APP, Some("v1"), "b");
+    bench.fake.image("acme/third", Some("v1"), "c");
+    bench.fake.fault("manifests/broken", Fault::Status(500));
+    bench.fake.fault("acme/other/tags", Fault::Status(403));
+    assert!(bench.poll().await.is_err());
+    assert_eq!(bench.told().await.len(), 4, "{:?}", bench.told().await);
+    bench.fake.set().faults.clear();
+    assert!(bench.poll().await.unwrap().is_complete);
+    assert_eq!(bench.told().await.len(), 6);
+}
