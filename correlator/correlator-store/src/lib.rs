@@ -14,6 +14,8 @@ mod log;
 mod receipt;
 mod replay;
 mod store;
+#[cfg(test)]
+mod toy;
 
 pub use blobs::{BLOB_BYTES_MAX, BlobError, Blobs};
 pub use index::{Batch, Delivery, Index, IndexError, Queued, Snapshot, Started};

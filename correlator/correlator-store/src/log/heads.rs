@@ -88,7 +88,9 @@ impl SignedHead {
             return Err(Fault::new("key of a signed head", &identity.key, &self.key));
         }
         let signature = hex::decode(&self.signature).unwrap_or_default();
-        match identity.verifies(&self.message(), &signature) {
+        // One spelling only: a line of the file that was changed in any way is not the line that was written.
+        let is_as_written = hex::encode(&signature) == self.signature;
+        match is_as_written && identity.verifies(&self.message(), &signature) {
             true => Ok(()),
             false => Err(Fault::new("signature of a signed head", "one that verifies", &self.signature)),
         }

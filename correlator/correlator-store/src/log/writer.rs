@@ -159,7 +159,7 @@ impl Writer {
         Ok(())
     }
 
-    fn begin_segment(&mut self, folder: &Path, medium: &dyn Medium) -> Result<(), LogError> {
+    pub(super) fn begin_segment(&mut self, folder: &Path, medium: &dyn Medium) -> Result<(), LogError> {
         let first_position = self.head.position + 1;
         let header = SegmentHeader {
             log: self.head.log.0,
