@@ -55,7 +55,9 @@ fn names_in(text: &str) -> Vec<String> {
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
         .filter(|word| {
             let mut chars = word.chars();
-            matches!(chars.next(), Some('A'..='Z')) && word.len() <= 24 && word.chars().any(|c| c.is_ascii_digit())
+            matches!(chars.next(), Some('A'..='Z'))
+                && word.len() <= 24
+                && word.chars().any(|c| c.is_ascii_digit())
         })
         .map(str::to_owned)
         .collect();

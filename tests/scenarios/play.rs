@@ -134,7 +134,8 @@ impl Play {
                         follow_up.push(Input::Event(Box::new(answer)));
                     }
                 }
-                Decision::PublishVerdict { .. } | Decision::PublishCase { .. } | Decision::Deliver { .. } => {}
+                Decision::PublishVerdict { .. } | Decision::PublishCase { .. } | Decision::Deliver { .. } => {
+                }
             }
         }
         for input in follow_up {
@@ -154,8 +155,12 @@ impl Play {
             return None;
         }
         self.answered += 1;
-        Some(Envelope::new(agent.parse().unwrap(), self.now, self.now, None, Event::EvidenceUnavailable(
-            EvidenceUnavailable {
+        Some(Envelope::new(
+            agent.parse().unwrap(),
+            self.now,
+            self.now,
+            None,
+            Event::EvidenceUnavailable(EvidenceUnavailable {
                 request: request.request.clone(),
                 attempt: request.attempt,
                 question: request.question.clone(),
@@ -164,8 +169,8 @@ impl Play {
                 detail: "as the scenario says".to_owned(),
                 found: 0,
                 answered_at: self.now,
-            },
-        )))
+            }),
+        ))
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -179,7 +184,13 @@ impl Play {
                 format!("verdict {} {} is {}", verdict.pipeline, verdict.digest, verdict.state.as_str())
             }
             Decision::PublishCase { change, case } => {
-                format!("case {} {} [{}] {}", change.as_str(), case.rule, case.severity.as_str(), case.subject)
+                format!(
+                    "case {} {} [{}] {}",
+                    change.as_str(),
+                    case.rule,
+                    case.severity.as_str(),
+                    case.subject
+                )
             }
             Decision::Deliver { change, case } => {
                 self.delivered.push(format!("{} {}", case.id, case.revision));
@@ -190,7 +201,12 @@ impl Play {
                 format!("tell {} {} {}{because}", change.as_str(), case.rule, case.subject)
             }
             Decision::Ask { request } => {
-                format!("ask {} of {}, attempt {}", request.question.answerer().as_str(), request.question.host(), request.attempt)
+                format!(
+                    "ask {} of {}, attempt {}",
+                    request.question.answerer().as_str(),
+                    request.question.host(),
+                    request.attempt
+                )
             }
             Decision::Verify { evidence } => format!("verify {evidence}"),
         };
@@ -215,7 +231,13 @@ impl Play {
         let mut text = String::new();
         for record in self.verdicts() {
             let verdict = &record.verdict;
-            let _ = writeln!(text, "verdict {} {} is {}", verdict.pipeline, verdict.digest, verdict.state.as_str());
+            let _ = writeln!(
+                text,
+                "verdict {} {} is {}",
+                verdict.pipeline,
+                verdict.digest,
+                verdict.state.as_str()
+            );
             for link in verdict.links.iter().filter(|link| link.state != LinkState::NotRequired) {
                 let _ = writeln!(text, "  {} {}", link.kind, shown(&link.state));
             }
@@ -223,7 +245,8 @@ impl Play {
         for record in self.cases().iter().filter(|record| record.case.state != CaseState::Resolved) {
             let case = &record.case;
             let covered = if case.covered_by.is_some() { ", covered" } else { "" };
-            let _ = writeln!(text, "open {} [{}{covered}] {}", case.rule, case.severity.as_str(), case.subject);
+            let _ =
+                writeln!(text, "open {} [{}{covered}] {}", case.rule, case.severity.as_str(), case.subject);
         }
         text
     }

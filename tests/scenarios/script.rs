@@ -4,6 +4,6 @@
 //! such as `D1` or `C1` stand for digests and commits that are derived from them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_debug_implementations)]
 
-pub mod play;
 pub mod names;
+pub mod play;
 pub mod steps;

@@ -7,8 +7,8 @@ use bus_schema::cluster::{Container, ContainerStarted, ContainerStopped, Invento
 use bus_schema::fleet::{AgentGap, AgentReported, Coverage, EvidenceUnavailable, Unavailable};
 use bus_schema::question::Question;
 use bus_schema::registry::{
-    AttestationAttached, BlobRef, EvidenceItem, EvidencePlace, ImageDeleted, ImagePushed, ImageResolved, ListedManifest,
-    Observation, RegistryTagMoved, Resolved,
+    AttestationAttached, BlobRef, EvidenceItem, EvidencePlace, ImageDeleted, ImagePushed, ImageResolved,
+    ListedManifest, Observation, RegistryTagMoved, Resolved,
 };
 use bus_schema::source::{
     ChangeMerged, ChangeReviewed, CommitPushed, Permission, PushedCommit, ReviewState, WorkflowChanged,
@@ -16,7 +16,8 @@ use bus_schema::source::{
 use bus_schema::verdict::{Break, BreakReason};
 use bus_schema::{Actor, Envelope, Event, GitRef, RepositoryRef, RunId};
 use correlator_core::facts::{
-    CertificateClaims, Outcome, Predicate, Provenance, Refusal, RefusalReason, RunNumber, SbomFacts, Signer, Statement,
+    CertificateClaims, Outcome, Predicate, Provenance, Refusal, RefusalReason, RunNumber, SbomFacts, Signer,
+    Statement,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -426,162 +427,197 @@ pub fn happening(step: &Step, index: usize) -> Happening {
     };
     let notification = Observation::Notification { event_id: format!("event-{index}") };
     if let Some(covers) = &step.covers {
-        say(&format!("{}-agent", covers.kind), Event::AgentReported(AgentReported {
-            agent: format!("{}-agent", covers.kind).parse().unwrap(),
-            kind: covers.kind.clone(),
-            version: "0.1.0".to_owned(),
-            epoch: start(),
-            sequence: index as u64,
-            coverage: vec![Coverage { scope: covers.scope.clone(), since: time(covers.since) }],
-            lag_seconds: 0,
-            events_published: 0,
-            dead_lettered: 0,
-            api_budget_left: None,
-            reported_at: at,
-        }));
+        say(
+            &format!("{}-agent", covers.kind),
+            Event::AgentReported(AgentReported {
+                agent: format!("{}-agent", covers.kind).parse().unwrap(),
+                kind: covers.kind.clone(),
+                version: "0.1.0".to_owned(),
+                epoch: start(),
+                sequence: index as u64,
+                coverage: vec![Coverage { scope: covers.scope.clone(), since: time(covers.since) }],
+                lag_seconds: 0,
+                events_published: 0,
+                dead_lettered: 0,
+                api_budget_left: None,
+                reported_at: at,
+            }),
+        );
     }
     if let Some(push) = &step.push {
-        say("registry-agent", Event::ImagePushed(ImagePushed {
-            repository: push.image.parse().unwrap(),
-            digest: digest(&push.digest),
-            media_type: Some("application/vnd.oci.image.manifest.v1+json".to_owned()),
-            tag: push.tag.as_ref().map(|tag| tag.parse().unwrap()),
-            actor: push.actor.as_ref().map(Actor::named),
-            client: None,
-            observation: match push.polled {
-                true => Observation::Poll { sequence: index as u64, previous: None, not_before: None, not_after: at },
-                false => notification.clone(),
-            },
-            pushed_at: at,
-        }));
+        say(
+            "registry-agent",
+            Event::ImagePushed(ImagePushed {
+                repository: push.image.parse().unwrap(),
+                digest: digest(&push.digest),
+                media_type: Some("application/vnd.oci.image.manifest.v1+json".to_owned()),
+                tag: push.tag.as_ref().map(|tag| tag.parse().unwrap()),
+                actor: push.actor.as_ref().map(Actor::named),
+                client: None,
+                observation: match push.polled {
+                    true => Observation::Poll {
+                        sequence: index as u64,
+                        previous: None,
+                        not_before: None,
+                        not_after: at,
+                    },
+                    false => notification.clone(),
+                },
+                pushed_at: at,
+            }),
+        );
     }
     if let Some(moved) = &step.moved {
-        say("registry-agent", Event::RegistryTagMoved(RegistryTagMoved {
-            repository: moved.image.parse().unwrap(),
-            tag: moved.tag.parse().unwrap(),
-            from: moved.from.as_deref().map(digest),
-            to: digest(&moved.to),
-            actor: moved.actor.as_ref().map(Actor::named),
-            observation: notification.clone(),
-            moved_at: at,
-        }));
+        say(
+            "registry-agent",
+            Event::RegistryTagMoved(RegistryTagMoved {
+                repository: moved.image.parse().unwrap(),
+                tag: moved.tag.parse().unwrap(),
+                from: moved.from.as_deref().map(digest),
+                to: digest(&moved.to),
+                actor: moved.actor.as_ref().map(Actor::named),
+                observation: notification.clone(),
+                moved_at: at,
+            }),
+        );
     }
     if let Some(deleted) = &step.deleted {
-        say("registry-agent", Event::ImageDeleted(ImageDeleted {
-            repository: deleted.image.parse().unwrap(),
-            tag: Some(deleted.tag.parse().unwrap()),
-            digest: None,
-            actor: None,
-            observation: notification,
-            deleted_at: at,
-        }));
+        say(
+            "registry-agent",
+            Event::ImageDeleted(ImageDeleted {
+                repository: deleted.image.parse().unwrap(),
+                tag: Some(deleted.tag.parse().unwrap()),
+                digest: None,
+                actor: None,
+                observation: notification,
+                deleted_at: at,
+            }),
+        );
     }
     if let Some(resolved) = &step.resolved {
-        say("registry-agent", Event::ImageResolved(ImageResolved {
-            repository: resolved.image.parse().unwrap(),
-            digest: digest(&resolved.digest),
-            media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
-            resolved: match &resolved.config {
-                Some(config) => Resolved::Manifest { config: digest(config) },
-                None => Resolved::Index {
-                    manifests: resolved
-                        .platforms
-                        .iter()
-                        .map(|name| ListedManifest {
-                            digest: digest(name),
-                            media_type: None,
-                            platform: Some("linux/amd64".to_owned()),
-                            attestation: false,
-                        })
-                        .collect(),
-                    cut: false,
+        say(
+            "registry-agent",
+            Event::ImageResolved(ImageResolved {
+                repository: resolved.image.parse().unwrap(),
+                digest: digest(&resolved.digest),
+                media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
+                resolved: match &resolved.config {
+                    Some(config) => Resolved::Manifest { config: digest(config) },
+                    None => Resolved::Index {
+                        manifests: resolved
+                            .platforms
+                            .iter()
+                            .map(|name| ListedManifest {
+                                digest: digest(name),
+                                media_type: None,
+                                platform: Some("linux/amd64".to_owned()),
+                                attestation: false,
+                            })
+                            .collect(),
+                        cut: false,
+                    },
                 },
-            },
-            resolved_at: at,
-        }));
+                resolved_at: at,
+            }),
+        );
     }
     if let Some(attest) = &step.attest {
-        say("registry-agent", Event::AttestationAttached(AttestationAttached {
-            repository: Some(attest.image.parse().unwrap()),
-            forge_repository: None,
-            subject: digest(&attest.to),
-            manifest: digest(&format!("manifest of {}", attest.name)),
-            place: EvidencePlace::Referrers,
-            artifact_type: None,
-            items: vec![EvidenceItem {
-                media_type: "application/vnd.dev.sigstore.bundle.v0.3+json".to_owned(),
-                blob: BlobRef { digest: digest(&attest.name), size_bytes: 1000, inline: None },
-                annotations: BTreeMap::new(),
-            }],
-            cut: false,
-            found_at: at,
-        }));
+        say(
+            "registry-agent",
+            Event::AttestationAttached(AttestationAttached {
+                repository: Some(attest.image.parse().unwrap()),
+                forge_repository: None,
+                subject: digest(&attest.to),
+                manifest: digest(&format!("manifest of {}", attest.name)),
+                place: EvidencePlace::Referrers,
+                artifact_type: None,
+                items: vec![EvidenceItem {
+                    media_type: "application/vnd.dev.sigstore.bundle.v0.3+json".to_owned(),
+                    blob: BlobRef { digest: digest(&attest.name), size_bytes: 1000, inline: None },
+                    annotations: BTreeMap::new(),
+                }],
+                cut: false,
+                found_at: at,
+            }),
+        );
     }
     if let Some(commits) = &step.commits {
-        say("source-agent", Event::CommitPushed(CommitPushed {
-            repository: named_repository(commits.repository.as_ref(), None),
-            git_ref: commits.git_ref.parse().unwrap(),
-            before: commits.before.as_deref().map(commit),
-            after: commits.ids.last().map(|id| commit(id)),
-            forced: commits.forced,
-            pusher: commits.pusher.as_ref().map(Actor::named),
-            commits: commits
-                .ids
-                .iter()
-                .map(|id| PushedCommit {
-                    id: commit(id),
-                    author: None,
-                    committer: None,
-                    parents: Vec::new(),
-                    signature_verified: None,
-                    paths: commits.paths.clone(),
-                    paths_cut: false,
-                })
-                .collect(),
-            commits_cut: false,
-            pushed_at: at,
-        }));
+        say(
+            "source-agent",
+            Event::CommitPushed(CommitPushed {
+                repository: named_repository(commits.repository.as_ref(), None),
+                git_ref: commits.git_ref.parse().unwrap(),
+                before: commits.before.as_deref().map(commit),
+                after: commits.ids.last().map(|id| commit(id)),
+                forced: commits.forced,
+                pusher: commits.pusher.as_ref().map(Actor::named),
+                commits: commits
+                    .ids
+                    .iter()
+                    .map(|id| PushedCommit {
+                        id: commit(id),
+                        author: None,
+                        committer: None,
+                        parents: Vec::new(),
+                        signature_verified: None,
+                        paths: commits.paths.clone(),
+                        paths_cut: false,
+                    })
+                    .collect(),
+                commits_cut: false,
+                pushed_at: at,
+            }),
+        );
     }
     if let Some(review) = &step.review {
-        say("source-agent", Event::ChangeReviewed(ChangeReviewed {
-            repository: repository(),
-            number: review.number,
-            review_id: review.id,
-            reviewer: Actor { name: review.by.clone(), id: None, bot: review.bot },
-            permission: Some(Permission::from(review.permission.as_deref().unwrap_or("write"))),
-            state: ReviewState::from(review.state.as_str()),
-            head: Some(commit(&review.head)),
-            submitted_at: at,
-        }));
+        say(
+            "source-agent",
+            Event::ChangeReviewed(ChangeReviewed {
+                repository: repository(),
+                number: review.number,
+                review_id: review.id,
+                reviewer: Actor { name: review.by.clone(), id: None, bot: review.bot },
+                permission: Some(Permission::from(review.permission.as_deref().unwrap_or("write"))),
+                state: ReviewState::from(review.state.as_str()),
+                head: Some(commit(&review.head)),
+                submitted_at: at,
+            }),
+        );
     }
     if let Some(merge) = &step.merge {
-        say("source-agent", Event::ChangeMerged(ChangeMerged {
-            repository: repository(),
-            number: merge.number,
-            merge_commit: commit(&merge.commit),
-            head: commit(&merge.head),
-            head_repository: None,
-            base: merge.base.parse().unwrap(),
-            author: Actor::named(&merge.author),
-            last_pusher: Some(Actor::named(merge.last_pusher.as_ref().unwrap_or(&merge.author))),
-            merged_by: None,
-            commit_count: merge.commits,
-            equivalent_heads: merge.equivalent_heads.iter().map(|head| commit(head)).collect(),
-            bypassed_rules: merge.bypassed,
-            merged_at: at,
-            looked_up: merge.looked_up,
-        }));
+        say(
+            "source-agent",
+            Event::ChangeMerged(ChangeMerged {
+                repository: repository(),
+                number: merge.number,
+                merge_commit: commit(&merge.commit),
+                head: commit(&merge.head),
+                head_repository: None,
+                base: merge.base.parse().unwrap(),
+                author: Actor::named(&merge.author),
+                last_pusher: Some(Actor::named(merge.last_pusher.as_ref().unwrap_or(&merge.author))),
+                merged_by: None,
+                commit_count: merge.commits,
+                equivalent_heads: merge.equivalent_heads.iter().map(|head| commit(head)).collect(),
+                bypassed_rules: merge.bypassed,
+                merged_at: at,
+                looked_up: merge.looked_up,
+            }),
+        );
     }
     if let Some(change) = &step.workflow {
-        say("source-agent", Event::WorkflowChanged(WorkflowChanged {
-            repository: repository(),
-            git_ref: change.git_ref.parse().unwrap(),
-            commit: commit(&change.commit),
-            paths: change.paths.clone().unwrap_or_else(|| vec![WORKFLOW.to_owned()]),
-            author: change.author.as_ref().map(Actor::named),
-            pusher: None,
-            pushed_at: at,
-        }));
+        say(
+            "source-agent",
+            Event::WorkflowChanged(WorkflowChanged {
+                repository: repository(),
+                git_ref: change.git_ref.parse().unwrap(),
+                commit: commit(&change.commit),
+                paths: change.paths.clone().unwrap_or_else(|| vec![WORKFLOW.to_owned()]),
+                author: change.author.as_ref().map(Actor::named),
+                pusher: None,
+                pushed_at: at,
+            }),
+        );
     }
     if let Some(run) = &step.run {
         let report = Run {
@@ -606,88 +642,111 @@ pub fn happening(step: &Step, index: usize) -> Happening {
             started_at: time(run.began.unwrap_or(step.at - 60)),
         };
         match &run.conclusion {
-            Some(conclusion) => say("ci-agent", Event::RunFinished(RunFinished {
-                run: report,
-                conclusion: Conclusion::from(conclusion.as_str()),
-                finished_at: at,
-            })),
+            Some(conclusion) => say(
+                "ci-agent",
+                Event::RunFinished(RunFinished {
+                    run: report,
+                    conclusion: Conclusion::from(conclusion.as_str()),
+                    finished_at: at,
+                }),
+            ),
             None => say("ci-agent", Event::RunStarted(RunStarted { run: report })),
         }
     }
     if let Some(job) = &step.job {
-        say("ci-agent", Event::JobFinished(JobFinished {
-            run: RunId {
-                host: "github.com".parse().unwrap(),
-                repository_id: REPOSITORY_ID.into(),
-                id: job.run,
-                attempt: 1,
-            },
-            repository: repository(),
-            job_id: 1,
-            name: "release".to_owned(),
-            conclusion: Conclusion::from(job.conclusion.as_str()),
-            runner: Some(RunnerEnvironment::from(job.runner.as_deref().unwrap_or("github-hosted"))),
-            runner_labels: Vec::new(),
-            started_at: time(job.began),
-            finished_at: at,
-        }));
+        say(
+            "ci-agent",
+            Event::JobFinished(JobFinished {
+                run: RunId {
+                    host: "github.com".parse().unwrap(),
+                    repository_id: REPOSITORY_ID.into(),
+                    id: job.run,
+                    attempt: 1,
+                },
+                repository: repository(),
+                job_id: 1,
+                name: "release".to_owned(),
+                conclusion: Conclusion::from(job.conclusion.as_str()),
+                runner: Some(RunnerEnvironment::from(job.runner.as_deref().unwrap_or("github-hosted"))),
+                runner_labels: Vec::new(),
+                started_at: time(job.began),
+                finished_at: at,
+            }),
+        );
     }
     if let Some(started) = &step.started {
-        say("cluster-agent", Event::ContainerStarted(ContainerStarted {
-            cluster_name: started.cluster_name.clone().unwrap_or_else(|| "prod-1".to_owned()),
-            container: container(started, step.at),
-        }));
+        say(
+            "cluster-agent",
+            Event::ContainerStarted(ContainerStarted {
+                cluster_name: started.cluster_name.clone().unwrap_or_else(|| "prod-1".to_owned()),
+                container: container(started, step.at),
+            }),
+        );
     }
     if let Some(stopped) = &step.stopped {
-        say("cluster-agent", Event::ContainerStopped(ContainerStopped {
-            cluster_name: stopped.cluster_name.clone().unwrap_or_else(|| "prod-1".to_owned()),
-            container: container(stopped, step.at),
-            reason: "Completed".to_owned(),
-            exit_code: Some(0),
-            stopped_at: at,
-        }));
+        say(
+            "cluster-agent",
+            Event::ContainerStopped(ContainerStopped {
+                cluster_name: stopped.cluster_name.clone().unwrap_or_else(|| "prod-1".to_owned()),
+                container: container(stopped, step.at),
+                reason: "Completed".to_owned(),
+                exit_code: Some(0),
+                stopped_at: at,
+            }),
+        );
     }
     if let Some(inventory) = &step.inventory {
-        say("cluster-agent", Event::InventoryObserved(InventoryObserved {
-            agent: "cluster-agent".parse().unwrap(),
-            cluster: CLUSTER.parse().unwrap(),
-            cluster_name: "prod-1".to_owned(),
-            epoch: start(),
-            sequence: index as u64,
-            part: 1,
-            parts: 1,
-            after: None,
-            until: None,
-            containers: inventory.containers.iter().map(|one| container(one, step.at)).collect(),
-            observed_at: at,
-        }));
+        say(
+            "cluster-agent",
+            Event::InventoryObserved(InventoryObserved {
+                agent: "cluster-agent".parse().unwrap(),
+                cluster: CLUSTER.parse().unwrap(),
+                cluster_name: "prod-1".to_owned(),
+                epoch: start(),
+                sequence: index as u64,
+                part: 1,
+                parts: 1,
+                after: None,
+                until: None,
+                containers: inventory.containers.iter().map(|one| container(one, step.at)).collect(),
+                observed_at: at,
+            }),
+        );
     }
     if let Some(gap) = &step.gap {
-        say(&gap.agent, Event::AgentGap(AgentGap {
-            agent: gap.agent.parse().unwrap(),
-            epoch: start(),
-            sequence: index as u64,
-            scope: gap.scope.clone(),
-            reason: "the watch was interrupted".to_owned(),
-            from: time(step.at - 10),
-            until: at,
-            recovered: gap.recovered,
-        }));
+        say(
+            &gap.agent,
+            Event::AgentGap(AgentGap {
+                agent: gap.agent.parse().unwrap(),
+                epoch: start(),
+                sequence: index as u64,
+                scope: gap.scope.clone(),
+                reason: "the watch was interrupted".to_owned(),
+                from: time(step.at - 10),
+                until: at,
+                recovered: gap.recovered,
+            }),
+        );
     }
     if let Some(answer) = &step.answer {
-        let question = Question::Image { repository: answer.image.parse().unwrap(), digest: digest(&answer.digest) };
-        say("registry-agent", Event::EvidenceUnavailable(EvidenceUnavailable {
-            request: question.request_id(),
-            attempt: answer.attempt,
-            source: question.host().to_owned(),
-            question,
-            reason: Unavailable::from(answer.reason.as_str()),
-            detail: "as the scenario says".to_owned(),
-            found: 0,
-            answered_at: at,
-        }));
+        let question =
+            Question::Image { repository: answer.image.parse().unwrap(), digest: digest(&answer.digest) };
+        say(
+            "registry-agent",
+            Event::EvidenceUnavailable(EvidenceUnavailable {
+                request: question.request_id(),
+                attempt: answer.attempt,
+                source: question.host().to_owned(),
+                question,
+                reason: Unavailable::from(answer.reason.as_str()),
+                detail: "as the scenario says".to_owned(),
+                found: 0,
+                answered_at: at,
+            }),
+        );
     }
-    happening.verification = step.attest.as_ref().map(|attest| (digest(&attest.name), outcome(attest, step.at)));
+    happening.verification =
+        step.attest.as_ref().map(|attest| (digest(&attest.name), outcome(attest, step.at)));
     happening
 }
 
@@ -734,7 +793,8 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
     let git_ref: GitRef = attest.git_ref.as_deref().unwrap_or("refs/heads/main").parse().unwrap();
     let workflow = attest.workflow.as_deref().unwrap_or(WORKFLOW);
     let caller = format!("https://{repository}/{workflow}@{git_ref}");
-    let signer_uri = attest.signer.as_ref().map_or_else(|| caller.clone(), |signer| format!("https://{signer}"));
+    let signer_uri =
+        attest.signer.as_ref().map_or_else(|| caller.clone(), |signer| format!("https://{signer}"));
     let built = attest.commit.as_deref().unwrap_or("C1");
     let trigger = attest.trigger.as_deref().unwrap_or("push");
     let run = attest.run.unwrap_or(1);
