@@ -59,6 +59,12 @@ impl Ledger {
         &self.contracts
     }
 
+    /// The texts of the contracts in force, as they were loaded; `None` before the first load.
+    pub fn contracts_in_force(records: &dyn Records) -> Result<Option<ContractLoaded>, RecordsError> {
+        let stored: Option<LoadedContracts> = Draft::new(records).get(Table::Globals, CONTRACTS_KEY)?;
+        Ok(stored.map(|stored| stored.loaded))
+    }
+
     /// Applies one input. On an error nothing has changed, and the same input can be applied again.
     pub fn apply(&mut self, records: &dyn Records, entry: &Entry) -> Result<Outcome, RecordsError> {
         let mut next = self.clone();
