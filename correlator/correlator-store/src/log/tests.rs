@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod chain;
 mod crash;
@@ -261,4 +261,39 @@ fn an_input_and_a_receipt_come_back_as_what_they_are() {
     assert_eq!(entries[1].receipt().unwrap(), Some(receipt));
     let error = entries[2].input().unwrap_err();
     assert!(matches!(error, LogError::Decode { position: 3, .. }), "{error}");
+}
+
+#[test]
+fn readers_and_proofs_are_not_disturbed_by_appends_and_erasures() {
+    const ENTRIES: u64 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    append(&log, &[1]);
+    let writer = log.clone();
+    let writing = std::thread::spawn(move || {
+        while writer.head().position < ENTRIES {
+            append(&writer, &[2]);
+            let position = writer.head().position;
+            if position % 3 == 0 {
+                writer.erase(position - 1, "because", at(1)).unwrap();
+            }
+            if position % 16 == 1 {
+                writer.sign_head(at(1)).unwrap();
+            }
+        }
+    });
+    loop {
+        let is_done = writing.is_finished();
+        let report = log.verify().unwrap();
+        assert_eq!(
+            log.read(1).map(Result::unwrap).take(report.entries as usize).count() as u64,
+            report.entries
+        );
+        if is_done {
+            break;
+        }
+    }
+    writing.join().unwrap();
+    let report = log.verify().unwrap();
+    assert!(report.erased > 0 && report.signed_heads > 0 && report.notes.is_empty(), "{report:?}");
 }

