@@ -15,6 +15,7 @@ mod look_up;
 mod media_type;
 mod metrics;
 mod poll;
+mod probe;
 mod queue;
 mod report;
 mod resolve;
@@ -33,6 +34,7 @@ use futures::future::try_join_all;
 
 pub use api::client::ClientError;
 pub use distribution::listen::PATH as NOTIFICATIONS_PATH;
+pub use probe::{Outcome, Probed, probe};
 pub use settings::{RawRegistry, RawSettings, RawTuning, Settings};
 pub use state::StateError;
 

@@ -338,3 +338,17 @@ async fn questions_on_the_bus_are_answered_on_the_bus() {
     bench.run_until(&is_answered).await;
     assert!(is_answered().await);
 }
+
+#[tokio::test]
+async fn the_probe_says_what_is_missing_and_what_to_do() {
+    let bench = Bench::with("repositories = [\"acme/app\", \"acme/none\"]").await;
+    bench.fake.image(APP, Some("v1"), "a");
+    let usable = async |settings: &crate::Settings| {
+        let probed = crate::probe(settings).await;
+        probed.iter().map(|probed| probed.is_usable()).collect::<Vec<_>>()
+    };
+    let settings = bench.checked();
+    assert_eq!(usable(&settings).await, [true, true, true, true], "{:?}", crate::probe(&settings).await);
+    bench.fake.set().basic = Some(("u".to_owned(), "p".to_owned()));
+    assert_eq!(usable(&settings).await, [false, true]);
+}

@@ -63,6 +63,22 @@ impl Bench {
         Bench { folder, bus, fake, agent, settings }
     }
 
+    /// The same agent and bus after the end of their process.
+    pub(super) async fn reopened(self) -> Bench {
+        let Bench { folder, bus, fake, agent, settings } = self;
+        drop(agent);
+        bus.close().await.unwrap();
+        drop(bus);
+        let bus: Arc<dyn Bus> =
+            EmbeddedBus::open(&folder.path().join("bus"), EmbeddedLimits::default()).await.unwrap();
+        let agent = open(&bus, folder.path(), &settings);
+        Bench { folder, bus, fake, agent, settings }
+    }
+
+    pub(super) fn checked(&self) -> crate::Settings {
+        load(&Sources { file: Some(self.folder.path().join("custody.toml")), variables: Vec::new() }).unwrap()
+    }
+
     pub(super) async fn said(&self) -> Vec<Envelope> {
         let mut said = Vec::new();
         let mut from = 0;

@@ -237,3 +237,22 @@ async fn a_push_whose_references_are_not_told_is_said_only_if_it_is_an_image() {
     let expected = [format!("pushed {APP}@{}", image.short()), format!("pushed {APP}@{}", gone.short())];
     assert_eq!(bench.told().await, expected);
 }
+
+#[tokio::test]
+async fn what_the_bus_did_not_take_is_refused_and_said_once_when_it_is_back() {
+    let bench = Bench::start().await;
+    let (a, b) = (bench.fake.image(APP, Some("v1"), "a"), bench.fake.image(APP, None, "b"));
+    let door = Door::open(&bench).await;
+    assert_eq!(door.deliver(&[push("10", "v1", a)]).await, StatusCode::ACCEPTED);
+    bench.bus.close().await.unwrap();
+    assert_eq!(door.deliver(&[push("11", "v1", b)]).await, StatusCode::SERVICE_UNAVAILABLE);
+    drop(door);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let bench = bench.reopened().await;
+    let door = Door::open(&bench).await;
+    assert_eq!(door.deliver(&[push("11", "v1", b)]).await, StatusCode::ACCEPTED);
+    assert_eq!(door.deliver(&[push("11", "v1", b)]).await, StatusCode::ACCEPTED);
+    let told = bench.told().await;
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[3], format!("moved {APP}:v1 {}>{}", a.short(), b.short()));
+}
