@@ -1,0 +1,237 @@
+//! What custody concludes and tells, as a person sees it: its API and the alerts that arrive.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use harness::servers::listener::Listener;
+use harness::servers::process::Process;
+use serde_json::Value;
+
+use crate::estate::Ports;
+
+/// How long anything may take that custody does by itself, on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(150);
+
+pub(crate) struct Custody {
+    process: Mutex<Process>,
+    intake: String,
+    api: String,
+    alerts: Listener,
+    http: reqwest::Client,
+}
+
+/// One alert that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alert {
+    pub(crate) change: String,
+    pub(crate) rule: String,
+    pub(crate) subject: String,
+    pub(crate) id: String,
+}
+
+impl Custody {
+    pub(crate) fn new(process: Process, ports: &Ports, alerts: Listener) -> Custody {
+        Custody {
+            process: Mutex::new(process),
+            intake: format!("http://127.0.0.1:{}", ports.intake),
+            api: format!("http://127.0.0.1:{}/api/v1", ports.api),
+            alerts,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    pub(crate) fn webhook_url(&self) -> String {
+        format!("{}/github/webhook", self.intake)
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        self.process.lock().unwrap().log_tail()
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let response = self.http.get(format!("{}{path}", self.api)).send().await.context("ask custody")?;
+        let status = response.status();
+        let body = response.text().await?;
+        if !status.is_success() {
+            bail!("{path} was answered with {status}: {body}");
+        }
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Waits until something is so; says what was seen last when it does not come.
+    pub(crate) async fn wait<T>(
+        &self,
+        what: &str,
+        mut look: impl AsyncFnMut() -> anyhow::Result<Result<T, String>>,
+    ) -> anyhow::Result<T> {
+        let start = Instant::now();
+        loop {
+            let seen = match look().await? {
+                Ok(found) => return Ok(found),
+                Err(seen) => seen,
+            };
+            if start.elapsed() > LIMIT {
+                bail!("waited {LIMIT:?} for {what}; last seen: {seen}\n{}", self.log_tail());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    pub(crate) async fn wait_for_pipeline(&self, name: &str) -> anyhow::Result<()> {
+        self.wait(&format!("pipeline {name} to be loaded"), async || {
+            let status = self.get("/status").await?;
+            let text = status.to_string();
+            Ok(match text.contains(&format!("\"{name}\"")) {
+                true => Ok(()),
+                false => Err(text),
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn verdict(&self, pipeline: &str, digest: &str) -> anyhow::Result<Option<Value>> {
+        let answer = self.get(&format!("/verdicts?digest={digest}")).await?;
+        let verdicts = answer.get("verdicts").unwrap_or(&answer).as_array().cloned().unwrap_or_default();
+        Ok(verdicts.into_iter().find(|verdict| verdict["pipeline"] == pipeline))
+    }
+
+    /// Waits for a verdict's state and answers the verdict.
+    pub(crate) async fn wait_verdict(
+        &self,
+        pipeline: &str,
+        digest: &str,
+        state: &str,
+    ) -> anyhow::Result<Value> {
+        self.wait(&format!("{digest} to be {state} under {pipeline}"), async || {
+            let verdict = self.verdict(pipeline, digest).await?;
+            Ok(match verdict {
+                Some(verdict) if verdict["verdict"] == state => Ok(verdict),
+                other => Err(other.map_or_else(|| "no verdict".to_owned(), |verdict| shown(&verdict))),
+            })
+        })
+        .await
+    }
+
+    /// Fails when the digest is or becomes trusted within a time.
+    pub(crate) async fn never_trusted(
+        &self,
+        pipeline: &str,
+        digest: &str,
+        during: Duration,
+    ) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < during {
+            if let Some(verdict) = self.verdict(pipeline, digest).await? {
+                anyhow::ensure!(verdict["verdict"] != "trusted", "trusted: {}", shown(&verdict));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn cases(&self) -> anyhow::Result<Vec<Value>> {
+        let answer = self.get("/cases").await?;
+        Ok(answer.get("cases").unwrap_or(&answer).as_array().cloned().unwrap_or_default())
+    }
+
+    /// The cases of a rule whose subject names a text.
+    pub(crate) async fn cases_of(&self, rule: &str, subject: &str) -> anyhow::Result<Vec<Value>> {
+        let is_wanted = |case: &Value| {
+            case["rule"] == rule && case["subject"].as_str().is_some_and(|text| text.contains(subject))
+        };
+        Ok(self.cases().await?.into_iter().filter(is_wanted).collect())
+    }
+
+    /// Waits for a case in a state.
+    pub(crate) async fn wait_case(&self, rule: &str, subject: &str, state: &str) -> anyhow::Result<Value> {
+        self.wait(&format!("a case of {rule} about {subject} to be {state}"), async || {
+            let cases = self.cases_of(rule, subject).await?;
+            let found = cases.iter().find(|case| case["state"] == state).cloned();
+            Ok(found.ok_or_else(|| format!("{cases:?}")))
+        })
+        .await
+    }
+
+    /// Alerts that arrived so far, in their order.
+    pub(crate) fn alerts(&self) -> Vec<Alert> {
+        self.alerts
+            .received()
+            .into_iter()
+            .filter_map(|received| {
+                let id = received.headers.get("webhook-id")?.to_str().ok()?.to_owned();
+                let body: Value = serde_json::from_slice(&received.body).ok()?;
+                let case = &body["data"]["case"];
+                Some(Alert {
+                    change: body["type"]
+                        .as_str()?
+                        .trim_start_matches("dev.custody.case.")
+                        .trim_end_matches(".v1")
+                        .to_owned(),
+                    rule: case["rule"].as_str()?.to_owned(),
+                    subject: case["subject"].as_str()?.to_owned(),
+                    id,
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn alerts_about(&self, subject: &str) -> Vec<Alert> {
+        self.alerts().into_iter().filter(|alert| alert.subject.contains(subject)).collect()
+    }
+
+    /// Waits for an alert.
+    pub(crate) async fn wait_alert(&self, change: &str, rule: &str, subject: &str) -> anyhow::Result<Alert> {
+        self.wait(&format!("the alert {change} {rule} about {subject}"), async || {
+            let alerts = self.alerts_about(subject);
+            let found = alerts.iter().find(|alert| alert.change == change && alert.rule == rule).cloned();
+            Ok(found.ok_or_else(|| format!("{alerts:?}")))
+        })
+        .await
+    }
+
+    /// Nothing but these rules was told about a subject.
+    pub(crate) fn only_told(&self, subject: &str, rules: &[&str]) -> anyhow::Result<()> {
+        let other: Vec<Alert> = self
+            .alerts_about(subject)
+            .into_iter()
+            .filter(|alert| !rules.contains(&alert.rule.as_str()))
+            .collect();
+        anyhow::ensure!(other.is_empty(), "told too much about {subject}: {other:?}");
+        Ok(())
+    }
+}
+
+/// A verdict in one line.
+pub(crate) fn shown(verdict: &Value) -> String {
+    let links: Vec<String> = verdict["links"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|link| {
+            let mut link = link.clone();
+            let kind = link["kind"].as_str().unwrap_or("?").to_owned();
+            if let Some(fields) = link.as_object_mut() {
+                fields.remove("kind");
+                fields.remove("witnesses");
+            }
+            format!("{kind} {link}")
+        })
+        .collect();
+    format!("{}: {}", verdict["verdict"], links.join("; "))
+}
+
+/// The state of one link of a verdict.
+pub(crate) fn link<'a>(verdict: &'a Value, kind: &str) -> &'a Value {
+    verdict["links"]
+        .as_array()
+        .and_then(|links| links.iter().find(|link| link["kind"] == kind))
+        .unwrap_or(&Value::Null)
+}
+
+/// Whether a link is broken for a reason.
+pub(crate) fn is_broken_by(verdict: &Value, kind: &str, reason: &str) -> bool {
+    let breaks = &link(verdict, kind)["breaks"];
+    breaks.as_array().is_some_and(|breaks| breaks.iter().any(|one| one["reason"] == reason))
+}

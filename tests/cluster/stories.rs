@@ -1,0 +1,13 @@
+//! The stories, by number.
+
+mod s01_reviewed_release;
+mod s02_release_tag_overwritten;
+mod s03_pushed_by_a_person;
+mod s04_provenance_of_something_else;
+mod s05_built_elsewhere;
+mod s06_late_attestation;
+mod s07_review;
+mod s08_platforms;
+mod s09_unreachable_evidence;
+mod s10_first_day;
+mod s11_other_ways;

@@ -1,0 +1,55 @@
+//! A reviewed change, a run that builds and deploys, an image with signature, provenance and SBOM, deployed by digest:
+//! trusted, no alert, even while the run is still going.
+
+use harness::github::MergeMethod;
+use harness::servers::cosign::Cosign;
+use harness::servers::login::Login;
+
+use crate::project::{Project, provenance, sbom};
+use crate::story;
+
+#[test]
+fn story_01_a_reviewed_release_is_trusted_while_its_run_is_still_going() {
+    story(async {
+        let project = Project::new("s01-release").await?;
+        let custody = &project.estate.custody;
+        let (image, build) = project.release("v1.0.0").await?;
+        project.deploy("api-1", &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        anyhow::ensure!(verdict["image"] == project.image.as_str(), "judged elsewhere: {verdict}");
+        project.finish(&build).await?;
+        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+        custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        custody.only_told(project.name, &[])?;
+        custody.only_told(&image.digest, &[])
+    });
+}
+
+#[test]
+fn story_01_the_same_signed_through_servers_by_cosign_is_trusted() {
+    story(async {
+        let project = Project::new("s01-servers").await?;
+        let estate = project.estate;
+        let commit = project.reviewed_change(MergeMethod::Squash, &["src/main.rs"]).await?;
+        let build = project.run(&commit).await?;
+        let image = project.push("ci-bot", "v1.0.0", "signed by cosign").await?;
+        let reference = format!("{}@{}", project.image, image.digest);
+        let login = Login::new("ci-bot", "build");
+        let folder = estate.folder.join("s01-cosign");
+        std::fs::create_dir_all(&folder)?;
+        let cosign = Cosign::logged_in(&folder, &[(estate.distribution.host(), &login)])?;
+        let token = estate.sigstore.token(&build.run).await?;
+        cosign.sign_keyless(estate.sigstore.files(), &token, &reference).await?;
+        let predicates = [
+            ("slsaprovenance1", provenance(&build, &image.digest)["predicate"].clone()),
+            ("cyclonedx", sbom(&image.digest)["predicate"].clone()),
+        ];
+        for (kind, predicate) in predicates {
+            let token = estate.sigstore.token(&build.run).await?;
+            cosign.attest_keyless(estate.sigstore.files(), &token, &reference, kind, &predicate).await?;
+        }
+        project.deploy("api-1", &image.digest).await?;
+        estate.custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        estate.custody.only_told(&image.digest, &[])
+    });
+}

@@ -1,0 +1,108 @@
+//! Provenance of another repository, of another commit, for another digest: `broken-provenance` each. A good path beside
+//! rubbish stays trusted; two half-good statements do not make one.
+
+use harness::github::MergeMethod;
+
+use crate::observe::is_broken_by;
+use crate::project::{PROVENANCE, Project, SBOM, SIGNATURE, provenance, provenance_of, sbom, signature};
+use crate::story;
+
+#[test]
+fn story_04_provenance_of_another_repository_is_broken() {
+    story(async {
+        let project = Project::new("s04-repository").await?;
+        let custody = &project.estate.custody;
+        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let mut build = project.run(&commit).await?;
+        build.run.repository = "somebody-elses".to_owned();
+        build.run.repository_id = 99;
+        let image = project.push("ci-bot", "v1", "from another repository").await?;
+        project.sign(&build, &image).await?;
+        project.deploy("api-1", &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_repository"), "{verdict}");
+        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn story_04_provenance_of_another_commit_is_broken() {
+    story(async {
+        let project = Project::new("s04-commit").await?;
+        let custody = &project.estate.custody;
+        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let other = project.reviewed_change(MergeMethod::Merge, &["src/lib.rs"]).await?;
+        let build = project.run(&commit).await?;
+        let image = project.push("ci-bot", "v1", "of another commit").await?;
+        let statement = provenance_of(&build, &other, &image.digest);
+        project.attach(&build, &image, PROVENANCE, &statement).await?;
+        project.attach(&build, &image, SIGNATURE, &signature(&image.digest)).await?;
+        project.attach(&build, &image, SBOM, &sbom(&image.digest)).await?;
+        project.deploy("api-1", &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_commit"), "{verdict}");
+        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn story_04_provenance_for_another_digest_is_broken() {
+    story(async {
+        let project = Project::new("s04-digest").await?;
+        let custody = &project.estate.custody;
+        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let build = project.run(&commit).await?;
+        let good = project.push("ci-bot", "v1", "the one that was attested").await?;
+        let image = project.push("ci-bot", "v2", "the one that was not").await?;
+        project.attach(&build, &image, PROVENANCE, &provenance(&build, &good.digest)).await?;
+        project.deploy("api-1", &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_subject"), "{verdict}");
+        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn story_04_a_good_path_beside_rubbish_stays_trusted() {
+    story(async {
+        let project = Project::new("s04-rubbish").await?;
+        let custody = &project.estate.custody;
+        let (image, build) = project.release("v1").await?;
+        let mut stranger = build.clone();
+        stranger.run.repository = "stranger".to_owned();
+        stranger.run.repository_id = 98;
+        project.attach(&stranger, &image, PROVENANCE, &provenance(&stranger, &image.digest)).await?;
+        let rubbish = b"{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\"}";
+        project.registry_as("alice")?.attach_bundle(&project.path, &image, PROVENANCE, rubbish).await?;
+        project.deploy("api-1", &image.digest).await?;
+        custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+        custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        custody.only_told(&image.digest, &[])
+    });
+}
+
+#[test]
+fn story_04_two_half_good_statements_do_not_make_a_path() {
+    story(async {
+        let project = Project::new("s04-collage").await?;
+        let custody = &project.estate.custody;
+        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let image = project.push("ci-bot", "v1", "half and half").await?;
+        // The right ref and commit, by the wrong workflow; and the right workflow, on the wrong ref.
+        let wrong_workflow =
+            project.run_of(&commit, "main", ".github/workflows/test.yml", "push", None).await?;
+        let wrong_ref = project.run_of(&commit, "experiment", crate::project::WORKFLOW, "push", None).await?;
+        for build in [&wrong_workflow, &wrong_ref] {
+            project.attach(build, &image, PROVENANCE, &provenance(build, &image.digest)).await?;
+        }
+        project.attach(&wrong_workflow, &image, SIGNATURE, &signature(&image.digest)).await?;
+        project.attach(&wrong_ref, &image, SBOM, &sbom(&image.digest)).await?;
+        project.deploy("api-1", &image.digest).await?;
+        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        custody.never_trusted(project.name, &image.digest, std::time::Duration::from_secs(6)).await
+    });
+}

@@ -1,0 +1,43 @@
+//! The attestation arrives after the pod, inside and outside the window: pending, then healed with the reason.
+
+use harness::github::MergeMethod;
+
+use crate::project::Project;
+use crate::story;
+
+#[test]
+fn story_06_an_attestation_inside_the_window_heals_without_a_word() {
+    story(async {
+        let project = Project::new("s06-inside").await?;
+        let custody = &project.estate.custody;
+        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let build = project.run(&commit).await?;
+        let image = project.push("ci-bot", "v1", "attested in time").await?;
+        project.deploy("api-1", &image.digest).await?;
+        custody.wait_verdict(project.name, &image.digest, "pending").await?;
+        project.sign(&build, &image).await?;
+        custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        custody.only_told(&image.digest, &[])
+    });
+}
+
+#[test]
+fn story_06_an_attestation_outside_the_window_heals_and_says_why() {
+    story(async {
+        let project = Project::new("s06-outside").await?;
+        let custody = &project.estate.custody;
+        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let build = project.run(&commit).await?;
+        let image = project.push("ci-bot", "v1", "attested late").await?;
+        project.deploy("api-1", &image.digest).await?;
+        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        custody.wait_case("out-of-pipeline-deploy", project.name, "open").await?;
+        project.sign(&build, &image).await?;
+        custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        let case = custody.wait_case("out-of-pipeline-deploy", project.name, "resolved").await?;
+        let resolution = case["resolution"].as_str().unwrap_or_default();
+        anyhow::ensure!(resolution.contains("provenance proven"), "it does not say why: {resolution:?}");
+        custody.wait_alert("resolved", "out-of-pipeline-deploy", project.name).await?;
+        Ok(())
+    });
+}
