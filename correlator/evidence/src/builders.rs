@@ -113,9 +113,9 @@ pub(crate) fn contradicts(builder_id: &str, claims: &CertificateClaims) -> bool 
     else {
         return false;
     };
-    if !named.path.as_str().starts_with(".github/workflows/")
-        || builder_of(claims) == (Builder::SlsaGithubGenerator { delegator: true })
-    {
+    // A delegator signs for the workflow that called it, at whatever revision it runs itself.
+    let is_delegator = signer.strip_prefix(GENERATOR).is_some_and(|file| file.starts_with("delegator_"));
+    if !named.path.as_str().starts_with(".github/workflows/") || is_delegator {
         return false;
     }
     match WorkflowRef::from_url(signer) {

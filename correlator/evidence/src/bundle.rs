@@ -8,6 +8,7 @@ use sigstore_verify::types::{Bundle, SignatureContent, VerificationMaterialConte
 use crate::bounds::{CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, LOG_ENTRIES_MAX, TIMESTAMPS_MAX};
 use crate::envelope::{Envelope, WireEnvelope};
 use crate::log_entries;
+use crate::older_entry::OlderEntry;
 use crate::refusal::{malformed, not_json, refusal, too_large, unsupported};
 use crate::strict_json;
 
@@ -29,6 +30,8 @@ pub(crate) struct UnverifiedBundle {
     pub(crate) content: Content,
     /// The public key's hint, where the bundle holds no certificate.
     pub(crate) key_hint: Option<String>,
+    /// A log entry of a kind that bundles cannot hold.
+    pub(crate) older_entry: Option<OlderEntry>,
 }
 
 impl UnverifiedBundle {
@@ -61,7 +64,7 @@ impl UnverifiedBundle {
             VerificationMaterialContent::PublicKey(key) => Some(key.hint.clone()),
             _ => None,
         };
-        Ok(UnverifiedBundle { bundle, content, key_hint })
+        Ok(UnverifiedBundle { bundle, content, key_hint, older_entry: None })
     }
 }
 

@@ -17,8 +17,9 @@ use sigstore_verify::types::{
 use crate::bounds::CERTIFICATES_MAX;
 use crate::bundle::UnverifiedBundle;
 use crate::envelope::{Envelope, decode};
+use crate::older_entry::OlderEntry;
 use crate::refusal::{malformed, not_json, refusal, unsupported};
-use crate::{pem, strict_json};
+use crate::{older_entry, pem, strict_json};
 
 /// The layer of an image signature.
 pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -49,7 +50,7 @@ pub(crate) fn bundle_of_signature(
     let message = MessageSignature::new(SignatureBytes::new(decode("the signature", signature)?))
         .with_message_digest(MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::from(digest.bytes())));
     let certificates = certificates(text(annotations, CERTIFICATE), text(annotations, CHAIN))?;
-    assemble(certificates, annotations, SignatureContent::MessageSignature(message), None)
+    assemble(layer, certificates, annotations, SignatureContent::MessageSignature(message), None)
 }
 
 /// The bundle that an attestation layer and its annotations amount to.
@@ -61,10 +62,11 @@ pub(crate) fn bundle_of_envelope(
     let certificate = text(annotations, CERTIFICATE).or(envelope.certificate.as_deref());
     let certificates = certificates(certificate, text(annotations, CHAIN))?;
     let content = SignatureContent::DsseEnvelope(envelope.to_sigstore());
-    assemble(certificates, annotations, content, Some(envelope))
+    assemble(layer, certificates, annotations, content, Some(envelope))
 }
 
 fn assemble(
+    layer: &[u8],
     certificates: Vec<X509Certificate>,
     annotations: &Annotations,
     content: SignatureContent,
@@ -75,8 +77,14 @@ fn assemble(
     } else {
         VerificationMaterialContent::X509CertificateChain { certificates }
     };
-    let entries: Vec<TransparencyLogEntry> =
-        text(annotations, LOG_ENTRY).map(log_entry).transpose()?.into_iter().collect();
+    let mut entries: Vec<TransparencyLogEntry> = Vec::new();
+    let mut older_entry = None;
+    if let Some(annotation) = text(annotations, LOG_ENTRY) {
+        match log_entry(annotation, layer)? {
+            LogEntry::Known(entry) => entries.push(entry),
+            LogEntry::Older(entry) => older_entry = Some(entry),
+        }
+    }
     // Version 0.1 is the one whose proof is a promise alone; without an entry the version must not ask for one.
     let version = if entries.is_empty() { MediaType::Bundle0_2 } else { MediaType::Bundle0_1 };
     let mut timestamps = TimestampVerificationData::default();
@@ -86,7 +94,11 @@ fn assemble(
     let material = VerificationMaterial::new(signer)
         .with_tlog_entries(entries)
         .with_timestamp_verification_data(timestamps);
-    UnverifiedBundle::of(Bundle::new(version, material, content), envelope)
+    let bundle = UnverifiedBundle::of(Bundle::new(version, material, content), envelope)?;
+    if older_entry.is_some() && bundle.key_hint.is_some() {
+        return Err(unsupported("a certificate with a log entry of this kind", "a key"));
+    }
+    Ok(UnverifiedBundle { older_entry, ..bundle })
 }
 
 /// An annotation that says something. cosign writes empty ones beside envelopes.
@@ -133,7 +145,12 @@ struct WireBody {
     api_version: String,
 }
 
-fn log_entry(annotation: &str) -> Result<TransparencyLogEntry, Refusal> {
+enum LogEntry {
+    Known(TransparencyLogEntry),
+    Older(OlderEntry),
+}
+
+fn log_entry(annotation: &str, layer: &[u8]) -> Result<LogEntry, Refusal> {
     let wire: WireLogEntry =
         strict_json::read(annotation.as_bytes()).map_err(|error| not_json("a log entry", error))?;
     let body = decode("the log entry's body", &wire.payload.body)?;
@@ -143,22 +160,32 @@ fn log_entry(annotation: &str) -> Result<TransparencyLogEntry, Refusal> {
         .map_err(|error| malformed("a log index", error.to_string()))?;
     let time = jiff::Timestamp::from_second(wire.payload.integrated_time)
         .map_err(|error| malformed("a log time", error.to_string()))?;
-    let promise = SignedTimestamp::new(decode("the log's promise", &wire.promise)?);
-    let entry = TransparencyLogEntry::new(
-        index,
-        LogId::new(LogKeyId::new(log_id)),
-        kind(&body)?,
-        CanonicalizedBody::new(body),
-    );
-    Ok(entry.with_integrated_time(time).with_inclusion_promise(InclusionPromise::new(promise)))
+    let promise = decode("the log's promise", &wire.promise)?;
+    let Some(kind) = kind(&body)? else {
+        return Ok(LogEntry::Older(OlderEntry {
+            body,
+            integrated_time: time,
+            log_index: wire.payload.log_index,
+            log_id,
+            promise,
+            envelope: Digest::sha256_of(layer),
+        }));
+    };
+    let log_id = LogId::new(LogKeyId::new(log_id));
+    let entry = TransparencyLogEntry::new(index, log_id, kind, CanonicalizedBody::new(body))
+        .with_integrated_time(time)
+        .with_inclusion_promise(InclusionPromise::new(SignedTimestamp::new(promise)));
+    Ok(LogEntry::Known(entry))
 }
 
-fn kind(body: &[u8]) -> Result<KindVersion, Refusal> {
+/// `None` for the kind that bundles cannot hold.
+fn kind(body: &[u8]) -> Result<Option<KindVersion>, Refusal> {
     let wire: WireBody = strict_json::read(body).map_err(|error| not_json("a log entry's body", error))?;
     match (wire.kind.as_str(), wire.api_version.as_str()) {
-        ("hashedrekord", "0.0.1") => Ok(KindVersion::HashedRekordV001),
-        ("dsse", "0.0.1") => Ok(KindVersion::DsseV001),
-        ("intoto", "0.0.2") => Ok(KindVersion::IntotoV002),
+        ("hashedrekord", "0.0.1") => Ok(Some(KindVersion::HashedRekordV001)),
+        ("dsse", "0.0.1") => Ok(Some(KindVersion::DsseV001)),
+        ("intoto", "0.0.2") => Ok(Some(KindVersion::IntotoV002)),
+        older_entry::KIND => Ok(None),
         (kind, version) => Err(unsupported("a log entry of a known kind", format!("{kind}/{version}"))),
     }
 }

@@ -1,28 +1,31 @@
 //! The names by which signatures call their key: hints of bundles, key ids of envelopes.
 //!
-//! A name proves nothing. It selects which configured keys are tried: a name in the form of a fingerprint must be that of
-//! a configured key, any other text is the signer's own affair.
+//! A name proves nothing. It selects which configured keys are tried, and must be true: the fingerprint of the key in one
+//! of the forms that signers write, or the key's name in the contracts. No name leaves every key possible.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::Digest as _;
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::{AnyRef, SequenceOf};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use crate::envelope::BASE64;
 use crate::trust::TrustedKey;
 
 /// The keys that a signature may be by, from all names it carries.
-pub(crate) fn candidates<'a>(names: &[&str], keys: &'a [TrustedKey]) -> Vec<&'a TrustedKey> {
-    let named = |key: &TrustedKey| names.iter().all(|name| may_name(name, key.der().as_bytes()));
-    keys.iter().filter(|key| named(key)).collect()
+pub(crate) fn candidates<'a>(called: &[&str], keys: &'a [TrustedKey]) -> Vec<&'a TrustedKey> {
+    let may_mean = |key: &TrustedKey| {
+        called.iter().all(|name| name.is_empty() || *name == key.name() || names(name, key.der().as_bytes()))
+    };
+    keys.iter().filter(|key| may_mean(key)).collect()
 }
 
-/// Whether a name leaves it possible that this key (SubjectPublicKeyInfo in DER) is meant.
-pub(crate) fn may_name(name: &str, spki: &[u8]) -> bool {
-    let Some(hash) = fingerprint_in(name) else {
-        return true;
-    };
+/// Whether a name is a fingerprint of this key (SubjectPublicKeyInfo in DER).
+pub(crate) fn names(name: &str, spki: &[u8]) -> bool {
     let of_spki: [u8; 32] = sha2::Sha256::digest(spki).into();
-    hash == of_spki || ssh_blob(spki).is_some_and(|blob| hash == <[u8; 32]>::from(sha2::Sha256::digest(blob)))
+    let of_ssh = || ssh_blob(spki).map(|blob| <[u8; 32]>::from(sha2::Sha256::digest(blob)));
+    fingerprint_in(name).is_some_and(|hash| hash == of_spki || of_ssh() == Some(hash))
 }
 
 /// A SHA-256 in the forms that signers use: base64 (cosign), `SHA256:` and base64 (npm, Tekton Chains), hexadecimal.
@@ -36,21 +39,25 @@ fn fingerprint_in(name: &str) -> Option<[u8; 32]> {
     BASE64.decode(encoded).ok()?.try_into().ok()
 }
 
-/// The key as OpenSSH writes it (RFC 5656, section 3.1; RFC 8709, section 4), of which some signers take the fingerprint.
+/// The key as OpenSSH writes it (RFC 4253, section 6.6; RFC 5656, section 3.1; RFC 8709, section 4), of which some
+/// signers take the fingerprint.
 fn ssh_blob(spki: &[u8]) -> Option<Vec<u8>> {
-    const P256_POINT_BYTES: usize = 65;
-    const P384_POINT_BYTES: usize = 97;
-    const P521_POINT_BYTES: usize = 133;
-    const ED25519_SPKI_BYTES: usize = 44;
-    let curve = |name: &str, point: usize| -> Option<Vec<u8>> {
-        let point = spki.get(spki.len().checked_sub(point)?..)?;
-        Some(ssh_strings(&[format!("ecdsa-sha2-{name}").as_bytes(), name.as_bytes(), point]))
-    };
-    match spki.len() {
-        91 => curve("nistp256", P256_POINT_BYTES),
-        120 => curve("nistp384", P384_POINT_BYTES),
-        158 => curve("nistp521", P521_POINT_BYTES),
-        ED25519_SPKI_BYTES => Some(ssh_strings(&[b"ssh-ed25519", &spki[ED25519_SPKI_BYTES - 32..]])),
+    let spki = SubjectPublicKeyInfoRef::try_from(spki).ok()?;
+    let key = spki.subject_public_key.as_bytes()?;
+    let curve = |name: &str| ssh_strings(&[format!("ecdsa-sha2-{name}").as_bytes(), name.as_bytes(), key]);
+    match spki.algorithm.oid.to_string().as_str() {
+        "1.2.840.10045.2.1" => match spki.algorithm.parameters_oid().ok()?.to_string().as_str() {
+            "1.2.840.10045.3.1.7" => Some(curve("nistp256")),
+            "1.3.132.0.34" => Some(curve("nistp384")),
+            "1.3.132.0.35" => Some(curve("nistp521")),
+            _ => None,
+        },
+        "1.3.101.112" => Some(ssh_strings(&[b"ssh-ed25519", key])),
+        "1.2.840.113549.1.1.1" => {
+            // RSAPublicKey (RFC 8017, appendix A.1.1): modulus and exponent, as integers the same in DER and in SSH.
+            let numbers = SequenceOf::<AnyRef<'_>, 2>::from_der(key).ok()?;
+            Some(ssh_strings(&[b"ssh-rsa", numbers.get(1)?.value(), numbers.get(0)?.value()]))
+        }
         _ => None,
     }
 }
@@ -67,4 +74,33 @@ fn ssh_strings(parts: &[&[u8]]) -> Vec<u8> {
 /// The name that cosign gives a key: base64 of the SHA-256 of its SubjectPublicKeyInfo.
 pub(crate) fn shown(key: &TrustedKey) -> String {
     STANDARD_NO_PAD.encode(key.fingerprint().bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    /// `ssh-keygen -l` over keys made by `ssh-keygen`, beside the same keys as SubjectPublicKeyInfo.
+    #[test]
+    fn fingerprints_of_openssh_name_the_same_key() {
+        for (spki, fingerprint) in [
+            (P256, "SHA256:O2nVUMeVsvLYxSu2CLgFzUtulB0PtcCQcBn2nDwyOws"),
+            (ED25519, "SHA256:6sQlsYWe1iSseGdyAl0YdfCn7qjd4IDyC3kZrzf1Y6M"),
+            (RSA, "SHA256:qkqIjUkRgpWWm+NRe3EpyCkz3iHti2INIT2RLxsFhBw"),
+        ] {
+            let spki = BASE64.decode(spki).unwrap();
+            assert!(names(fingerprint, &spki), "{fingerprint}");
+            assert!(!names(&fingerprint.replacen(':', ":A", 1), &spki));
+        }
+    }
+
+    const P256: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEQofC046697DwMQAOfxcgLqqVfwffYdNs+fMT6qqUpG2odvKeIljuIasoY1wOM/h0jXFAp++lmLshuGMbHp/02Q==";
+    const ED25519: &str = "MCowBQYDK2VwAyEAKsIt02rvHe0FQvIP1dvmoAi/AuX1xcZHjMldK9Hm0bg=";
+    const RSA: &str = "\
+        MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAoB0V9/jAUk5DuO6Rsdg9o3Sye1tpClDAitVnKxmxARIfsebndi6VPJt9\
+        nLX/WbN0T9MPRpIr0rQqP7Chj84tdhSbTNAjdYNRxqQLJo9IxebVq/bGoHkNtvO/b5K2iFzjosQoC/vgErvAXO3yzO9MSoI0qujI\
+        Ok/Td4GxZVXxMCOiyoO5g8JyqtIIAI1s/2LnbeCPCqvTYEqj0EYPpKWlpexQJvgx0uUbavPnh7zWDoR7WLZnPjWr6roRNAZT3tf5\
+        Mh/vS05eN3w7Y4caYUbTP0QSkCf+QEfhDjDzxQ9W4c//FkuznJcR5GFa89zfNrGqNT5bqlJTF3iVw+crLeSu6QIDAQAB";
 }

@@ -2,13 +2,12 @@
 
 use correlator_core::facts::{Refusal, RefusalReason, Signer};
 use sigstore_verify::VerificationPolicy;
-use sigstore_verify::types::{Bundle, VerificationMaterialContent};
+use sigstore_verify::types::{Bundle, SignatureContent, VerificationMaterialContent};
 
-use crate::claims;
-use crate::log_entries;
 use crate::proof::{Artifact, Proof, furthest};
-use crate::refusal::{Failed, Step, from_sigstore, refusal};
+use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal};
 use crate::trust::{TrustRoot, TrustSet};
+use crate::{claims, key_names, log_entries, timestamps};
 
 /// Verifies the bundle against each root until one fits. Who may sign is judged by the core, from the claims.
 pub(crate) fn prove(bundle: &Bundle, artifact: Artifact<'_>, trust: &TrustSet) -> Result<Proof, Refusal> {
@@ -54,9 +53,10 @@ fn attempt(bundle: &Bundle, artifact: Artifact<'_>, root: &TrustRoot) -> Result<
     // 6. Each certificate beside the signer's is the root's own, or is needed for the chain.
     check_chain(bundle, artifact, root, &policy)?;
 
-    // 7. Each entry's own log vouches for it, with a key that was valid then.
+    // 7. Each entry's own log vouches for it, with a key that was valid then; timestamps hold nothing unsigned.
     let times = result.verified_timestamps();
     log_entries::check_against(bundle, root.trusted_root(), times)
+        .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
         .map_err(|refused| Failed::at(Step::Binding, refused))?;
 
     // 8. A time is proven.
@@ -65,8 +65,11 @@ fn attempt(bundle: &Bundle, artifact: Artifact<'_>, root: &TrustRoot) -> Result<
         return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, "a signed time", "none")));
     }
 
-    // 9. The certificate names an issuer and a subject.
-    let claims = result.certificate().and_then(claims::of).ok_or_else(|| {
+    // 9. The certificate names an issuer and a subject, and is what the envelope's key id names.
+    let certificate = result.certificate();
+    let key = certificate.map_or(&[] as &[u8], |certificate| certificate.public_key.as_bytes());
+    check_key_id(bundle, key).map_err(|refused| Failed::at(Step::Binding, refused))?;
+    let claims = certificate.and_then(claims::of).ok_or_else(|| {
         let refused = refusal(
             RefusalReason::BadCertificate,
             "an issuer and a subject in the certificate",
@@ -75,6 +78,18 @@ fn attempt(bundle: &Bundle, artifact: Artifact<'_>, root: &TrustRoot) -> Result<
         Failed::at(Step::Binding, refused)
     })?;
     Ok(Proof { signer: Signer::Keyless(Box::new(claims)), signed_at, root: Some(root.version().clone()) })
+}
+
+/// An envelope may name its key; then it is the certificate's. Nothing signs that name, so no other is let through.
+pub(crate) fn check_key_id(bundle: &Bundle, key: &[u8]) -> Result<(), Refusal> {
+    let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
+        return Ok(());
+    };
+    let key_id = envelope.signature.keyid.as_str();
+    if key_id.is_empty() || key_names::names(key_id, key) {
+        return Ok(());
+    }
+    Err(malformed("no key id, or that of the certificate's key", key_id))
 }
 
 /// A certificate that no chain needs could hold anything: it must be one that the root holds too.

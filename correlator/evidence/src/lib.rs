@@ -11,6 +11,7 @@
 mod bounds;
 mod builders;
 mod bundle;
+mod certificate;
 mod claims;
 mod cosign;
 mod disagreement;
@@ -19,6 +20,8 @@ mod key_names;
 mod keyless;
 mod log_entries;
 mod managed_key;
+mod older_entry;
+mod older_forms;
 mod pem;
 mod pep740;
 mod predicate;
@@ -29,6 +32,7 @@ mod sbom;
 mod simple_signing;
 mod statement;
 mod strict_json;
+mod timestamps;
 mod trust;
 mod verify;
 

@@ -115,15 +115,20 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot, times: &[Timest
         let Ok(key) = VerificationKey::from_spki(&log.public_key.raw_bytes) else {
             return Err(bad_entry("a log key of a known kind", "another"));
         };
-        let signed = checkpoint
-            .signatures()
-            .iter()
-            .any(|signature| key.verify(checkpoint.signed_data(), &signature.signature).is_ok());
+        let signed = checkpoint.signatures().iter().any(|signature| {
+            is_of_origin(&signature.name, checkpoint.origin())
+                && key.verify(checkpoint.signed_data(), &signature.signature).is_ok()
+        });
         if !signed {
             return Err(bad_entry("a checkpoint signed by the entry's own log", "a signature of another"));
         }
     }
     Ok(())
+}
+
+/// The log signs by its own name, which begins the checkpoint (C2SP tlog-checkpoint; Rekor v1 adds ` - ` and a tree id).
+fn is_of_origin(name: &str, origin: &str) -> bool {
+    origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "))
 }
 
 fn is_version_2(entry: &TransparencyLogEntry) -> bool {

@@ -10,7 +10,7 @@ use crate::bundle::{Content, UnverifiedBundle};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, refusal, shown};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
-use crate::{key_names, log_entries};
+use crate::{key_names, log_entries, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
@@ -108,6 +108,7 @@ fn with_roots(
         };
         let times = result.verified_timestamps();
         log_entries::check_against(&bundle.bundle, root.trusted_root(), times)
+            .and_then(|()| timestamps::check_against(&bundle.bundle, root.trusted_root()))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
         let signed_at = times.iter().min().copied();
         return Ok(Proof { signer: signer(key, logged), signed_at, root: Some(root.version().clone()) });

@@ -8,7 +8,7 @@ use sigstore_verify::types::{ArtifactDigest, HashAlgorithm};
 use crate::bundle::UnverifiedBundle;
 use crate::refusal::{Failed, malformed, refusal};
 use crate::trust::TrustSet;
-use crate::{keyless, managed_key};
+use crate::{keyless, managed_key, older_forms};
 
 /// A verified signature: by whom, since when, against which root. What it is over, the caller knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub(crate) fn prove(
     trust: &TrustSet,
 ) -> Result<Proof, Refusal> {
     match &bundle.key_hint {
+        None if older_forms::is_one(bundle) => older_forms::prove(bundle, trust),
         Some(hint) => managed_key::prove(bundle, hint, artifact, trust),
         None => keyless::prove(&bundle.bundle, artifact, trust),
     }

@@ -9,12 +9,14 @@ use bus_schema::Digest;
 use correlator_core::contracts::trust_root::Demands;
 use correlator_core::facts::RootVersion;
 use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sigstore::crypto::CosignVerificationKey;
 use sigstore_verify::Verifier;
+use sigstore_verify::crypto::Keyring;
 use sigstore_verify::trust_root::{
     SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot,
 };
-use sigstore_verify::types::DerPublicKey;
+use sigstore_verify::types::{DerPublicKey, TimeRange};
 
 use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
 use crate::{pem, strict_json};
@@ -113,6 +115,8 @@ pub struct TrustRoot {
     demands: Demands,
     trusted_root: TrustedRoot,
     verifier: Verifier,
+    log_keys: Keyring,
+    anchors: Vec<(TrustAnchor<'static>, Option<TimeRange>)>,
 }
 
 impl TrustRoot {
@@ -125,12 +129,16 @@ impl TrustRoot {
         strict_json::check(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
         let trusted_root = TrustedRoot::from_json(text).map_err(|error| malformed(error.to_string()))?;
         let verifier = Verifier::new(&trusted_root).map_err(|error| malformed(error.to_string()))?;
+        let log_keys = trusted_root.rekor_keys().map_err(|error| malformed(error.to_string()))?;
+        let anchors = anchors(&trusted_root).map_err(malformed)?;
         let content = Digest::sha256_of(text.as_bytes());
         Ok(TrustRoot {
             version: RootVersion { name: name.to_owned(), content },
             demands,
             trusted_root,
             verifier,
+            log_keys,
+            anchors,
         })
     }
 
@@ -160,6 +168,17 @@ impl TrustRoot {
         &self.trusted_root
     }
 
+    pub(crate) fn log_keys(&self) -> &Keyring {
+        &self.log_keys
+    }
+
+    /// The certificates that a chain may end in at this time.
+    pub(crate) fn anchors_at(&self, time: Timestamp) -> impl Iterator<Item = &TrustAnchor<'static>> {
+        let valid =
+            self.anchors.iter().filter(move |(_, window)| window.is_none_or(|window| window.contains(time)));
+        valid.map(|(anchor, _)| anchor)
+    }
+
     /// Whether these bytes are a certificate of one of the root's authorities.
     pub(crate) fn has_authority_certificate(&self, der: &[u8]) -> bool {
         let authorities = self.trusted_root.certificate_authorities.iter();
@@ -172,6 +191,18 @@ impl TrustRoot {
     pub(crate) fn knows_log(&self, log_id: &[u8]) -> bool {
         self.trusted_root.tlogs.iter().any(|log| log.log_id.key_id.as_bytes() == log_id)
     }
+}
+
+fn anchors(root: &TrustedRoot) -> Result<Vec<(TrustAnchor<'static>, Option<TimeRange>)>, String> {
+    let mut anchors = Vec::new();
+    for authority in &root.certificate_authorities {
+        for certificate in &authority.cert_chain.certificates {
+            let der = CertificateDer::from(certificate.raw_bytes.as_bytes());
+            let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?;
+            anchors.push((anchor.to_owned(), authority.valid_for));
+        }
+    }
+    Ok(anchors)
 }
 
 impl fmt::Debug for TrustRoot {

@@ -1,0 +1,145 @@
+//! Certificate chains and their transparency proofs, for the older forms that the verifying crate has no words for.
+//!
+//! Inputs are a certificate, a root and a time; the output is the issuer's key, which the transparency proof needs. Chains
+//! are built by webpki, with the algorithms that the verifying crate allows.
+
+use correlator_core::facts::RefusalReason;
+use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use sigstore_verify::crypto::{SigningScheme, VerificationKey, WEBPKI_VERIFICATION_ALGS};
+use sigstore_verify::types::SignatureBytes;
+use webpki::{EndEntityCert, KeyUsage};
+use x509_cert::Certificate;
+use x509_cert::der::{Any, Decode, Encode, Tag};
+use x509_cert::ext::pkix::sct::{HashAlgorithm, SignatureAlgorithm};
+use x509_cert::ext::pkix::{SignedCertificateTimestamp, SignedCertificateTimestampList};
+
+use crate::refusal::{Failed, Step, refusal};
+use crate::trust::TrustRoot;
+
+/// The DER content of id-kp-codeSigning (RFC 5280, section 4.2.1.12).
+const CODE_SIGNING: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+/// The extension that holds the transparency proofs (RFC 6962, section 3.3).
+const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
+
+/// Verifies that `leaf` is a code-signing certificate of the root's authorities, valid at `time`. Gives the key of the
+/// certificate that issued it (SubjectPublicKeyInfo in DER).
+pub(crate) fn verify_chain(
+    leaf: &[u8],
+    others: &[Vec<u8>],
+    time: Timestamp,
+    root: &TrustRoot,
+) -> Result<Vec<u8>, Failed> {
+    let bad =
+        |step, reason, expected: &str, found: String| Failed::at(step, refusal(reason, expected, found));
+    let anchors: Vec<_> = root.anchors_at(time).cloned().collect();
+    let intermediates: Vec<_> = others.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let leaf = CertificateDer::from(leaf);
+    let leaf = EndEntityCert::try_from(&leaf).map_err(|error| {
+        bad(Step::Shape, RefusalReason::BadCertificate, "a certificate", error.to_string())
+    })?;
+    let seconds = u64::try_from(time.as_second())
+        .map_err(|_| bad(Step::Time, RefusalReason::BadTime, "a time since 1970", time.to_string()))?;
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let usage = KeyUsage::required(&CODE_SIGNING);
+    let path = leaf
+        .verify_for_usage(WEBPKI_VERIFICATION_ALGS, &anchors, &intermediates, time, usage, None, None)
+        .map_err(|error| match error {
+            webpki::Error::UnknownIssuer => bad(
+                Step::Time,
+                RefusalReason::UntrustedSigner,
+                "a certificate issued by an authority of a trust root",
+                error.to_string(),
+            ),
+            error => bad(
+                Step::Chain,
+                RefusalReason::BadCertificate,
+                "a certificate for code signing by an authority of the trust root",
+                error.to_string(),
+            ),
+        })?;
+    if let Some(issuer) = path.intermediate_certificates().next() {
+        return Ok(issuer.subject_public_key_info().as_ref().to_vec());
+    }
+    // An anchor holds the content of its key's sequence alone.
+    let content = path.anchor().subject_public_key_info.as_ref();
+    Any::new(Tag::Sequence, content).and_then(|key| key.to_der()).map_err(|error| {
+        bad(Step::Chain, RefusalReason::BadCertificate, "an issuer's key", error.to_string())
+    })
+}
+
+/// Verifies the certificate's embedded transparency proof (RFC 6962, section 3.2): exactly one, by a log of the root whose
+/// key was valid when it was given.
+pub(crate) fn verify_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRoot) -> Result<(), Failed> {
+    check_transparency(leaf, issuer_key, root).map_err(|found| {
+        let expected = "a certificate timestamp by a transparency log of the trust root";
+        Failed::at(
+            Step::CertificateTransparency,
+            refusal(RefusalReason::BadCertificateTransparency, expected, found),
+        )
+    })
+}
+
+fn check_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRoot) -> Result<(), String> {
+    let certificate = Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let list = match certificate.tbs_certificate.get::<SignedCertificateTimestampList>() {
+        Ok(Some((_, list))) => list,
+        Ok(None) => return Err("none".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let timestamps = list.parse_timestamps().map_err(|error| format!("{error:?}"))?;
+    let [timestamp] = timestamps.as_slice() else {
+        return Err(format!("{} of them", timestamps.len()));
+    };
+    let timestamp = timestamp.parse_timestamp().map_err(|error| format!("{error:?}"))?;
+    let given_at =
+        i64::try_from(timestamp.timestamp).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let given_at = given_at.ok_or("a time out of range")?;
+    let log = root
+        .trusted_root()
+        .ctlogs
+        .iter()
+        .find(|log| log.log_id.key_id.as_bytes() == timestamp.log_id.key_id)
+        .filter(|log| log.public_key.valid_for.is_none_or(|window| window.contains(given_at)))
+        .ok_or("one by a log that the root does not know at that time")?;
+    let scheme = match (&timestamp.signature.algorithm.hash, &timestamp.signature.algorithm.signature) {
+        (HashAlgorithm::Sha256, SignatureAlgorithm::Ecdsa) => SigningScheme::EcdsaP256Sha256,
+        (HashAlgorithm::Sha384, SignatureAlgorithm::Ecdsa) => SigningScheme::EcdsaP384Sha384,
+        (HashAlgorithm::Sha256, SignatureAlgorithm::Rsa) => SigningScheme::RsaPkcs1Sha256,
+        _ => return Err("one of an unknown algorithm".to_owned()),
+    };
+    let key =
+        VerificationKey::from_der(&log.public_key.raw_bytes, scheme).map_err(|error| error.to_string())?;
+    let signed = signed_bytes(&certificate, issuer_key, &timestamp)?;
+    let signature = SignatureBytes::new(timestamp.signature.signature.as_slice().to_vec());
+    key.verify(signed, &signature).map_err(|error| error.to_string())
+}
+
+/// What the log signed: the certificate's body without the list of proofs, and the issuer's key.
+fn signed_bytes(
+    certificate: &Certificate,
+    issuer_key: &[u8],
+    timestamp: &SignedCertificateTimestamp,
+) -> Result<Vec<u8>, String> {
+    const VERSION_1: u8 = 0;
+    const CERTIFICATE_TIMESTAMP: u8 = 0;
+    const PRECERTIFICATE_ENTRY: [u8; 2] = [0, 1];
+    let mut body = certificate.tbs_certificate.clone();
+    body.extensions = body.extensions.map(|extensions| {
+        extensions.into_iter().filter(|extension| extension.extn_id.to_string() != SCT_LIST).collect()
+    });
+    let body = body.to_der().map_err(|error| error.to_string())?;
+    let body_length = u32::try_from(body.len()).map_err(|error| error.to_string())?.to_be_bytes();
+    let extensions = timestamp.extensions.as_slice();
+    let extensions_length = u16::try_from(extensions.len()).map_err(|error| error.to_string())?;
+
+    let mut signed = vec![VERSION_1, CERTIFICATE_TIMESTAMP];
+    signed.extend_from_slice(&timestamp.timestamp.to_be_bytes());
+    signed.extend_from_slice(&PRECERTIFICATE_ENTRY);
+    signed.extend_from_slice(bus_schema::Digest::sha256_of(issuer_key).bytes());
+    signed.extend_from_slice(&body_length[1..]);
+    signed.extend_from_slice(&body);
+    signed.extend_from_slice(&extensions_length.to_be_bytes());
+    signed.extend_from_slice(extensions);
+    Ok(signed)
+}

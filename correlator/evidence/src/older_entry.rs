@@ -1,0 +1,128 @@
+//! Log entries of kind `intoto` 0.0.1, which cosign wrote for attestations before 2023 (sigstore/rekor,
+//! pkg/types/intoto/v0.0.1): the entry holds the hash of the whole envelope and the certificate.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bus_schema::Digest;
+use correlator_core::facts::{Refusal, RefusalReason};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sigstore_verify::types::{Sha256Hash, SignatureBytes};
+
+use crate::envelope::{Envelope, decode};
+use crate::refusal::{Failed, Step, not_json, refusal};
+use crate::trust::TrustRoot;
+use crate::{pem, strict_json};
+
+/// An entry with the log's promise. Nothing about it is proven.
+#[derive(Debug)]
+pub(crate) struct OlderEntry {
+    pub(crate) body: Vec<u8>,
+    pub(crate) integrated_time: Timestamp,
+    pub(crate) log_index: i64,
+    pub(crate) log_id: Vec<u8>,
+    pub(crate) promise: Vec<u8>,
+    /// The digest of the envelope as it lies in the registry.
+    pub(crate) envelope: Digest,
+}
+
+pub(crate) const KIND: (&str, &str) = ("intoto", "0.0.1");
+
+/// What a log signs as its promise, in the order of canonical JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Promised {
+    body: String,
+    integrated_time: i64,
+    #[serde(rename = "logID")]
+    log_id: String,
+    log_index: i64,
+}
+
+impl OlderEntry {
+    /// Verifies the promise: a log of the root, whose key was valid then, signed body, time, index and id.
+    pub(crate) fn verify_promise(&self, root: &TrustRoot) -> Result<Timestamp, Failed> {
+        let bad = |step, expected: &str, found: String| {
+            Failed::at(step, refusal(RefusalReason::BadLogEntry, expected, found))
+        };
+        let id = Sha256Hash::try_from(self.log_id.as_slice())
+            .map_err(|error| bad(Step::Shape, "a log id", error.to_string()))?;
+        let Some(key) = root.log_keys().key_at(&id, self.integrated_time) else {
+            return Err(bad(
+                Step::Time,
+                "a log of the trust root, valid at the entry's time",
+                hex::encode(&self.log_id),
+            ));
+        };
+        let promised = Promised {
+            body: STANDARD.encode(&self.body),
+            integrated_time: self.integrated_time.as_second(),
+            log_id: hex::encode(&self.log_id),
+            log_index: self.log_index,
+        };
+        let promised = serde_json::to_vec(&promised)
+            .map_err(|error| bad(Step::Shape, "a promise", error.to_string()))?;
+        key.verify(promised, &SignatureBytes::new(self.promise.clone()))
+            .map_err(|error| bad(Step::Chain, "an inclusion promise by the log", error.to_string()))?;
+        Ok(self.integrated_time)
+    }
+
+    /// Checks that the entry is about this envelope, byte for byte, and this certificate.
+    pub(crate) fn check_body(&self, envelope: &Envelope, certificate: &[u8]) -> Result<(), Refusal> {
+        let wire: Wire =
+            strict_json::read(&self.body).map_err(|error| not_json("a log entry's body", error))?;
+        let mismatch = |what: &str| {
+            refusal(RefusalReason::BadLogEntry, format!("a log entry about this {what}"), "one about another")
+        };
+        if (wire.kind.as_str(), wire.api_version.as_str()) != KIND {
+            return Err(mismatch("kind"));
+        }
+        if wire.spec.content.hash.digest() != Some(self.envelope) {
+            return Err(mismatch("envelope"));
+        }
+        if wire.spec.content.payload_hash.digest() != Some(Digest::sha256_of(&envelope.payload)) {
+            return Err(mismatch("payload"));
+        }
+        let logged = decode("the log entry's certificate", &wire.spec.public_key)?;
+        let logged = String::from_utf8(logged).map_err(|_| mismatch("certificate"))?;
+        let logged = pem::blocks(&logged, "CERTIFICATE", 1).map_err(|_| mismatch("certificate"))?;
+        if logged.first().map(Vec::as_slice) != Some(certificate) {
+            return Err(mismatch("certificate"));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    kind: String,
+    api_version: String,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    content: Content,
+    public_key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    hash: Hash,
+    payload_hash: Hash,
+}
+
+#[derive(Deserialize)]
+struct Hash {
+    algorithm: String,
+    value: String,
+}
+
+impl Hash {
+    fn digest(&self) -> Option<Digest> {
+        Digest::from_parts(&self.algorithm, &self.value).ok()
+    }
+}

@@ -1,0 +1,139 @@
+//! Envelopes signed with a certificate in forms from before bundles: with a log entry of kind `intoto` 0.0.1, or with
+//! nothing that dates them. The steps are those of [`crate::keyless`], each made here.
+//!
+//! An envelope without log entry and timestamp proves that its key signed, not when: whoever gets hold of the key after
+//! the certificate ended could sign too. It verifies only under a root whose contract demands neither log nor time.
+
+use correlator_core::facts::{Refusal, RefusalReason, Signer};
+use jiff::Timestamp;
+use sigstore_verify::crypto::{CertificateInfo, parse_certificate_info, verify_signature};
+use sigstore_verify::types::{Bundle, DerCertificate, SignatureBytes, VerificationMaterialContent};
+
+use crate::bundle::{Content, UnverifiedBundle};
+use crate::envelope::Envelope;
+use crate::older_entry::OlderEntry;
+use crate::proof::{Proof, furthest};
+use crate::refusal::{Failed, Step, refusal, unsupported};
+use crate::trust::{TrustRoot, TrustSet};
+use crate::{certificate, claims, keyless};
+
+/// Whether a bundle is of these forms: a certificate's envelope with an older entry, or with no entry and no timestamp.
+pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
+    let material = &bundle.bundle.verification_material;
+    let undated = material.tlog_entries.is_empty()
+        && material.timestamp_verification_data.rfc3161_timestamps.is_empty();
+    bundle.key_hint.is_none() && (bundle.older_entry.is_some() || undated)
+}
+
+pub(crate) fn prove(bundle: &UnverifiedBundle, trust: &TrustSet) -> Result<Proof, Refusal> {
+    let Content::Envelope(envelope) = &bundle.content else {
+        let reason = RefusalReason::BadLogEntry;
+        return Err(refusal(reason, "a log entry or a timestamp", "neither"));
+    };
+    let certificates = certificates(&bundle.bundle);
+    let Some((leaf, others)) = certificates.split_first() else {
+        return Err(unsupported("a signing certificate", "none"));
+    };
+    let mut failures = Vec::new();
+    for root in trust.roots() {
+        match attempt(bundle, envelope, leaf, others, root) {
+            Ok(proof) => return Ok(proof),
+            Err(failed) => failures.push(failed),
+        }
+    }
+    Err(furthest(failures, "a trust root that issued the certificate"))
+}
+
+fn attempt(
+    bundle: &UnverifiedBundle,
+    envelope: &Envelope,
+    leaf: &[u8],
+    others: &[Vec<u8>],
+    root: &TrustRoot,
+) -> Result<Proof, Failed> {
+    let demands = root.demands();
+    let info = parse_certificate_info(&DerCertificate::from_bytes(leaf)).map_err(|error| {
+        Failed::at(Step::Shape, refusal(RefusalReason::BadCertificate, "a certificate", error.to_string()))
+    })?;
+
+    // 1. The time: what the log promised; or, where the root demands no time, the certificate's own beginning.
+    let (time, signed_at) = signing_time(bundle.older_entry.as_ref(), &info, root)?;
+
+    // 2. Chain, code signing and validity at that time; the transparency proof.
+    let issuer_key = certificate::verify_chain(leaf, others, time, root)?;
+    if time < info.not_before || time > info.not_after {
+        let expected = "a signing time inside the certificate's validity";
+        return Err(Failed::at(Step::Chain, refusal(RefusalReason::BadTime, expected, time.to_string())));
+    }
+    if demands.certificate_transparency {
+        certificate::verify_transparency(leaf, &issuer_key, root)?;
+    }
+
+    // 3. Certificates beside the signer's are the root's own, or needed for the chain.
+    for position in 0..others.len() {
+        let mut without = others.to_vec();
+        let other = without.remove(position);
+        if !root.has_authority_certificate(&other)
+            && certificate::verify_chain(leaf, &without, time, root).is_ok()
+        {
+            let expected = "certificates of the chain only";
+            let refused = refusal(RefusalReason::BadCertificate, expected, "one of no chain of the root");
+            return Err(Failed::at(Step::Chain, refused));
+        }
+    }
+
+    // 4. The certificate's key signed the envelope.
+    let scheme = info.key_algorithm.default_signing_scheme();
+    let signature = SignatureBytes::from_bytes(&envelope.signature);
+    verify_signature(&info.public_key, &envelope.signed_bytes(), &signature, scheme).map_err(|error| {
+        let expected = "a signature by the signer's key over the payload";
+        Failed::at(Step::Signature, refusal(RefusalReason::BadSignature, expected, error.to_string()))
+    })?;
+
+    // 5. The entry is about this envelope and certificate (CVE-2022-36056).
+    if let Some(entry) = &bundle.older_entry {
+        entry.check_body(envelope, leaf).map_err(|refused| Failed::at(Step::Binding, refused))?;
+    }
+
+    // 6. The certificate names an issuer and a subject, and is what the envelope's key id names.
+    keyless::check_key_id(&bundle.bundle, info.public_key.as_bytes())
+        .map_err(|refused| Failed::at(Step::Binding, refused))?;
+    let claims = claims::of(&info).ok_or_else(|| {
+        let expected = "an issuer and a subject in the certificate";
+        Failed::at(Step::Binding, refusal(RefusalReason::BadCertificate, expected, "neither or one"))
+    })?;
+    Ok(Proof { signer: Signer::Keyless(Box::new(claims)), signed_at, root: Some(root.version().clone()) })
+}
+
+fn signing_time(
+    entry: Option<&OlderEntry>,
+    certificate: &CertificateInfo,
+    root: &TrustRoot,
+) -> Result<(Timestamp, Option<Timestamp>), Failed> {
+    if let Some(entry) = entry {
+        let time = entry.verify_promise(root)?;
+        return Ok((time, Some(time)));
+    }
+    let demands = root.demands();
+    if demands.log {
+        let refused = refusal(RefusalReason::BadLogEntry, "a log entry with its proof", "none");
+        return Err(Failed::at(Step::Shape, refused));
+    }
+    if demands.signed_time {
+        let expected = "a time that a log or a timestamp authority vouches for";
+        return Err(Failed::at(Step::Shape, refusal(RefusalReason::BadTime, expected, "none")));
+    }
+    Ok((certificate.not_before, None))
+}
+
+fn certificates(bundle: &Bundle) -> Vec<Vec<u8>> {
+    match &bundle.verification_material.content {
+        VerificationMaterialContent::Certificate(certificate) => {
+            vec![certificate.raw_bytes.as_bytes().to_vec()]
+        }
+        VerificationMaterialContent::X509CertificateChain { certificates } => {
+            certificates.iter().map(|certificate| certificate.raw_bytes.as_bytes().to_vec()).collect()
+        }
+        _ => Vec::new(),
+    }
+}

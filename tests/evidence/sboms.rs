@@ -1,0 +1,44 @@
+//! Real SBOM documents: all that the fixtures' index lists are read with its format and number of components.
+
+use evidence::read_sbom;
+
+use crate::fixtures::{files, folder, json, say};
+
+#[test]
+fn sboms_of_real_producers_are_read() {
+    let Some(folder) = folder("sbom") else { return };
+    let index = json(&folder.join("index.json"));
+    let index = index.as_object().unwrap();
+    let (mut read, mut unlisted, mut refused, mut wrong) = (0, 0, 0, Vec::new());
+    for file in files(&folder) {
+        let bytes = std::fs::read(folder.join(&file)).unwrap();
+        match (read_sbom(&bytes), index.get(&file)) {
+            (Ok(facts), Some(row)) => {
+                read += 1;
+                let format = row["format"].as_str().unwrap().replace("SPDX-", "SPDX ");
+                if facts.format != format || row["components"] != facts.components {
+                    wrong.push(format!("{file}: {facts:?}, the index says {row}"));
+                }
+            }
+            (Ok(_), None) => unlisted += 1,
+            (Err(error), Some(row)) if is_broken(row) => {
+                refused += 1;
+                say(&format!("sboms: {file} is refused: {error}"));
+            }
+            (Err(error), Some(_)) => wrong.push(format!("{file}: {error}")),
+            (Err(_), None) => refused += 1,
+        }
+    }
+    say(&format!(
+        "sboms: {read} read as their index says, {unlisted} more read, {refused} other files refused, {} wrong",
+        wrong.len()
+    ));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(read > 0);
+}
+
+/// Broken documents stand in the index with what little can be read of them: no format by its name.
+fn is_broken(row: &serde_json::Value) -> bool {
+    let format = row["format"].as_str().unwrap_or_default();
+    !format.starts_with("SPDX-") && !format.starts_with("CycloneDX")
+}

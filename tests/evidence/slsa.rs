@@ -1,0 +1,190 @@
+//! SLSA provenance of real builders: the evidence of the fixtures, and predicates read without their signatures.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use correlator_core::facts::{Outcome, Predicate, PredicateKind};
+use evidence::{Demands, TrustSet};
+use serde_json::{Value, json};
+
+use crate::fixtures::{files, folder, json as read_json, say, text, trust};
+use crate::genuine::{BUNDLE, ENVELOPE, Piece};
+use crate::keys::sign_and_verify;
+use crate::layout;
+
+/// The public-good root with all its demands, and npm's key.
+pub(crate) fn public_trust() -> Option<Arc<TrustSet>> {
+    let roots = folder("sigstore")?.join("trusted-roots");
+    let key = roots.join("npm-publish-key.pem");
+    Some(Arc::new(trust(&roots.join("public-good.json"), Demands::default(), Some(&key))))
+}
+
+/// A root that demands nothing beside the certificate: for envelopes that carry neither log entry nor timestamp.
+pub(crate) fn undated_trust() -> Option<Arc<TrustSet>> {
+    let demands = Demands { certificate_transparency: true, log: false, signed_time: false };
+    let roots = folder("sigstore")?.join("trusted-roots");
+    Some(Arc::new(trust(&roots.join("public-good.json"), demands, None)))
+}
+
+/// The forms of a provenance file.
+pub(crate) enum Form {
+    /// Everything needed is in the file.
+    Bundle,
+    /// An envelope with a certificate and nothing that dates it.
+    UndatedEnvelope,
+    /// npm's answer: a publish attestation and a provenance attestation.
+    Npm,
+    /// Google Cloud Build's own format, signed by keys of its own.
+    CloudBuild,
+    Other,
+}
+
+impl Form {
+    pub(crate) fn of(document: &Value) -> Form {
+        if document.get("verificationMaterial").is_some() {
+            Form::Bundle
+        } else if document["signatures"][0].get("cert").is_some() {
+            Form::UndatedEnvelope
+        } else if document.get("attestations").is_some() {
+            Form::Npm
+        } else if document.get("provenance_summary").is_some() {
+            Form::CloudBuild
+        } else {
+            Form::Other
+        }
+    }
+}
+
+pub(crate) fn piece(name: String, document: Value, trust: &Arc<TrustSet>) -> Piece {
+    let media_type = if document.get("verificationMaterial").is_some() { BUNDLE } else { ENVELOPE };
+    Piece {
+        name,
+        media_type,
+        document,
+        raw: None,
+        annotations: BTreeMap::new(),
+        artifact: None,
+        trust: trust.clone(),
+    }
+}
+
+/// The attestation layers of an image layout.
+pub(crate) fn layers(folder: &Path, name: &str, trust: &Arc<TrustSet>) -> Vec<Piece> {
+    let layers = layout::attached(folder).into_iter().filter(|layer| layer.media_type == ENVELOPE);
+    let piece = |(number, layer): (usize, layout::Layer)| Piece {
+        annotations: layer.annotations,
+        raw: Some(layer.bytes),
+        ..piece(format!("{name}#{number}"), layer.document, trust)
+    };
+    layers.enumerate().map(piece).collect()
+}
+
+/// Every genuine piece of provenance that verifies with the public-good root.
+pub(crate) fn genuine() -> Vec<Piece> {
+    let (Some(slsa), Some(trust)) = (folder("slsa"), public_trust()) else { return Vec::new() };
+    let testdata = slsa.join("testdata");
+    let mut pieces = Vec::new();
+    for file in files(&testdata) {
+        if file.ends_with("index.json") {
+            let layout = Path::new(&file).parent().unwrap();
+            pieces.extend(layers(&testdata.join(layout), layout.to_str().unwrap(), &trust));
+        }
+        let Ok(document) = serde_json::from_str::<Value>(&text(&testdata.join(&file))) else { continue };
+        match Form::of(&document) {
+            Form::Bundle => pieces.push(piece(file, document, &trust)),
+            Form::Npm => {
+                for (number, attestation) in document["attestations"].as_array().unwrap().iter().enumerate() {
+                    pieces.push(piece(format!("{file}#{number}"), attestation["bundle"].clone(), &trust));
+                }
+            }
+            Form::UndatedEnvelope => {
+                if let Some(undated) = undated_trust() {
+                    pieces.push(piece(file, document, &undated));
+                }
+            }
+            Form::CloudBuild | Form::Other => {}
+        }
+    }
+    pieces.retain(|piece| piece.verify().is_ok());
+    pieces
+}
+
+#[test]
+fn predicates_of_real_producers_are_read() {
+    let Some(slsa) = folder("slsa") else { return };
+    let folder = slsa.join("predicates");
+    let (mut provenance, mut other, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    for file in files(&folder) {
+        let document = read_json(&folder.join(&file));
+        let statement = if document.get("_type").is_some() {
+            document
+        } else if document.get("builder").is_some() {
+            around("https://slsa.dev/provenance/v0.2", document)
+        } else if document.get("buildDefinition").is_some() {
+            around("https://slsa.dev/provenance/v1", document)
+        } else {
+            say(&format!("predicates: {file} is neither a statement nor a predicate, not covered"));
+            continue;
+        };
+        match sign_and_verify(statement.to_string().as_bytes()) {
+            Outcome::Verified(verified) => match verified.predicate {
+                Predicate::Provenance(read) => {
+                    assert!(!read.builder_id.is_empty() && read.slsa_level == 1, "{file}: {read:?}");
+                    provenance.push(file);
+                }
+                _ => other.push(file),
+            },
+            Outcome::Refused(why) => {
+                assert_ne!(why.claims, None, "{file}: {why:?}");
+                refused.push(format!("{file} ({})", why.found));
+            }
+        }
+    }
+    say(&format!(
+        "predicates: {} read as provenance, {} of another kind, {} refused: {}",
+        provenance.len(),
+        other.len(),
+        refused.len(),
+        refused.join(", "),
+    ));
+    assert!(!provenance.is_empty());
+}
+
+fn around(predicate_type: &str, predicate: Value) -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": "any", "digest": { "sha256": "a".repeat(64) } }],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    })
+}
+
+#[test]
+fn every_piece_of_real_provenance_normalises_to_the_certificates_claims() {
+    let pieces = genuine();
+    let mut provenance = 0;
+    let mut disagreeing = Vec::new();
+    for piece in &pieces {
+        let statement = piece.statement().unwrap();
+        if statement.predicate.kind() != PredicateKind::Provenance {
+            continue;
+        }
+        provenance += 1;
+        let Predicate::Provenance(read) = &statement.predicate else { unreachable!() };
+        let name = &piece.name;
+        assert!(
+            read.repository.is_some() && read.commit.is_some() && read.git_ref.is_some(),
+            "{name}: {read:?}"
+        );
+        assert!(read.run.is_some() && read.trigger.is_some() && read.slsa_level >= 1, "{name}: {read:?}");
+        if !read.disagreements.is_empty() {
+            disagreeing.push(format!("{name}: {:?}", read.disagreements));
+        }
+    }
+    say(&format!(
+        "provenance of real builders: {provenance} read, {} disagree with their certificate",
+        disagreeing.len()
+    ));
+    assert!(disagreeing.is_empty(), "{disagreeing:#?}");
+}
