@@ -82,6 +82,8 @@ impl LookUp<'_> {
         for activity in listed.entries.into_iter().filter(|activity| activity.git_ref == branch.as_str()) {
             entries.extend(entry(activity).map_err(unreadable)?);
         }
+        // The record is newest first; its times have whole seconds, so those of one second keep its order, turned around.
+        entries.reverse();
         entries.sort_by_key(|entry| entry.activity.timestamp);
         if let Some(place) = entries.iter().position(|entry| entry.after == *commit) {
             return Ok(Some(entries.swap_remove(place)));
