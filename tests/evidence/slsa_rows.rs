@@ -58,7 +58,8 @@ impl Why {
     /// Whether the verifier's error is of this kind. It says `ErrorInvalidRef` where a ref is not of the asked kind.
     fn is(&self, error: &str) -> bool {
         match self {
-            Why::Evidence(_) => {
+            Why::Evidence(why) => {
+                assert!(!why.is_empty());
                 error.contains("Signature") || error.contains("Dsse") || error.contains("Untrusted")
             }
             Why::Subject => error.contains("Hash") || error.contains("Subject"),

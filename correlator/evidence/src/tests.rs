@@ -341,3 +341,29 @@ fn rubbish_of_every_media_type_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_signature_over_a_file_speaks_of_the_digest_it_says_wherever_it_was_found() {
+    use base64::Engine as _;
+    let key = Key::generate();
+    let manifest = b"an image manifest";
+    let bundle = |digest: bus_schema::Digest| {
+        json!({
+            "mediaType": BUNDLE,
+            "verificationMaterial": { "publicKey": { "hint": "" } },
+            "messageSignature": {
+                "messageDigest": {
+                    "algorithm": "SHA2_256",
+                    "digest": base64::engine::general_purpose::STANDARD.encode(digest.bytes()),
+                },
+                "signature": key.sign(manifest),
+            },
+        })
+    };
+    assert_eq!(verified(check(&key, &bundle(image()))).subjects, [image()]);
+    let other = bus_schema::Digest::sha256_of(b"another manifest");
+    assert_eq!(refused(check(&key, &bundle(other))).reason, RefusalReason::BadSignature);
+    let mut silent = bundle(image());
+    silent["messageSignature"]["messageDigest"] = json!(null);
+    assert_eq!(refused(check(&key, &silent)).reason, RefusalReason::BadSubject);
+}

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bus_schema::Digest;
 use correlator_core::facts::{Outcome, Predicate, PredicateKind, Refusal, RefusalReason, Statement};
 
+use sigstore_verify::types::{HashAlgorithm, SignatureContent};
+
 use crate::bounds::{ANNOTATION_BYTES_MAX, ANNOTATIONS_MAX, EVIDENCE_BYTES_MAX};
 use crate::bundle::{Content, MEDIA_TYPE_PREFIX, UnverifiedBundle};
 use crate::envelope::IN_TOTO;
@@ -27,7 +29,7 @@ pub struct Unverified<'a> {
     pub bytes: &'a [u8],
     /// The layer's annotations: cosign's older formats keep signature, certificate and log entry there.
     pub annotations: &'a BTreeMap<String, String>,
-    /// The digest that it was found attached to.
+    /// The digest that it was found attached to: shown with a refusal, never part of what is proven.
     pub attached_to: Digest,
 }
 
@@ -47,12 +49,12 @@ fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Statement, Ref
 
     // 2. The form, by the media type alone; what follows reads nothing else into the bytes.
     match Form::of(evidence) {
-        Form::Bundle => of_bundle(UnverifiedBundle::from_json(evidence.bytes)?, evidence.attached_to, trust),
+        Form::Bundle => of_bundle(UnverifiedBundle::from_json(evidence.bytes)?, trust),
         Form::Envelope => {
             let bundle = cosign::bundle_of_envelope(evidence.bytes, evidence.annotations)?;
-            of_bundle(bundle, evidence.attached_to, trust)
+            of_bundle(bundle, trust)
         }
-        Form::PythonAttestation => of_bundle(pep740::bundle(evidence.bytes)?, evidence.attached_to, trust),
+        Form::PythonAttestation => of_bundle(pep740::bundle(evidence.bytes)?, trust),
         Form::SimpleSigning => of_simple_signing(evidence, trust),
         Form::UnsignedStatement => Err(of_unsigned_statement(evidence)),
         Form::UnsignedSbom => {
@@ -68,7 +70,7 @@ fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Statement, Ref
 }
 
 /// A bundle: its signature first, then what it says.
-fn of_bundle(bundle: UnverifiedBundle, attached_to: Digest, trust: &TrustSet) -> Result<Statement, Refusal> {
+fn of_bundle(bundle: UnverifiedBundle, trust: &TrustSet) -> Result<Statement, Refusal> {
     match &bundle.content {
         Content::Envelope(envelope) => {
             // 3. The statement's shape and subjects (in-toto "Statement"; DSSE protocol.md): the signature must be over it.
@@ -83,13 +85,30 @@ fn of_bundle(bundle: UnverifiedBundle, attached_to: Digest, trust: &TrustSet) ->
             Ok(verified(proof, subjects, predicate))
         }
         Content::Message => {
-            // 3. A signature over bytes that lie elsewhere can only mean the manifest that it is attached to.
-            let proof = prove(&bundle, Artifact::Digest(attached_to), trust).map_err(|refused| {
-                with_claims(refused, Some(PredicateKind::ImageSignature), vec![attached_to])
-            })?;
-            Ok(verified(proof, vec![attached_to], Predicate::ImageSignature { annotations: BTreeMap::new() }))
+            // 3. A signature over bytes that lie elsewhere: the image's manifest, by the digest that the bundle says.
+            let signed = said_digest(&bundle)?;
+            let claims = |refused| with_claims(refused, Some(PredicateKind::ImageSignature), vec![signed]);
+            let proof = prove(&bundle, Artifact::Digest(signed), trust).map_err(claims)?;
+            Ok(verified(proof, vec![signed], Predicate::ImageSignature { annotations: BTreeMap::new() }))
         }
     }
+}
+
+/// What a message signature says it is over. Where the bundle was found has no say: the same bytes attached elsewhere are
+/// the same evidence, and must give the same outcome.
+fn said_digest(bundle: &UnverifiedBundle) -> Result<Digest, Refusal> {
+    let said = match &bundle.bundle.content {
+        SignatureContent::MessageSignature(message) => message.message_digest.as_ref(),
+        _ => None,
+    };
+    let digest = said.and_then(|said| match said.algorithm {
+        HashAlgorithm::Sha2256 => said.digest.as_bytes().try_into().ok().map(Digest::Sha256),
+        HashAlgorithm::Sha2512 => said.digest.as_bytes().try_into().ok().map(Digest::Sha512),
+        _ => None,
+    });
+    digest.ok_or_else(|| {
+        refusal(RefusalReason::BadSubject, "the sha256 or sha512 digest of what is signed", "none")
+    })
 }
 
 /// The subject that is handed to the verifying crate, which asks for one that the statement names.
