@@ -60,7 +60,7 @@ impl Estate {
         let folder = tempfile::tempdir()?.keep();
         let contracts = folder.join("contracts");
         fs::create_dir_all(&contracts)?;
-        let ports = Ports { intake: free_port()?, api: free_port()? };
+        let ports = Ports { intake: free_port()?, operations: free_port()?, api: free_port()? };
         let (ci, alice) = (Login::new("ci-bot", "build"), Login::new("alice", "by-hand"));
         let reader = Login::new("custody", "read-only");
         let distribution = Distribution::start(
@@ -108,7 +108,7 @@ impl Estate {
             .arg(folder.join("data"));
         fs::create_dir_all(folder.join("custody"))?;
         let mut process = Process::start(plan)?;
-        let ready = format!("http://127.0.0.1:{}/readyz", ports.api);
+        let ready = format!("http://127.0.0.1:{}/readyz", ports.operations);
         process.ready_within(Duration::from_secs(60), || answers_ok(ready.clone())).await?;
         let custody = Custody::new(process, &ports, alerts);
         Ok(Estate {
@@ -140,6 +140,7 @@ impl Estate {
 
 pub(crate) struct Ports {
     pub(crate) intake: u16,
+    pub(crate) operations: u16,
     pub(crate) api: u16,
 }
 
@@ -158,9 +159,14 @@ fn configuration(wiring: &Wiring<'_>) -> String {
     let Wiring { ports, distribution, refreg, github, kubeconfig, alerts, contracts } = wiring;
     format!(
         r#"
-contracts = "{contracts}"
-intake_address = "127.0.0.1:{intake}"
-api_address = "127.0.0.1:{api}"
+[intake]
+listen = "127.0.0.1:{intake}"
+
+[operations]
+listen = "127.0.0.1:{operations}"
+
+[api]
+listen = "127.0.0.1:{api}"
 
 [[registry]]
 host = "{distribution}"
@@ -205,14 +211,18 @@ inventory_interval = "5s"
 report_interval = "1s"
 
 [correlator]
-contracts_poll_interval = "500ms"
+contracts = "{contracts}"
+contracts_poll = "500ms"
 
-[[alerts.webhook]]
+[[alert]]
 name = "test"
 url = "{alerts}/alerts"
 secret = "{ALERT_SECRET}"
+allow_loopback = true
+backoff_first = "200ms"
 "#,
         intake = ports.intake,
+        operations = ports.operations,
         api = ports.api,
     )
 }

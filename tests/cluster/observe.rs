@@ -92,9 +92,22 @@ impl Custody {
     }
 
     pub(crate) async fn verdict(&self, pipeline: &str, digest: &str) -> anyhow::Result<Option<Value>> {
-        let answer = self.get(&format!("/verdicts?digest={digest}")).await?;
-        let verdicts = answer.get("verdicts").unwrap_or(&answer).as_array().cloned().unwrap_or_default();
-        Ok(verdicts.into_iter().find(|verdict| verdict["pipeline"] == pipeline))
+        let verdicts = self.all("/verdicts", "verdicts", &format!("pipeline={pipeline}")).await?;
+        Ok(verdicts.into_iter().find(|verdict| verdict["digest"] == digest))
+    }
+
+    /// Every row of a list, page by page.
+    async fn all(&self, path: &str, field: &str, query: &str) -> anyhow::Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = self.get(&format!("{path}?{query}{after}")).await?;
+            rows.extend(page[field].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(rows),
+            }
+        }
     }
 
     /// Waits for a verdict's state and answers the verdict.
@@ -132,8 +145,7 @@ impl Custody {
     }
 
     pub(crate) async fn cases(&self) -> anyhow::Result<Vec<Value>> {
-        let answer = self.get("/cases").await?;
-        Ok(answer.get("cases").unwrap_or(&answer).as_array().cloned().unwrap_or_default())
+        self.all("/cases", "cases", "limit=200").await
     }
 
     /// The cases of a rule whose subject names a text.
