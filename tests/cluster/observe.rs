@@ -93,7 +93,8 @@ impl Custody {
 
     pub(crate) async fn verdict(&self, pipeline: &str, digest: &str) -> anyhow::Result<Option<Value>> {
         let verdicts = self.all("/verdicts", "verdicts", &format!("pipeline={pipeline}")).await?;
-        Ok(verdicts.into_iter().find(|verdict| verdict["digest"] == digest))
+        let mut verdicts = verdicts.into_iter().map(|shown| shown["verdict"].clone());
+        Ok(verdicts.find(|verdict| verdict["digest"] == digest))
     }
 
     /// Every row of a list, page by page.
