@@ -1,1 +1,36 @@
-//! correlator-service
+//! The correlator as a service: everything around the ledger that reads, writes, waits or speaks.
+//!
+//! In: the bus's events, the contracts' folder, time. Out: the evidence log and what follows from it: verdicts, cases and
+//! questions on the bus, alerts to people, answers over a JSON API on loopback. The order is always the same: an input
+//! is in the log first, acknowledged then, judged by the ledger, committed with its decisions, and those are carried out
+//! last. It decides nothing itself and holds no credential of a forge, registry or cluster.
+
+pub mod api;
+mod clock;
+mod consume;
+mod contracts;
+mod correlator;
+mod deliver;
+mod dispatch;
+mod heads;
+mod metrics;
+mod outside_text;
+mod pause;
+mod query;
+mod recorder;
+mod settings;
+mod shared;
+mod verification;
+
+#[cfg(test)]
+mod tests;
+
+pub use contracts::{LoadError as ContractsError, read_folder as read_contracts};
+pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
+pub use deliver::{AlertBody, AlertLink, AlertText};
+pub use dispatch::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
+pub use query::{Answers, QueryError};
+pub use settings::{
+    AgentGrant, AgentKind, AlertSettings, ApiSettings, CorrelatorSettings, RawAgent, RawAlert, RawApi,
+    RawCorrelator, RawSettings, Settings,
+};

@@ -1,0 +1,296 @@
+//! Takes events from the bus: each is checked, its bytes are kept, it is in the evidence log, and then it is acknowledged.
+//!
+//! In: deliveries of a durable consumer over everything that agents report. Out: inputs of the ledger; what may not be said
+//! or cannot be read goes to the dead letter with its reason and never stops what is behind it. A failure of our own (store,
+//! disk, bus) holds what is in hand and fetches nothing more: it spends no deliveries.
+
+mod keep;
+mod refusal;
+mod sender;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus_schema::{Envelope, Event, EventId, Subject};
+use correlator_core::input::Input;
+use correlator_store::Store;
+use fleet_runtime::bus::reader::Reader;
+use fleet_runtime::bus::{Bus, ConsumerConfig, Delivery, Stream};
+use fleet_runtime::error_chain;
+use fleet_runtime::health::Check;
+use futures::StreamExt;
+use jiff::Timestamp;
+use moka::sync::Cache;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::CorrelatorMetrics;
+use crate::pause::Pauses;
+use crate::recorder::{Record, RecordError, Recorder};
+use crate::settings::{CorrelatorSettings, Settings};
+use crate::shared::{Consuming, Shared};
+use keep::{KeepError, Keeper};
+use refusal::Refusal;
+use sender::Senders;
+
+/// How long a fetch waits for the first event.
+const FETCH_WAIT: Duration = Duration::from_millis(500);
+const ACK_WAIT: Duration = Duration::from_secs(60);
+/// Events whose bytes are fetched and kept at once.
+const KEEPING_MAX: usize = 16;
+/// Entries that are appended at once, in bytes.
+const APPEND_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Ids of events that are in the log, so that a repeat is not logged again. The ledger drops repeats by itself.
+const REMEMBERED_IDS_MAX: u64 = 200_000;
+/// A blob that an event names may be on its way to us.
+const BLOB_AGAIN_AFTER: Duration = Duration::from_secs(2);
+const BURY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const TROUBLE_PAUSES: Pauses = Pauses { first: Duration::from_millis(200), max: Duration::from_secs(5) };
+
+/// The consumer of events.
+#[derive(Debug)]
+pub(crate) struct Consume {
+    reader: Reader,
+    recorder: Recorder,
+    keeper: Keeper,
+    senders: Senders,
+    shared: Arc<Shared>,
+    metrics: CorrelatorMetrics,
+    settings: CorrelatorSettings,
+    in_log: Cache<EventId, ()>,
+}
+
+/// What becomes of one delivery.
+enum Taken {
+    Record(Box<Envelope>),
+    /// It is in the log already.
+    Repeat,
+    Refused(Refusal),
+    Again {
+        after: Duration,
+        reason: String,
+    },
+}
+
+impl Consume {
+    pub(crate) async fn open(
+        settings: &Settings,
+        bus: &Arc<dyn Bus>,
+        store: &Arc<Store>,
+        shared: &Arc<Shared>,
+        recorder: Recorder,
+        metrics: CorrelatorMetrics,
+    ) -> Result<Consume, fleet_runtime::bus::BusError> {
+        let correlator = settings.correlator.clone();
+        let config = ConsumerConfig {
+            ack_wait: ACK_WAIT,
+            deliveries_max: correlator.deliveries_max,
+            ..ConsumerConfig::new(
+                correlator.id.as_str(),
+                Stream::Events,
+                bus_schema::subject::IN_ALL.parse()?,
+            )
+        };
+        Ok(Consume {
+            reader: Reader::open(bus, config).await?,
+            recorder,
+            keeper: Keeper::new(bus.blobs(), store.blobs().clone()),
+            senders: Senders::new(settings.agents.clone(), correlator.clock_skew_max),
+            shared: Arc::clone(shared),
+            metrics,
+            settings: correlator,
+            in_log: Cache::new(REMEMBERED_IDS_MAX),
+        })
+    }
+
+    /// Runs until the stop; what was fetched before it is finished.
+    pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
+        check.ready();
+        // Messages that were asked for again, and when they come: until then not everything is taken.
+        let mut again: BTreeMap<u64, Instant> = BTreeMap::new();
+        while !stop.is_cancelled() {
+            let began = Instant::now();
+            let fetched = tokio::select! {
+                biased;
+                fetched = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT) => fetched?,
+                // A cancelled fetch gives back what it took.
+                () = stop.cancelled() => break,
+            };
+            if fetched.is_empty() {
+                // What was due before this fetch and did not come went to the dead letter.
+                again.retain(|_, due| *due >= began);
+                let is_caught_up = again.is_empty();
+                let now = if is_caught_up { Consuming::CaughtUp { since: began } } else { Consuming::Busy };
+                self.shared.consuming.send_replace(now);
+                check.ready();
+                continue;
+            }
+            self.shared.consuming.send_replace(Consuming::Busy);
+            self.take(fetched, &mut again, &check, &stop).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        deliveries: Vec<Delivery>,
+        again: &mut BTreeMap<u64, Instant>,
+        check: &Check,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let taking = self.take_all(&deliveries, check, stop);
+        let taken = self.extend_while(&deliveries, taking).await?;
+        let Some(taken) = taken else { return Ok(()) };
+        for (delivery, taken) in deliveries.iter().zip(taken) {
+            again.remove(&delivery.sequence);
+            match taken {
+                Taken::Record(_) => self.reader.ack(delivery).await?,
+                Taken::Repeat => {
+                    self.metrics.repeated();
+                    self.reader.ack(delivery).await?;
+                }
+                Taken::Refused(refusal) => self.refuse(delivery, &refusal).await?,
+                Taken::Again { after, reason } => {
+                    again.insert(delivery.sequence, Instant::now() + after);
+                    self.reader.retry(delivery, after, &reason).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs work that may take longer than a delivery may stay unsettled.
+    async fn extend_while<T>(&self, deliveries: &[Delivery], work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            match tokio::time::timeout(ACK_WAIT / 3, &mut work).await {
+                Ok(done) => return done,
+                Err(_) => {
+                    for delivery in deliveries {
+                        if let Err(error) = self.reader.in_progress(delivery).await {
+                            tracing::warn!(error = error_chain(&error), "failed to hold an event");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks, keeps and records; `None` when the process ended before it could.
+    async fn take_all(
+        &self,
+        deliveries: &[Delivery],
+        check: &Check,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Vec<Taken>>> {
+        let taking: Vec<_> = deliveries.iter().map(|delivery| self.take_one(delivery, check, stop)).collect();
+        let taken: Vec<Option<Taken>> = futures::stream::iter(taking).buffered(KEEPING_MAX).collect().await;
+        let Some(taken) = taken.into_iter().collect::<Option<Vec<Taken>>>() else { return Ok(None) };
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        for (delivery, taken) in deliveries.iter().zip(&taken) {
+            let Taken::Record(envelope) = taken else { continue };
+            if bytes > 0 && bytes + delivery.message.payload.len() > APPEND_BYTES_MAX {
+                self.record(std::mem::take(&mut records)).await?;
+                bytes = 0;
+            }
+            bytes += delivery.message.payload.len();
+            records.push(Record::input(Input::Event(envelope.clone())));
+        }
+        match self.record(records).await {
+            Ok(()) => {}
+            Err(RecordError::Ending) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        for taken in &taken {
+            if let Taken::Record(envelope) = taken {
+                self.in_log.insert(envelope.id, ());
+                self.note(envelope);
+            }
+        }
+        check.ready();
+        Ok(Some(taken))
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
+        self.recorder.record(records).await
+    }
+
+    /// `None` when the process ends while our own side fails.
+    async fn take_one(&self, delivery: &Delivery, check: &Check, stop: &CancellationToken) -> Option<Taken> {
+        let mut envelope = match self.read(delivery) {
+            Ok(envelope) => envelope,
+            Err(refusal) => return Some(Taken::Refused(refusal)),
+        };
+        if self.in_log.contains_key(&envelope.id) {
+            return Some(Taken::Repeat);
+        }
+        let mut failures = 0;
+        loop {
+            match self.keeper.keep(&mut envelope).await {
+                Ok(()) => return Some(Taken::Record(Box::new(envelope))),
+                Err(KeepError::Refused(refusal)) => return Some(Taken::Refused(refusal)),
+                Err(KeepError::Missing { digest }) => {
+                    let reason = format!("the bytes of {digest} are not in the blob store");
+                    return Some(Taken::Again { after: BLOB_AGAIN_AFTER, reason });
+                }
+                Err(KeepError::Trouble(reason)) => {
+                    failures += 1;
+                    check.failing(&reason);
+                    if failures == 1 {
+                        tracing::error!(
+                            error = reason,
+                            "failed to keep the bytes of evidence, nothing more is fetched"
+                        );
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TROUBLE_PAUSES.with_jitter(failures)) => {}
+                () = stop.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Reads a delivery as an event that its sender may say.
+    fn read(&self, delivery: &Delivery) -> Result<Envelope, Refusal> {
+        let subject: Subject = delivery.message.subject.parse().map_err(Refusal::Subject)?;
+        let envelope = Envelope::from_json(&delivery.message.payload).map_err(Refusal::Envelope)?;
+        let is_ahead = self.senders.check(&subject, &envelope, Timestamp::now())?;
+        if is_ahead {
+            self.metrics.skewed();
+            tracing::warn!(agent = %envelope.agent, event_id = %envelope.id, seen = %envelope.seen,
+                "an event was seen ahead of this machine's clock");
+        }
+        Ok(envelope)
+    }
+
+    async fn refuse(&self, delivery: &Delivery, refusal: &Refusal) -> anyhow::Result<()> {
+        self.metrics.refused(refusal.word());
+        let reason = format!("{}: {}", refusal.word(), error_chain(refusal));
+        match self.reader.bury(delivery, &reason).await {
+            Err(error) if error.is_temporary() => {
+                tracing::error!(
+                    error = error_chain(&error),
+                    "failed to put an event into the dead letter, it stays"
+                );
+                self.reader.retry(delivery, BURY_AGAIN_AFTER, &reason).await?;
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn note(&self, envelope: &Envelope) {
+        if let Event::AgentReported(report) = &envelope.event {
+            self.shared.remember_report(report, Timestamp::now());
+        }
+        tracing::debug!(
+            event_id = %envelope.id,
+            event_type = %envelope.event.event_type(),
+            agent = %envelope.agent,
+            trace_id = envelope.traceparent.as_ref().map(bus_schema::TraceParent::trace_id),
+            "recorded an event"
+        );
+    }
+}

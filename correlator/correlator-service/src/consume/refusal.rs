@@ -1,0 +1,67 @@
+//! Why an event is not taken: each with a word for metrics and dead letters.
+
+use bus_schema::envelope::EnvelopeError;
+use bus_schema::registry::BlobError;
+use bus_schema::{AgentId, Digest, EventType, ParseError};
+use jiff::Timestamp;
+
+/// A refusal. No repetition makes it right; a person may replay it after an upgrade or a change of settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the subject is none of an agent's")]
+    Subject(#[source] ParseError),
+    #[error("the subject is not one on which agents report")]
+    OtherSubject,
+    #[error("the message is not an event")]
+    Envelope(#[source] EnvelopeError),
+    #[error("the message of {subject} on the bus says that {envelope} speaks")]
+    OtherAgent { subject: AgentId, envelope: AgentId },
+    #[error("the subject is for {subject}, the event is {envelope}")]
+    OtherType { subject: EventType, envelope: EventType },
+    #[error("the subject's scope is not the event's")]
+    OtherScope,
+    #[error("the settings list no agent {agent}")]
+    UnknownAgent { agent: AgentId },
+    #[error("{agent} watches the {kind} stage and may not say {event_type}")]
+    OtherStage { agent: AgentId, kind: &'static str, event_type: EventType },
+    #[error("{agent} may not speak about {scope}")]
+    OutsideScope { agent: AgentId, scope: String },
+    #[error("{agent} speaks in the name of {other}")]
+    InAnothersName { agent: AgentId, other: String },
+    #[error("{what} is {time}, which is more than {skew_seconds_max} s ahead of this machine's clock")]
+    FromTheFuture { what: &'static str, time: Timestamp, skew_seconds_max: u64 },
+    #[error("the bytes in the event are not those that it names")]
+    Inline(#[source] BlobError),
+    #[error("the bytes that the event names are {bytes}, at most {bytes_max} are kept")]
+    BlobTooLarge { bytes: u64, bytes_max: u64 },
+    #[error("the bytes of {digest} are {found}, the event states {stated}")]
+    BlobSize { digest: Digest, stated: u64, found: u64 },
+    #[error("the bytes in the blob store are not those of {digest}")]
+    BlobTampered { digest: Digest },
+    #[error("{found} pieces of evidence in one event, at most {items_max} are taken")]
+    TooManyItems { found: usize, items_max: usize },
+}
+
+impl Refusal {
+    /// One word of a closed list.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Refusal::Envelope(error) if error.is_from_the_future() => "unknown_version",
+            Refusal::Subject(_) | Refusal::OtherSubject => "subject",
+            Refusal::Envelope(_) => "unreadable",
+            Refusal::OtherAgent { .. } | Refusal::OtherType { .. } | Refusal::OtherScope => {
+                "subject_mismatch"
+            }
+            Refusal::UnknownAgent { .. } => "unknown_agent",
+            Refusal::OtherStage { .. } => "stage",
+            Refusal::OutsideScope { .. } => "scope",
+            Refusal::InAnothersName { .. } => "name",
+            Refusal::FromTheFuture { .. } => "time",
+            Refusal::Inline(_)
+            | Refusal::BlobTooLarge { .. }
+            | Refusal::BlobSize { .. }
+            | Refusal::BlobTampered { .. }
+            | Refusal::TooManyItems { .. } => "bytes",
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The contracts folder: read, checked, and recorded when it says something new.
+//!
+//! In: a folder of YAML files and the keys and trust roots that they name. Out: `ContractLoaded` in the log when the whole
+//! set is right and not the one in force. A set that is wrong is refused with every problem, shown as such, and the one
+//! before stays in force.
+
+mod folder;
+pub(crate) mod trust;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_schema::Digest;
+use correlator_core::contracts::trust_root::TrustRootContract;
+use correlator_core::contracts::{ContractSet, parse};
+use correlator_core::facts::RootVersion;
+use correlator_core::input::{ContractLoaded, Input};
+use fleet_runtime::error_chain;
+use fleet_runtime::health::Check;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::CorrelatorMetrics;
+use crate::recorder::{Record, RecordError, Recorder};
+use crate::shared::{ContractProblems, InForce, Shared};
+
+pub use folder::{LoadError, read_folder};
+
+/// A changed folder is read again after this pause, so that a file that is being written is not taken half.
+const STILL_AFTER: Duration = Duration::from_millis(150);
+/// Problems that are shown; a set with more is another kind of file.
+const PROBLEMS_SHOWN_MAX: usize = 100;
+
+/// Reads and checks a folder: a set that may come into force now.
+pub(crate) fn load(folder: &Path, now: Timestamp) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
+    let loaded = read_folder(folder).map_err(|error| vec![error_chain(&error)])?;
+    let set = check(&loaded, now)?;
+    Ok((loaded, set))
+}
+
+/// Checks a set in every part that a start of it needs.
+fn check(loaded: &ContractLoaded, now: Timestamp) -> Result<ContractSet, Vec<String>> {
+    let set = parse::parse(loaded)
+        .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<String>>())?;
+    trust::set_of(&set, &loaded.files)?;
+    let late = set.problems_at(now);
+    match late.is_empty() {
+        true => Ok(set),
+        false => Err(late),
+    }
+}
+
+/// What must be recorded so that `set` is in force instead of what is: nothing when it is already.
+pub(crate) fn records(loaded: ContractLoaded, set: &ContractSet, in_force: &InForce) -> Vec<Record> {
+    if set.hash == in_force.contracts.hash {
+        return Vec::new();
+    }
+    let is_new = |root: &&TrustRootContract| {
+        in_force.contracts.roots.get(&root.name).is_none_or(|known| known.content != root.content)
+    };
+    let roots = set.roots.values().filter(is_new);
+    let roots = roots.map(|root| {
+        let version = RootVersion { name: root.name.clone(), content: root.content };
+        Record::input(Input::TrustRootLoaded(version))
+    });
+    roots.chain([Record::input(Input::ContractLoaded(Box::new(loaded)))]).collect()
+}
+
+/// Looks at the folder again and again.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) folder: std::path::PathBuf,
+    pub(crate) every: Duration,
+    pub(crate) recorder: Recorder,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: CorrelatorMetrics,
+}
+
+impl Watch {
+    /// Runs until the stop.
+    pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut seen: Option<Result<Digest, Vec<String>>> = None;
+        loop {
+            match self.look(&mut seen).await {
+                Ok(()) => {}
+                Err(RecordError::Ending) => return Ok(()),
+                Err(error) => self.show_problems(vec![error_chain(&error)]),
+            }
+            let problems = self.shared.contract_problems.borrow().problems.clone();
+            match problems.first() {
+                // An old set is in force and judging goes on: the part works, and says what a person must mend.
+                Some(problem) => check.failing(format!("the contracts folder is refused: {problem}")),
+                None => check.ready(),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.every) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn look(&self, seen: &mut Option<Result<Digest, Vec<String>>>) -> Result<(), RecordError> {
+        let first = self.load().await;
+        let found = outline(&first);
+        if seen.as_ref() == Some(&found) {
+            return Ok(());
+        }
+        tokio::time::sleep(STILL_AFTER).await;
+        let again = self.load().await;
+        if outline(&again) != found {
+            // Still being written: the next look sees what became of it.
+            return Ok(());
+        }
+        match again {
+            Ok((loaded, set)) => {
+                let warnings = set.warnings.clone();
+                let records = records(loaded, &set, &self.shared.in_force.borrow());
+                if !records.is_empty() {
+                    self.recorder.record(records).await?;
+                    tracing::info!(contracts = %set.hash, pipelines = set.pipelines.len(), "loaded the contracts");
+                    for warning in warnings {
+                        tracing::warn!(warning, "a contract deserves a look");
+                    }
+                }
+                self.show_problems(Vec::new());
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::error!(problem, "the contracts are refused, those before stay in force");
+                }
+                self.show_problems(problems);
+            }
+        }
+        *seen = Some(found);
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
+        let folder = self.folder.clone();
+        let loading = tokio::task::spawn_blocking(move || load(&folder, Timestamp::now()));
+        loading.await.unwrap_or_else(|error| Err(vec![error_chain(&error)]))
+    }
+
+    fn show_problems(&self, mut problems: Vec<String>) {
+        self.metrics.set_contract_problems(problems.len());
+        problems.truncate(PROBLEMS_SHOWN_MAX);
+        self.shared.contract_problems.send_if_modified(|shown| {
+            if shown.problems == problems {
+                return false;
+            }
+            let since = (!problems.is_empty()).then(Timestamp::now);
+            *shown = ContractProblems { problems, since };
+            true
+        });
+    }
+}
+
+fn outline(loaded: &Result<(ContractLoaded, ContractSet), Vec<String>>) -> Result<Digest, Vec<String>> {
+    match loaded {
+        Ok((_, set)) => Ok(set.hash),
+        Err(problems) => Err(problems.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! From the contracts to what evidence is verified against.
+
+use std::collections::BTreeMap;
+
+use correlator_core::contracts::ContractSet;
+use evidence::{LogDemand, TrustRoot, TrustSet, TrustedKey};
+
+/// Builds the trust set of a checked set of contracts from the texts of the files that it names.
+pub(crate) fn set_of(
+    contracts: &ContractSet,
+    files: &BTreeMap<String, String>,
+) -> Result<TrustSet, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut roots = Vec::new();
+    for root in contracts.roots.values() {
+        let Some(text) = files.get(&root.file) else {
+            problems.push(format!("trust root {}: the file {:?} is not there", root.name, root.file));
+            continue;
+        };
+        match TrustRoot::from_json(&root.name, text, root.demands) {
+            Ok(root) => roots.push(root),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    let mut keys = Vec::new();
+    for key in contracts.keys.values() {
+        let Some(text) = files.get(&key.file) else {
+            problems.push(format!("the key file {:?} is not there", key.file));
+            continue;
+        };
+        let log = if key.log_required { LogDemand::Required } else { LogDemand::NotRequired };
+        match TrustedKey::from_pem(&key.file, text, log) {
+            Ok(key) => keys.push(key),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    TrustSet::new(roots, keys).map_err(|error| vec![error.to_string()])
+}

@@ -1,0 +1,207 @@
+//! Carries out what the ledger decided for the bus: verdicts, cases and questions, in the order of the outbox.
+//!
+//! In: the outbox's lane for the bus. Out: messages with ids derived from what they say, so that a repeat is dropped;
+//! verdicts in the key-value bucket too; then a receipt, and the decisions leave the outbox.
+
+mod stored_verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_schema::{Envelope, Event, Subject};
+use bytes::Bytes;
+use correlator_core::decision::Decision;
+use correlator_store::{Lane, OutboxId, Queued, Receipt, Store};
+use fleet_runtime::bus::{Bus, BusError};
+use fleet_runtime::dead_letters::DeadLetters;
+use fleet_runtime::error_chain;
+use fleet_runtime::health::Check;
+use fleet_runtime::publisher::{PublishError, Publisher};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::CorrelatorMetrics;
+use crate::pause::Pauses;
+use crate::recorder::{Record, RecordError, Recorder};
+use crate::shared::Shared;
+
+pub use stored_verdict::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
+
+/// Decisions that are carried out between two receipts.
+const ROWS_MAX: usize = 256;
+/// Messages that wait for the bus at once.
+const PUBLISHING_MAX: usize = 32;
+const TROUBLE_PAUSES: Pauses = Pauses { first: Duration::from_millis(200), max: Duration::from_secs(10) };
+
+/// The dispatching part.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    pub(crate) store: Arc<Store>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) publisher: Publisher,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: CorrelatorMetrics,
+}
+
+impl Dispatch {
+    /// Runs until the stop; what is decided by then is still carried out, as long as the bus takes it.
+    pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut progress = self.shared.progress.subscribe();
+        let mut after: Option<OutboxId> = None;
+        let mut failures = 0;
+        check.ready();
+        loop {
+            match self.round(after).await {
+                Ok(Some(through)) => {
+                    after = Some(through);
+                    failures = 0;
+                    check.ready();
+                    continue;
+                }
+                Ok(None) => check.ready(),
+                Err(RoundError::Ending) => return Ok(()),
+                Err(RoundError::Bus(error)) => {
+                    failures += 1;
+                    let reason = error_chain(&error);
+                    check.failing(&reason);
+                    if failures == 1 {
+                        tracing::error!(error = reason, "failed to publish, trying again");
+                    }
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(TROUBLE_PAUSES.with_jitter(failures)) => {}
+                        () = stop.cancelled() => {}
+                    }
+                    continue;
+                }
+                Err(RoundError::Other(error)) => return Err(error),
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = progress.changed() => if changed.is_err() { return Ok(()) },
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Carries out the next decisions; returns the last of them, or nothing when there is none.
+    async fn round(&self, after: Option<OutboxId>) -> Result<Option<OutboxId>, RoundError> {
+        let rows = self.rows(after).await.map_err(RoundError::Other)?;
+        let Some(through) = rows.last().map(|row| row.id) else { return Ok(None) };
+        let count = rows.len() as u64;
+        let publishing: Vec<_> = rows.iter().map(|row| self.publish(row)).collect();
+        stream::iter(publishing).buffered(PUBLISHING_MAX).try_for_each(|()| async { Ok(()) }).await?;
+        self.put_verdicts(&rows).await?;
+        let receipt = Receipt::Dispatched { lane: Lane::Bus, through };
+        match self.recorder.record(vec![Record::Receipt(receipt)]).await {
+            Ok(()) => {}
+            Err(RecordError::Ending) => return Err(RoundError::Ending),
+            Err(error) => return Err(RoundError::Other(error.into())),
+        }
+        self.metrics.dispatched(Lane::Bus, count);
+        Ok(Some(through))
+    }
+
+    async fn rows(&self, after: Option<OutboxId>) -> anyhow::Result<Vec<Queued>> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || {
+            let index = store.index().map_err(|error| anyhow::anyhow!("{error}"))?;
+            Ok(index.snapshot()?.outbox(Lane::Bus, after, ROWS_MAX)?)
+        })
+        .await?
+    }
+
+    async fn publish(&self, row: &Queued) -> Result<(), RoundError> {
+        let Some((subject, envelope)) = self.message(row) else { return Ok(()) };
+        match self.publisher.publish_on(subject, &envelope).await {
+            Ok(_) => Ok(()),
+            Err(PublishError::Bus(error)) if error.is_temporary() || matches!(error, BusError::Closed) => {
+                Err(RoundError::Bus(error))
+            }
+            Err(error) => {
+                // It will never be published: what it says is kept and visible, and what is behind it goes on.
+                let reason = format!("cannot be published: {}", error_chain(&error));
+                tracing::error!(
+                    position = row.id.position,
+                    error = reason,
+                    "a decision went to the dead letter"
+                );
+                let body = serde_json::to_vec(&row.decision).unwrap_or_default();
+                let letters = DeadLetters::new(Arc::clone(&self.bus));
+                let put = letters
+                    .put_received(self.publisher.agent().as_str(), &reason, None, Bytes::from(body))
+                    .await;
+                put.map(|_| ()).map_err(RoundError::Bus)
+            }
+        }
+    }
+
+    /// The message of a decision: the same bytes for the same decision, the time apart at which it is sent.
+    fn message(&self, row: &Queued) -> Option<(Subject, Envelope)> {
+        let position = row.id.position;
+        let (subject, occurred, event) = match &row.decision {
+            Decision::PublishVerdict { change } => {
+                let event = Event::VerdictChanged((**change).clone());
+                (Subject::conclusion(&event), change.verdict.reached_at, event)
+            }
+            Decision::PublishCase { change, case } => {
+                let event = change.event((**case).clone(), position);
+                (Subject::conclusion(&event), case.updated_at, event)
+            }
+            Decision::Ask { request } => {
+                let event = Event::EvidenceRequested((**request).clone());
+                (Subject::question(&request.question), Timestamp::now(), event)
+            }
+            Decision::Deliver { .. } | Decision::Verify { .. } => return None,
+        };
+        let trace = self.shared.trace_of(position);
+        Some((subject, self.publisher.envelope(occurred, Some(trace), event)))
+    }
+
+    /// The newest verdict of each key, so that readers have what holds now without reading a stream.
+    async fn put_verdicts(&self, rows: &[Queued]) -> Result<(), RoundError> {
+        let mut newest = BTreeMap::new();
+        for row in rows {
+            if let Decision::PublishVerdict { change } = &row.decision {
+                newest
+                    .insert(verdict_key(&change.verdict.digest, &change.verdict.pipeline), (row.id, change));
+            }
+        }
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let bucket = self.bus.key_value(VERDICTS_BUCKET).await.map_err(RoundError::Bus)?;
+        let log = self.store.log();
+        for (key, (id, change)) in newest {
+            let stored = StoredVerdict {
+                log: log.id().to_string(),
+                generation: log.generation(),
+                position: id.position,
+                change: (**change).clone(),
+            };
+            let value = serde_json::to_vec(&stored).map_err(|error| RoundError::Other(error.into()))?;
+            match bucket.put(&key, value.into()).await {
+                Ok(_) => {}
+                Err(error) if error.is_temporary() || matches!(error, BusError::Closed) => {
+                    return Err(RoundError::Bus(error));
+                }
+                // The event on the stream said it; a reader of the bucket keeps the older one.
+                Err(error) => tracing::error!(key, error = error_chain(&error), "failed to put a verdict"),
+            }
+        }
+        Ok(())
+    }
+}
+
+enum RoundError {
+    Ending,
+    Bus(BusError),
+    Other(anyhow::Error),
+}

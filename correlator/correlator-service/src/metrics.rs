@@ -1,0 +1,138 @@
+//! What the correlator counts. Labels are words of the program, never text from outside.
+
+use correlator_core::decision::Decision;
+use correlator_core::input::Input;
+use correlator_store::Lane;
+use fleet_runtime::metrics::Metrics;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+type PerKind = Family<Kind, Counter>;
+
+/// The correlator's metrics; cloning gives another handle.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CorrelatorMetrics {
+    inputs: PerKind,
+    decisions: PerKind,
+    refused: PerKind,
+    skewed: Counter,
+    repeats: Counter,
+    verifications: PerKind,
+    dispatched: PerKind,
+    deliveries: PerKind,
+    position: Gauge,
+    contract_problems: Gauge,
+}
+
+impl CorrelatorMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> CorrelatorMetrics {
+        let own = CorrelatorMetrics::default();
+        metrics.register(|registry| {
+            registry.register(
+                "ledger_inputs",
+                "Inputs applied by the ledger, replays included",
+                own.inputs.clone(),
+            );
+            registry.register(
+                "ledger_decisions",
+                "Decisions of the ledger, replays included",
+                own.decisions.clone(),
+            );
+            registry.register("correlator_refused", "Events refused, by reason", own.refused.clone());
+            registry.register(
+                "correlator_skewed",
+                "Events seen ahead of this machine's clock",
+                own.skewed.clone(),
+            );
+            registry.register(
+                "correlator_repeats",
+                "Events that were in the log already",
+                own.repeats.clone(),
+            );
+            registry.register(
+                "verifications",
+                "Verifications of evidence, by outcome",
+                own.verifications.clone(),
+            );
+            registry.register("dispatched", "Decisions carried out, by lane", own.dispatched.clone());
+            registry.register(
+                "alert_attempts",
+                "Attempts to deliver an alert, by outcome",
+                own.deliveries.clone(),
+            );
+            registry.register(
+                "log_position",
+                "The last position of the evidence log that was applied",
+                own.position.clone(),
+            );
+            registry.register(
+                "contract_problems",
+                "Problems of the contracts folder",
+                own.contract_problems.clone(),
+            );
+        });
+        own
+    }
+
+    pub(crate) fn applied(&self, input: &Input, decisions: &[Decision]) {
+        let kind = match input {
+            Input::Event(_) => "event",
+            Input::Tick => "tick",
+            Input::ContractLoaded(_) => "contracts",
+            Input::TrustRootLoaded(_) => "trust_root",
+            Input::Verified(_) => "verified",
+        };
+        self.inputs.get_or_create(&Kind { kind }).inc();
+        for decision in decisions {
+            let kind = match decision {
+                Decision::PublishVerdict { .. } => "publish_verdict",
+                Decision::PublishCase { .. } => "publish_case",
+                Decision::Deliver { .. } => "deliver",
+                Decision::Ask { .. } => "ask",
+                Decision::Verify { .. } => "verify",
+            };
+            self.decisions.get_or_create(&Kind { kind }).inc();
+        }
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Kind { kind: reason }).inc();
+    }
+
+    pub(crate) fn skewed(&self) {
+        self.skewed.inc();
+    }
+
+    pub(crate) fn repeated(&self) {
+        self.repeats.inc();
+    }
+
+    /// `verified`, `refused`, `cached` or `failed`.
+    pub(crate) fn verification(&self, outcome: &'static str) {
+        self.verifications.get_or_create(&Kind { kind: outcome }).inc();
+    }
+
+    pub(crate) fn dispatched(&self, lane: Lane, count: u64) {
+        self.dispatched.get_or_create(&Kind { kind: lane.as_str() }).inc_by(count);
+    }
+
+    /// `accepted`, `retry`, `refused`, `superseded` or `dead_lettered`.
+    pub(crate) fn delivery(&self, outcome: &'static str) {
+        self.deliveries.get_or_create(&Kind { kind: outcome }).inc();
+    }
+
+    pub(crate) fn set_position(&self, position: u64) {
+        self.position.set(i64::try_from(position).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn set_contract_problems(&self, count: usize) {
+        self.contract_problems.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

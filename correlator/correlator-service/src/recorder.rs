@@ -1,0 +1,191 @@
+//! The one writer: whatever is to be remembered goes through here, log first.
+//!
+//! In: inputs and receipts of the other parts, and time. Out: one append with one fsync per batch; an answer to each part
+//! once its entries are durable; then each input through the ledger, and changes, decisions and position committed to the
+//! index together. While the store fails nothing is answered and nothing is lost: what is in hand is tried again.
+
+mod desk;
+mod due;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use correlator_core::input::Input;
+use correlator_store::{ENTRY_PAYLOAD_BYTES_MAX, Receipt};
+use fleet_runtime::health::Check;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::pause::Pauses;
+
+pub(crate) use desk::{Desk, OpenTrouble};
+
+/// Requests that wait for the writer; those who ask wait beyond it.
+const REQUESTS_WAITING_MAX: usize = 64;
+/// A batch takes more requests up to this size.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+const TROUBLE_PAUSES: Pauses = Pauses { first: Duration::from_millis(200), max: Duration::from_secs(5) };
+
+/// What is to be remembered.
+#[derive(Debug, Clone)]
+pub(crate) enum Record {
+    Input(Box<Input>),
+    Receipt(Receipt),
+}
+
+impl Record {
+    pub(crate) fn input(input: Input) -> Record {
+        Record::Input(Box::new(input))
+    }
+}
+
+/// Why something is not remembered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// The process is ending; nothing of the request is in the log.
+    #[error("the evidence log takes no more entries, the process is ending")]
+    Ending,
+    #[error("an entry of {bytes} bytes is larger than the log takes")]
+    TooLarge { bytes: usize },
+    #[error("an entry cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// A handle for those who have something to record.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    records: Vec<(Record, Vec<u8>)>,
+    bytes: usize,
+    answer: oneshot::Sender<()>,
+}
+
+impl Recorder {
+    pub(crate) fn new() -> (Recorder, Requests) {
+        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+        (Recorder { requests }, Requests(receiver))
+    }
+
+    /// Records all of these next to each other, in this order. Returns when they are durable, which may take as long as the
+    /// store fails.
+    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<(Record, Vec<u8>)> = records.into_iter().map(encode).collect::<Result<_, _>>()?;
+        let bytes = records.iter().map(|(_, payload)| payload.len()).sum();
+        let (answer, answered) = oneshot::channel();
+        let request = Request { records, bytes, answer };
+        self.requests.send(request).await.map_err(|_| RecordError::Ending)?;
+        answered.await.map_err(|_| RecordError::Ending)
+    }
+}
+
+/// The requests, for [`run`].
+#[derive(Debug)]
+pub(crate) struct Requests(mpsc::Receiver<Request>);
+
+fn encode(record: Record) -> Result<(Record, Vec<u8>), RecordError> {
+    let payload = match &record {
+        Record::Input(input) => serde_json::to_vec(input),
+        Record::Receipt(receipt) => serde_json::to_vec(receipt),
+    };
+    let payload = payload.map_err(RecordError::Encode)?;
+    match payload.len() > ENTRY_PAYLOAD_BYTES_MAX {
+        true => Err(RecordError::TooLarge { bytes: payload.len() }),
+        false => Ok((record, payload)),
+    }
+}
+
+/// Records until every handle is gone. After `stop` it does not wait for a store that fails.
+pub(crate) async fn run(
+    desk: Desk,
+    mut requests: Requests,
+    check: Check,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut desk = desk;
+    let mut held: Vec<Request> = Vec::new();
+    let mut failures = 0;
+    check.ready();
+    loop {
+        if held.is_empty() && failures == 0 {
+            let due = desk.until_due();
+            tokio::select! {
+                biased;
+                request = requests.0.recv() => match request {
+                    Some(request) => held.push(request),
+                    None => break,
+                },
+                () = sleep(due) => {}
+            }
+        }
+        gather(&mut held, &mut requests);
+        let (back, result) = tokio::task::spawn_blocking(move || {
+            let result = desk.step(held);
+            (desk, result)
+        })
+        .await?;
+        desk = back;
+        let trouble = match result {
+            Ok(()) => {
+                if failures > 0 {
+                    tracing::info!("the store works again");
+                }
+                failures = 0;
+                check.ready();
+                held = Vec::new();
+                continue;
+            }
+            Err(trouble) => trouble,
+        };
+        check.failing(trouble.reason());
+        failures += 1;
+        if failures == 1 || failures % 16 == 0 {
+            tracing::error!(
+                error = trouble.reason(),
+                "failed to record, nothing is taken from the bus meanwhile"
+            );
+        }
+        held = trouble.unrecorded;
+        if stop.is_cancelled() {
+            anyhow::bail!("the store failed while the process was ending");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TROUBLE_PAUSES.after(failures)) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    let store = Arc::clone(desk.store());
+    drop(desk);
+    tokio::task::spawn_blocking(move || match store.index() {
+        Ok(index) => index.checkpoint().map_err(anyhow::Error::from),
+        Err(error) => Err(anyhow::anyhow!("{error}")),
+    })
+    .await?
+}
+
+/// Adds what waits already, so that it shares the batch and its fsync.
+fn gather(held: &mut Vec<Request>, requests: &mut Requests) {
+    let mut bytes: usize = held.iter().map(|request| request.bytes).sum();
+    while bytes < BATCH_BYTES_MAX {
+        match requests.0.try_recv() {
+            Ok(request) => {
+                bytes += request.bytes;
+                held.push(request);
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+async fn sleep(due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due).await,
+        None => std::future::pending().await,
+    }
+}

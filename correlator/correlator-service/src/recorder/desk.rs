@@ -1,0 +1,294 @@
+//! The writer's desk: the store, the ledger and the clock, in one hand.
+//!
+//! In: one batch at a time. Out: the batch in the log, then in the ledger, then in the index; or the trouble, with what is
+//! not in the log. After a trouble with the index the desk opens it again and replays what it lacks, by the same code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use correlator_core::input::{Entry, Input};
+use correlator_core::ledger::Ledger;
+use correlator_core::records::{Records, RecordsError, Table};
+use correlator_core::state::unit::{Unit, UnitRecord};
+use correlator_store::{Batch, EntryKind, Index, IndexError, LogError, NewEntry, Recorded, Snapshot, Store};
+use fleet_runtime::error_chain;
+use jiff::Timestamp;
+
+use super::due::Due;
+use super::{Record, Request};
+use crate::clock::Clock;
+use crate::contracts::trust;
+use crate::metrics::CorrelatorMetrics;
+use crate::shared::{InForce, Progress, Shared};
+
+/// Changes are committed when they weigh this much, or after this many entries.
+const COMMIT_BYTES: usize = 8 * 1024 * 1024;
+const COMMIT_ENTRIES: usize = 512;
+
+/// Why a batch is not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenTrouble {
+    #[error("the evidence log fails")]
+    Log(#[from] LogError),
+    #[error("the index fails")]
+    Index(#[from] IndexError),
+    #[error("the ledger fails")]
+    Ledger(#[from] RecordsError),
+    #[error("the index is not open: {0}")]
+    NoIndex(String),
+}
+
+/// A trouble, and what of the batch is not in the log.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    cause: OpenTrouble,
+    pub(super) unrecorded: Vec<Request>,
+}
+
+impl Trouble {
+    pub(super) fn reason(&self) -> String {
+        error_chain(&self.cause)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    store: Arc<Store>,
+    shared: Arc<Shared>,
+    metrics: CorrelatorMetrics,
+    ledger: Ledger,
+    clock: Clock,
+    due: Due,
+    /// The index lacks entries of the log, or is unusable.
+    is_behind: bool,
+}
+
+impl Desk {
+    /// Applies what the index lacks. Nothing is dispatched before this returns: receipts among it say what was done.
+    pub(crate) fn open(store: Arc<Store>, metrics: CorrelatorMetrics) -> Result<Desk, OpenTrouble> {
+        let ledger = Ledger::open(&index(&store)?.snapshot()?)?;
+        let in_force = in_force(&ledger, &index(&store)?.snapshot()?)?;
+        let progress = Progress { applied: index(&store)?.position(), next_deadline: None };
+        let clock = Clock::new(store.log().head().recorded);
+        let shared = Arc::new(Shared::new(progress, in_force));
+        let due = Due::default();
+        let mut desk = Desk { store, shared, metrics, ledger, clock, due, is_behind: true };
+        desk.catch_up()?;
+        Ok(desk)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Records before anything else runs: the contracts that a start finds.
+    pub(crate) fn begin(&mut self, records: Vec<Record>) -> anyhow::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<(Record, Vec<u8>)> =
+            records.into_iter().map(super::encode).collect::<Result<_, _>>()?;
+        let (answer, _answered) = tokio::sync::oneshot::channel();
+        let request = Request { records, bytes: 0, answer };
+        self.step(vec![request]).map_err(|trouble| anyhow::Error::from(trouble.cause))
+    }
+
+    /// How long until a tick is due.
+    pub(super) fn until_due(&mut self) -> Option<Duration> {
+        let now = self.clock.now();
+        self.due.wait(now)
+    }
+
+    /// Records a batch, with a tick before it when one is due.
+    pub(super) fn step(&mut self, requests: Vec<Request>) -> Result<(), Trouble> {
+        if self.is_behind
+            && let Err(cause) = self.reopen()
+        {
+            return Err(Trouble { cause, unrecorded: requests });
+        }
+        let now = self.clock.now();
+        let tick = match self.due.take(now).then(|| NewEntry::input(now, &Input::Tick)).transpose() {
+            Ok(tick) => tick,
+            Err(error) => return Err(Trouble { cause: error.into(), unrecorded: requests }),
+        };
+        let has_tick = tick.is_some();
+        let entries: Vec<NewEntry> =
+            tick.into_iter().chain(requests.iter().flat_map(|request| new_entries(request, now))).collect();
+        let positions = match self.store.log().append(&entries) {
+            Ok(positions) => positions,
+            Err(error) => return Err(Trouble { cause: error.into(), unrecorded: requests }),
+        };
+        let tick = has_tick.then(|| Record::input(Input::Tick));
+        let mut records: Vec<Record> = tick.into_iter().collect();
+        for Request { records: recorded, answer, .. } in requests {
+            // Whoever asked may be gone; the entries are in the log all the same.
+            let _ = answer.send(());
+            records.extend(recorded.into_iter().map(|(record, _)| record));
+        }
+        let recorded = positions
+            .into_iter()
+            .zip(records)
+            .map(|(position, record)| Ok(as_recorded(position, now, record)));
+        self.apply(recorded).map_err(|cause| {
+            self.is_behind = true;
+            Trouble { cause, unrecorded: Vec::new() }
+        })
+    }
+
+    fn reopen(&mut self) -> Result<(), OpenTrouble> {
+        index(&self.store)?.reopen()?;
+        self.catch_up()
+    }
+
+    /// Opens the ledger as the index has it and applies the rest of the log.
+    fn catch_up(&mut self) -> Result<(), OpenTrouble> {
+        let store = Arc::clone(&self.store);
+        let index = index(&store)?;
+        let snapshot = index.snapshot()?;
+        self.ledger = Ledger::open(&snapshot)?;
+        self.publish_in_force(&snapshot)?;
+        self.due.set(next_deadline(&snapshot)?);
+        drop(snapshot);
+        let began = index.position();
+        self.apply(store.pending_replay())?;
+        self.publish_progress(index.position());
+        self.is_behind = false;
+        let replayed = index.position() - began;
+        if replayed > 0 {
+            tracing::info!(
+                replayed,
+                position = index.position(),
+                "applied entries of the evidence log again"
+            );
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        entries: impl Iterator<Item = Result<Recorded, LogError>>,
+    ) -> Result<(), OpenTrouble> {
+        let store = Arc::clone(&self.store);
+        let index = index(&store)?;
+        let mut entries = entries.peekable();
+        while entries.peek().is_some() {
+            let mut batch = index.begin()?;
+            let mut deadline = self.due.deadline();
+            let mut contracts_changed = false;
+            for _ in 0..COMMIT_ENTRIES {
+                let Some(recorded) = entries.next().transpose()? else { break };
+                contracts_changed |= self.apply_one(&mut batch, recorded, &mut deadline)?;
+                if batch.weight_bytes() >= COMMIT_BYTES {
+                    break;
+                }
+            }
+            let position = batch.position();
+            batch.commit()?;
+            self.due.set(deadline);
+            if contracts_changed {
+                self.publish_in_force(&index.snapshot()?)?;
+            }
+            self.publish_progress(position);
+        }
+        Ok(())
+    }
+
+    /// Returns whether contracts were loaded.
+    fn apply_one(
+        &mut self,
+        batch: &mut Batch<'_>,
+        recorded: Recorded,
+        deadline: &mut Option<Timestamp>,
+    ) -> Result<bool, OpenTrouble> {
+        match recorded {
+            Recorded::Input(entry) => {
+                let outcome = self.ledger.apply(&*batch, &entry)?;
+                *deadline = outcome.next_deadline;
+                self.metrics.applied(&entry.input, &outcome.decisions);
+                if let Input::Event(envelope) = &entry.input
+                    && let Some(trace) = &envelope.traceparent
+                {
+                    self.shared.remember_trace(entry.position, trace.clone());
+                }
+                batch.apply(entry.position, outcome.changes, outcome.decisions)?;
+                Ok(matches!(entry.input, Input::ContractLoaded(_)))
+            }
+            Recorded::Receipt { position, receipt, .. } => {
+                batch.receipt(position, receipt)?;
+                Ok(false)
+            }
+            Recorded::Skipped { position, .. } => {
+                batch.skip(position)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn publish_progress(&self, applied: u64) {
+        let progress = Progress { applied, next_deadline: self.due.deadline() };
+        self.shared.progress.send_replace(progress);
+        self.metrics.set_position(applied);
+    }
+
+    fn publish_in_force(&self, snapshot: &Snapshot) -> Result<(), OpenTrouble> {
+        let next = in_force(&self.ledger, snapshot)?;
+        self.shared.in_force.send_replace(next);
+        Ok(())
+    }
+}
+
+fn index(store: &Store) -> Result<&Index, OpenTrouble> {
+    store.index().map_err(|error| OpenTrouble::NoIndex(error_chain(error)))
+}
+
+fn new_entries(request: &Request, recorded: Timestamp) -> impl Iterator<Item = NewEntry> {
+    request.records.iter().map(move |(record, payload)| {
+        let kind = match record {
+            Record::Input(_) => EntryKind::Input,
+            Record::Receipt(_) => EntryKind::Receipt,
+        };
+        NewEntry { recorded, kind, payload: payload.clone() }
+    })
+}
+
+fn as_recorded(position: u64, recorded: Timestamp, record: Record) -> Recorded {
+    match record {
+        Record::Input(input) => Recorded::Input(Entry { position, recorded, input: *input }),
+        Record::Receipt(receipt) => Recorded::Receipt { position, recorded, receipt },
+    }
+}
+
+fn in_force(ledger: &Ledger, snapshot: &Snapshot) -> Result<InForce, OpenTrouble> {
+    let contracts = Arc::clone(ledger.contracts());
+    let loaded = Ledger::contracts_in_force(snapshot)?;
+    let files = loaded.map(|loaded| loaded.files).unwrap_or_default();
+    let trust = trust::set_of(&contracts, &files).map(Arc::new);
+    let trust = trust.map_err(|problems| problems.join("; "));
+    let trust_version = contracts.trust_version();
+    Ok(InForce { contracts, trust, trust_version })
+}
+
+/// The earliest deadline of the state, for a start on which nothing has to be applied.
+fn next_deadline(records: &dyn Records) -> Result<Option<Timestamp>, RecordsError> {
+    let Some((key, bytes)) = records.scan(Table::Deadlines, "", "", 1)?.into_iter().next() else {
+        return Ok(None);
+    };
+    let unit: Unit = decode(Table::Deadlines, &key, &bytes)?;
+    let unit_key = unit.key();
+    let Some(bytes) = records.get(Table::Units, &unit_key)? else { return Ok(None) };
+    let record: UnitRecord = decode(Table::Units, &unit_key, &bytes)?;
+    Ok(record.deadline)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(table: Table, key: &str, bytes: &[u8]) -> Result<T, RecordsError> {
+    serde_json::from_slice(bytes).map_err(|source| RecordsError::Decode {
+        table: table.as_str(),
+        key: key.to_owned(),
+        source,
+    })
+}

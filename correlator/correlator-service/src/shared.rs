@@ -1,0 +1,126 @@
+//! What the parts of the correlator tell each other: how far it is, what is in force, which trace an entry belongs to.
+//!
+//! Each value has one writer. Readers wait for changes; nobody decides here.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bus_schema::fleet::AgentReported;
+use bus_schema::{AgentId, Digest, TraceParent};
+use correlator_core::contracts::ContractSet;
+use evidence::TrustSet;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// How many entries' traces are remembered.
+const TRACES_MAX: usize = 8192;
+/// How many agents' last reports are remembered.
+const REPORTS_MAX: usize = 1000;
+
+/// How far the correlator is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The last position that is committed to the index.
+    pub(crate) applied: u64,
+    /// When a tick is due next.
+    pub(crate) next_deadline: Option<Timestamp>,
+}
+
+/// The contracts in force and what they trust.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) contracts: Arc<ContractSet>,
+    /// What evidence is verified against; or why that cannot be built, and then nothing is verified.
+    pub(crate) trust: Result<Arc<TrustSet>, String>,
+    /// The core's name for it.
+    pub(crate) trust_version: Digest,
+}
+
+/// What the consumer of events does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consuming {
+    Busy,
+    /// A fetch that began at this time found nothing, and no message waits to be tried again.
+    CaughtUp {
+        since: Instant,
+    },
+}
+
+/// What went wrong with the contracts folder last, if it did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ContractProblems {
+    pub(crate) problems: Vec<String>,
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// The shared values.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) in_force: watch::Sender<InForce>,
+    pub(crate) consuming: watch::Sender<Consuming>,
+    pub(crate) contract_problems: watch::Sender<ContractProblems>,
+    /// Pieces of evidence that wait for their verification or are being verified.
+    pub(crate) verifications_waiting: AtomicUsize,
+    traces: Mutex<BTreeMap<u64, TraceParent>>,
+    reports: Mutex<BTreeMap<AgentId, LastReport>>,
+}
+
+/// What an agent said of itself last.
+#[derive(Debug, Clone)]
+pub(crate) struct LastReport {
+    pub(crate) report: AgentReported,
+    pub(crate) received_at: Timestamp,
+}
+
+impl Shared {
+    pub(crate) fn new(progress: Progress, in_force: InForce) -> Shared {
+        Shared {
+            progress: watch::Sender::new(progress),
+            in_force: watch::Sender::new(in_force),
+            consuming: watch::Sender::new(Consuming::Busy),
+            contract_problems: watch::Sender::new(ContractProblems::default()),
+            verifications_waiting: AtomicUsize::new(0),
+            traces: Mutex::default(),
+            reports: Mutex::default(),
+        }
+    }
+
+    /// Remembers the trace of the entry at a position.
+    pub(crate) fn remember_trace(&self, position: u64, trace: TraceParent) {
+        let mut traces = lock(&self.traces);
+        traces.insert(position, trace);
+        while traces.len() > TRACES_MAX {
+            traces.pop_first();
+        }
+    }
+
+    /// The trace that led to a decision: that of its entry, or one that is derived from the entry's position, so that it is
+    /// the same each time.
+    pub(crate) fn trace_of(&self, position: u64) -> TraceParent {
+        let known = lock(&self.traces).get(&position).cloned();
+        known.unwrap_or_else(|| TraceParent::derive(["log", &position.to_string()]))
+    }
+
+    pub(crate) fn remember_report(&self, report: &AgentReported, received_at: Timestamp) {
+        let mut reports = lock(&self.reports);
+        let is_known = reports.contains_key(&report.agent);
+        if is_known || reports.len() < REPORTS_MAX {
+            reports.insert(report.agent.clone(), LastReport { report: report.clone(), received_at });
+        }
+    }
+
+    pub(crate) fn reports(&self) -> BTreeMap<AgentId, LastReport> {
+        lock(&self.reports).clone()
+    }
+
+    pub(crate) fn verifications_waiting(&self) -> usize {
+        self.verifications_waiting.load(Ordering::Acquire)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

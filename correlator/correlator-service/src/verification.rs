@@ -1,0 +1,267 @@
+//! Verifies evidence: its bytes against the trust set in force, on threads of their own; the result is an input of the log.
+//!
+//! In: `Verify` decisions of the outbox, and at the start every piece of evidence that still awaits a result or has one of
+//! another verifier. Out: `Verified` in the log, then the decisions leave the outbox. Bytes that cannot be read are no
+//! refusal: they are tried again for as long as it takes, and never remembered as a result.
+
+mod cache;
+mod job;
+mod queue;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bus_schema::Digest;
+use correlator_core::facts::{Outcome, Verified};
+use correlator_core::input::Input;
+use correlator_core::records::{Records, Table};
+use correlator_core::state::evidence::{EvidenceRecord, key as evidence_key};
+use correlator_store::{Index, Lane, Receipt, Store};
+use evidence::VERIFIER_VERSION;
+use fleet_runtime::bus::Bus;
+use fleet_runtime::error_chain;
+use fleet_runtime::health::Check;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::CorrelatorMetrics;
+use crate::recorder::{Record, RecordError, Recorder};
+use crate::shared::{InForce, Shared};
+use cache::OutcomeCache;
+use job::{Done, JobError};
+use queue::Queue;
+
+/// Rows of the outbox that are looked at, at once.
+const ROWS_MAX: usize = 256;
+/// Records that one page of the start's search holds.
+const PAGE_RECORDS: usize = 500;
+/// How often waiting is looked at again when nothing else happens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The verifying part.
+#[derive(Debug)]
+pub(crate) struct Verification {
+    pub(crate) store: Arc<Store>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: CorrelatorMetrics,
+    pub(crate) jobs_max: usize,
+    pub(crate) cache_bytes_max: u64,
+}
+
+type Finished = (Digest, Digest, Result<Done, JobError>);
+
+impl Verification {
+    /// Runs until the stop; what is being verified then is finished and recorded.
+    pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
+        let cache = OutcomeCache::new(self.cache_bytes_max);
+        let mut queue = Queue::default();
+        let mut search = Some(String::new());
+        let mut running: JoinSet<Finished> = JoinSet::new();
+        let mut progress = self.shared.progress.subscribe();
+        let mut in_force = self.shared.in_force.subscribe();
+        check.ready();
+        loop {
+            let is_stopping = stop.is_cancelled();
+            if !is_stopping {
+                self.fill(&mut queue, &mut search).await?;
+                self.start(&mut queue, &mut running, &cache, &check).await?;
+            }
+            self.shared
+                .verifications_waiting
+                .store(queue.waiting() + usize::from(search.is_some()), Ordering::Release);
+            if is_stopping && running.is_empty() {
+                return Ok(());
+            }
+            // Verified or taken: what can leave the outbox does.
+            if running.is_empty() && self.settle(&mut queue, Vec::new()).await? {
+                continue;
+            }
+            let pause = queue.next_retry().map_or(LOOK_EVERY, |at| {
+                at.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(5), LOOK_EVERY)
+            });
+            let has_more = search.is_some() && queue.has_room();
+            tokio::select! {
+                Some(finished) = running.join_next(), if !running.is_empty() => {
+                    let mut finished = vec![finished?];
+                    while let Some(more) = running.try_join_next() {
+                        finished.push(more?);
+                    }
+                    self.finish(&mut queue, finished, &check).await?;
+                }
+                _ = progress.changed() => {}
+                _ = in_force.changed() => {}
+                () = tokio::time::sleep(pause), if !has_more => {}
+                () = std::future::ready(()), if has_more => {}
+                () = stop.cancelled(), if !is_stopping => {}
+            }
+        }
+    }
+
+    /// Takes decisions of the outbox, and pages of the start's search, as long as there is room.
+    async fn fill(&self, queue: &mut Queue, search: &mut Option<String>) -> anyhow::Result<()> {
+        if !queue.has_room() {
+            return Ok(());
+        }
+        let after = queue.cursor();
+        let rows = self
+            .read(move |index| Ok(index.snapshot()?.outbox(Lane::Verification, after, ROWS_MAX)?))
+            .await?;
+        for row in rows {
+            if let correlator_core::decision::Decision::Verify { evidence } = row.decision {
+                queue.add_row(row.id, evidence);
+            }
+        }
+        let Some(from) = search.take() else { return Ok(()) };
+        let page_from = from.clone();
+        let page = self
+            .read(move |index| {
+                let snapshot = index.snapshot()?;
+                Ok(snapshot.scan(Table::Evidence, "", &page_from, PAGE_RECORDS)?)
+            })
+            .await?;
+        let trust = self.in_force().trust_version;
+        let is_last = page.len() < PAGE_RECORDS;
+        let next = page.last().map(|(key, _)| format!("{key}\0"));
+        for (key, bytes) in page {
+            let record: EvidenceRecord = serde_json::from_slice(&bytes)?;
+            if let Ok(evidence) = key.parse::<Digest>()
+                && !is_done(&record, &trust)
+            {
+                queue.add(evidence);
+            }
+        }
+        *search = next.filter(|_| !is_last);
+        Ok(())
+    }
+
+    /// Starts jobs while there are free threads.
+    async fn start(
+        &self,
+        queue: &mut Queue,
+        running: &mut JoinSet<Finished>,
+        cache: &OutcomeCache,
+        check: &Check,
+    ) -> anyhow::Result<()> {
+        let in_force = self.in_force();
+        let trust = match &in_force.trust {
+            Ok(trust) => {
+                if queue.next_retry().is_none() {
+                    check.ready();
+                }
+                Arc::clone(trust)
+            }
+            Err(reason) => {
+                check.failing(format!("nothing can be verified: {reason}"));
+                return Ok(());
+            }
+        };
+        while running.len() < self.jobs_max {
+            let Some(evidence) = queue.next(Instant::now()) else { return Ok(()) };
+            let key = evidence_key(&evidence);
+            let record = self
+                .read(move |index| Ok(index.snapshot()?.get(Table::Evidence, &key)?))
+                .await?
+                .map(|bytes| serde_json::from_slice::<EvidenceRecord>(&bytes))
+                .transpose()?;
+            let Some(record) = record.filter(|record| !is_done(record, &in_force.trust_version)) else {
+                queue.done(&evidence);
+                continue;
+            };
+            let job = job::Job {
+                evidence,
+                record,
+                trust: Arc::clone(&trust),
+                trust_version: in_force.trust_version,
+                kept: self.store.blobs().clone(),
+                arriving: self.bus.blobs(),
+                cache: cache.clone(),
+            };
+            let version = in_force.trust_version;
+            running.spawn(async move { (evidence, version, job.run().await) });
+        }
+        Ok(())
+    }
+
+    /// Records the results that are of the trust set in force, and has the rest tried again.
+    async fn finish(&self, queue: &mut Queue, finished: Vec<Finished>, check: &Check) -> anyhow::Result<()> {
+        let in_force = self.in_force().trust_version;
+        let mut verified = Vec::new();
+        for (evidence, trust, result) in finished {
+            match result {
+                Ok(_) if trust != in_force => queue.again(&evidence),
+                Ok(Done { outcome, was_cached }) => {
+                    let word = match (&outcome, was_cached) {
+                        (_, true) => "cached",
+                        (Outcome::Verified(_), _) => "verified",
+                        (Outcome::Refused(_), _) => "refused",
+                    };
+                    self.metrics.verification(word);
+                    check.ready();
+                    verified.push(Verified { evidence, verifier: VERIFIER_VERSION, trust, outcome });
+                }
+                Err(error) => {
+                    self.metrics.verification("failed");
+                    let reason = error_chain(&error);
+                    check.failing(&reason);
+                    let failures = queue.failed(&evidence, Instant::now());
+                    if failures == 1 {
+                        tracing::warn!(%evidence, error = reason, "failed to read evidence for its verification, trying again");
+                    }
+                }
+            }
+        }
+        self.settle(queue, verified).await?;
+        Ok(())
+    }
+
+    /// Records results, and that decisions were carried out. Returns whether anything was recorded.
+    async fn settle(&self, queue: &mut Queue, verified: Vec<Verified>) -> anyhow::Result<bool> {
+        let done: Vec<Digest> = verified.iter().map(|verified| verified.evidence).collect();
+        let mut records: Vec<Record> =
+            verified.into_iter().map(|verified| Record::input(Input::Verified(Box::new(verified)))).collect();
+        for evidence in &done {
+            queue.done(evidence);
+        }
+        if let Some((through, count)) = queue.take_settled() {
+            let receipt = Receipt::Dispatched { lane: Lane::Verification, through };
+            records.push(Record::Receipt(receipt));
+            self.metrics.dispatched(Lane::Verification, count);
+        }
+        if records.is_empty() {
+            return Ok(false);
+        }
+        match self.recorder.record(records).await {
+            Ok(()) => Ok(true),
+            // What was verified is verified again after the next start.
+            Err(RecordError::Ending) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn in_force(&self) -> InForce {
+        self.shared.in_force.borrow().clone()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Index) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || match store.index() {
+            Ok(index) => read(index),
+            Err(error) => Err(anyhow::anyhow!("{error}")),
+        })
+        .await?
+    }
+}
+
+/// Whether the result that is known is one of this trust set and this verifier.
+fn is_done(record: &EvidenceRecord, trust: &Digest) -> bool {
+    record.blob.is_none()
+        || (record.outcome.is_some()
+            && record.awaited_since.is_none()
+            && record.trust == Some((*trust, VERIFIER_VERSION)))
+}
