@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod authority;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;

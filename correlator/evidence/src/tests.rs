@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod keyless;
+
 use std::collections::BTreeMap;
 
 use correlator_core::facts::{Predicate, PredicateKind, RefusalReason, Signer};

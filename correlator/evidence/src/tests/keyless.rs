@@ -1,0 +1,253 @@
+//! Certificates and logs of a small Sigstore that the tests make.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bus_schema::Digest;
+use bus_schema::verdict::BreakReason;
+use correlator_core::facts::{Predicate, RefusalReason, Signer, Statement};
+use serde_json::{Value, json};
+
+use super::{PROVENANCE, provenance, simple_signing};
+use crate::Demands;
+use crate::testing::authority::{Authority, SIGNED_AT, release_claims};
+use crate::testing::{
+    BUNDLE, DSSE, Key, SIMPLE_SIGNING, image, refused, statement, verified, verify_bytes, verify_layer,
+};
+use crate::trust::{LogDemand, TrustRoot, TrustSet};
+
+fn trust(authority: &Authority, demands: Demands) -> TrustSet {
+    TrustSet::new(vec![authority.root(demands)], vec![]).unwrap()
+}
+
+fn check(document: &Value, trust: &TrustSet) -> correlator_core::facts::Outcome {
+    verify_bytes(BUNDLE, document.to_string().as_bytes(), trust)
+}
+
+fn reason(document: &Value, trust: &TrustSet) -> RefusalReason {
+    refused(check(document, trust)).reason
+}
+
+#[track_caller]
+fn assert_release(found: &Statement) {
+    let Signer::Keyless(claims) = &found.signer else { panic!("{:?}", found.signer) };
+    assert_eq!(claims.issuer, "https://token.actions.githubusercontent.com");
+    assert_eq!(claims.source_repository_id.as_deref(), Some("11"));
+    assert_eq!(found.signed_at.map(|time| time.as_second()), Some(SIGNED_AT + 60));
+    assert_eq!(found.root.as_ref().map(|root| root.name.as_str()), Some("test"));
+}
+
+#[test]
+fn provenance_signed_by_a_certificate_is_verified_with_everything_that_is_demanded() {
+    let authority = Authority::new();
+    let identity = authority.identity(&release_claims());
+    let bundle = authority.bundle(&identity, &statement(PROVENANCE, provenance()));
+    let found = verified(check(&bundle, &trust(&authority, Demands::default())));
+    assert_release(&found);
+    assert_eq!(found.subjects, [image()]);
+    let Predicate::Provenance(read) = found.predicate else { panic!("{:?}", found.predicate) };
+    assert_eq!((read.slsa_level, read.disagreements), (2, vec![]));
+}
+
+#[test]
+fn what_the_certificate_contradicts_is_listed() {
+    let authority = Authority::new();
+    let claims: Vec<(u64, String)> = release_claims()
+        .into_iter()
+        .map(|(number, text)| match number {
+            12 => (number, "https://github.com/acme/other".to_owned()),
+            13 => (number, "b".repeat(40)),
+            14 => (number, "refs/heads/dev".to_owned()),
+            15 => (number, "12".to_owned()),
+            18 => {
+                (number, "https://github.com/acme/api/.github/workflows/other.yml@refs/heads/main".to_owned())
+            }
+            20 => (number, "pull_request".to_owned()),
+            21 => (number, "https://github.com/acme/api/actions/runs/7/attempts/3".to_owned()),
+            _ => (number, text),
+        })
+        .collect();
+    let mut predicate = provenance();
+    predicate["runDetails"]["builder"]["id"] =
+        json!("https://github.com/acme/api/.github/workflows/x.yml@refs/heads/main");
+    let bundle = authority.bundle(&authority.identity(&claims), &statement(PROVENANCE, predicate));
+    let found = verified(check(&bundle, &trust(&authority, Demands::default())));
+    let Predicate::Provenance(read) = found.predicate else { panic!("{:?}", found.predicate) };
+    let reasons: Vec<BreakReason> = read.disagreements.iter().map(|one| one.reason.clone()).collect();
+    let expected = [
+        BreakReason::WrongBuilder,
+        BreakReason::WrongRepository,
+        BreakReason::WrongCommit,
+        BreakReason::WrongRef,
+        BreakReason::WrongWorkflow,
+        BreakReason::WrongTrigger,
+        BreakReason::RunContradicts,
+    ];
+    assert_eq!(reasons, expected);
+}
+
+#[test]
+fn image_signatures_and_attestations_of_cosigns_older_formats_are_verified() {
+    let authority = Authority::new();
+    let identity = authority.identity(&release_claims());
+    let trust = trust(&authority, Demands::default());
+    let layer = simple_signing("cosign container image signature", &image().to_string());
+    let annotations: BTreeMap<String, String> =
+        authority.signature_annotations(&identity, layer.as_bytes()).into_iter().collect();
+    let found = verified(verify_layer(SIMPLE_SIGNING, layer.as_bytes(), &annotations, &trust));
+    assert_release(&found);
+    assert_eq!(found.subjects, [image()]);
+    for part in ["certificate", "bundle"] {
+        let mut without = annotations.clone();
+        without.remove(&format!("dev.sigstore.cosign/{part}"));
+        refused(verify_layer(SIMPLE_SIGNING, layer.as_bytes(), &without, &trust));
+    }
+    let stranger = Authority::new();
+    let signature = stranger.signature_annotations(&stranger.identity(&release_claims()), layer.as_bytes());
+    let found =
+        refused(verify_layer(SIMPLE_SIGNING, layer.as_bytes(), &signature.into_iter().collect(), &trust));
+    assert_eq!(found.reason, RefusalReason::BadLogEntry);
+
+    let envelope = identity.envelope(&statement(PROVENANCE, provenance()));
+    let bytes = envelope.to_string();
+    let payload = STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
+    let older = |hash: &Digest| {
+        json!({
+            "apiVersion": "0.0.1",
+            "kind": "intoto",
+            "spec": {
+                "content": {
+                    "hash": { "algorithm": "sha256", "value": hash.hex() },
+                    "payloadHash": { "algorithm": "sha256", "value": Digest::sha256_of(&payload).hex() },
+                },
+                "publicKey": STANDARD.encode(identity.pem()),
+            },
+        })
+    };
+    let verify = |body: &Value| {
+        let annotations = authority.annotations(&identity, body.to_string().as_bytes()).into_iter().collect();
+        verify_layer(DSSE, bytes.as_bytes(), &annotations, &trust)
+    };
+    assert_release(&verified(verify(&older(&Digest::sha256_of(bytes.as_bytes())))));
+    assert_eq!(refused(verify(&older(&image()))).reason, RefusalReason::BadLogEntry);
+    let unknown = json!({ "apiVersion": "0.0.1", "kind": "tuf", "spec": {} });
+    assert_eq!(refused(verify(&unknown)).reason, RefusalReason::Unsupported);
+}
+
+#[test]
+fn each_part_is_demanded_unless_the_contract_says_otherwise() {
+    let authority = Authority::new();
+    let said = statement(PROVENANCE, provenance());
+    let all = Demands::default();
+    let without_proof = authority.bundle(&authority.identity_without_proof(&release_claims()), &said);
+    assert_eq!(reason(&without_proof, &trust(&authority, all)), RefusalReason::BadCertificateTransparency);
+    let lenient = Demands { certificate_transparency: false, ..all };
+    assert_release(&verified(check(&without_proof, &trust(&authority, lenient))));
+
+    let mut unlogged = authority.bundle(&authority.identity(&release_claims()), &said);
+    unlogged["verificationMaterial"]["tlogEntries"] = json!([]);
+    assert_eq!(reason(&unlogged, &trust(&authority, all)), RefusalReason::BadLogEntry);
+    let no_log = Demands { log: false, ..all };
+    assert_eq!(reason(&unlogged, &trust(&authority, no_log)), RefusalReason::BadTime);
+    let nothing = Demands { log: false, signed_time: false, ..all };
+    let found = verified(check(&unlogged, &trust(&authority, nothing)));
+    assert_eq!(found.signed_at, None);
+    let mut other = unlogged.clone();
+    other["verificationMaterial"]["certificate"]["rawBytes"] = {
+        let identity = authority.identity(&release_claims());
+        json!(STANDARD.encode(identity.certificate))
+    };
+    assert_eq!(reason(&other, &trust(&authority, nothing)), RefusalReason::BadSignature);
+    let bare = without_log(&without_proof);
+    assert_eq!(reason(&bare, &trust(&authority, nothing)), RefusalReason::BadCertificateTransparency);
+}
+
+fn without_log(bundle: &Value) -> Value {
+    let mut bundle = bundle.clone();
+    bundle["verificationMaterial"]["tlogEntries"] = json!([]);
+    bundle
+}
+
+#[test]
+fn the_root_that_issued_the_certificate_is_found_and_its_refusal_is_told() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let other =
+        TrustRoot::from_json("another", &stranger.root_json(None).to_string(), Demands::default()).unwrap();
+    let both = TrustSet::new(vec![other, authority.root(Demands::default())], vec![]).unwrap();
+    let bundle =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    assert_release(&verified(check(&bundle, &both)));
+    let mut changed = bundle.clone();
+    let signature = Key::generate().envelope(&statement(PROVENANCE, provenance()))["signatures"].clone();
+    changed["dsseEnvelope"]["signatures"] = signature;
+    assert_eq!(reason(&changed, &both), RefusalReason::BadSignature);
+    assert_eq!(reason(&bundle, &TrustSet::new(vec![], vec![]).unwrap()), RefusalReason::UntrustedSigner);
+}
+
+#[test]
+fn the_fields_that_nobody_signs_must_agree_with_those_that_somebody_does() {
+    let authority = Authority::new();
+    let trust = trust(&authority, Demands::default());
+    let bundle =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+
+    // A log without a tree says any size beside its one entry.
+    verified(check(&authority.with_checkpoint_size(&bundle, 42), &trust));
+    let change = |pointer: &str, value: Value| {
+        let mut changed = bundle.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        reason(&changed, &trust)
+    };
+    let entry = "/verificationMaterial/tlogEntries/0";
+    assert_eq!(change(&format!("{entry}/inclusionProof/treeSize"), json!("2")), RefusalReason::BadLogEntry);
+    assert_eq!(change(&format!("{entry}/logIndex"), json!("6")), RefusalReason::BadLogEntry);
+    assert_eq!(
+        change(&format!("{entry}/integratedTime"), json!((SIGNED_AT + 61).to_string())),
+        RefusalReason::BadLogEntry
+    );
+    assert_eq!(
+        change("/dsseEnvelope/signatures/0", {
+            let mut signature = bundle["dsseEnvelope"]["signatures"][0].clone();
+            signature["keyid"] = json!("mine");
+            signature
+        }),
+        RefusalReason::Malformed
+    );
+    let entries = &bundle["verificationMaterial"]["tlogEntries"][0];
+    assert_eq!(
+        change("/verificationMaterial/tlogEntries", json!([entries, entries])),
+        RefusalReason::Malformed
+    );
+    let mut bare = entries.clone();
+    bare.as_object_mut().unwrap().retain(|key, _| !key.starts_with("inclusion"));
+    assert_eq!(change("/verificationMaterial/tlogEntries/0", bare), RefusalReason::BadLogEntry);
+}
+
+#[test]
+fn a_log_that_had_ended_vouches_for_nothing() {
+    let authority = Authority::new();
+    let bundle =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    let with_log_until = |until: &str| {
+        let root = authority.root_json(Some(until)).to_string();
+        TrustSet::new(vec![TrustRoot::from_json("test", &root, Demands::default()).unwrap()], vec![]).unwrap()
+    };
+    assert_release(&verified(check(&bundle, &with_log_until("2024-01-02T00:01:00Z"))));
+    assert_eq!(reason(&bundle, &with_log_until("2024-01-02T00:00:59Z")), RefusalReason::BadLogEntry);
+}
+
+#[test]
+fn a_key_and_a_root_do_not_stand_in_for_each_other() {
+    let authority = Authority::new();
+    let key = Key::generate();
+    let said = statement(PROVENANCE, provenance());
+    let both =
+        TrustSet::new(vec![authority.root(Demands::default())], vec![key.trusted(LogDemand::Required)])
+            .unwrap();
+    assert_eq!(reason(&key.bundle(&said), &both), RefusalReason::BadLogEntry);
+    let mut mixed = key.bundle(&said);
+    let keyless = authority.bundle(&authority.identity(&release_claims()), &said);
+    mixed["verificationMaterial"]["tlogEntries"] = keyless["verificationMaterial"]["tlogEntries"].clone();
+    assert_eq!(reason(&mixed, &both), RefusalReason::BadLogEntry);
+}
