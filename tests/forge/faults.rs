@@ -140,6 +140,31 @@ async fn only_what_is_configured_is_asked_and_with_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_asks_with_a_token_of_its_installation_below_an_enterprise_path() {
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let app = json!({ "id": 5, "installation": 77, "private_key": key.serialize_pem() });
+    let world = World::below("/api/v3", json!({ "app": app })).await;
+    {
+        let mut model = world.forge.model();
+        model.installation = Some(77);
+        model.token = Some("ghs_installation".to_owned());
+    }
+    let commit = merged(&world);
+    world.ask(question(&world, &commit)).await.check_end(Unavailable::NotFound, "1 merged changes");
+    let asked = world.forge.requests();
+    let tokens = asked.iter().filter(|path| path.ends_with("/access_tokens")).count();
+    assert_eq!(tokens, 1, "{asked:?}");
+    world.forge.model().installation = Some(78);
+    let stranger =
+        World::with(json!({ "app": { "id": 5, "installation": 1, "private_key": key.serialize_pem() } }))
+            .await;
+    let commit = merged(&stranger);
+    let denied = stranger.ask(question(&stranger, &commit)).await;
+    denied.check_end(Unavailable::Denied, "getting the app's token");
+    world.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_that_was_registered_again_is_another_one() {
     let world = World::new().await;
     let commit = merged(&world);

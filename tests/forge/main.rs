@@ -6,6 +6,7 @@ mod attested;
 mod faults;
 mod heartbeats;
 mod intake;
+mod judge;
 mod recorded;
 mod reviewed;
 mod runs;

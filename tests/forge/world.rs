@@ -32,8 +32,8 @@ pub(crate) struct World {
     pub(crate) metrics: Metrics,
     webhook_url: String,
     correlator: Publisher,
-    _tasks: Tasks,
-    _data: tempfile::TempDir,
+    tasks: Tasks,
+    data: tempfile::TempDir,
 }
 
 /// What an answer brought.
@@ -49,6 +49,11 @@ impl World {
 
     /// With more settings for the forge.
     pub(crate) async fn with(more: Value) -> World {
+        World::below("", more).await
+    }
+
+    /// With the API below a path.
+    pub(crate) async fn below(path: &str, more: Value) -> World {
         let data = tempfile::tempdir().unwrap();
         let forge = GithubStandIn::start().await.unwrap();
         {
@@ -62,20 +67,34 @@ impl World {
             }
         }
         let bus: Arc<dyn Bus> = EmbeddedBus::open(data.path(), EmbeddedLimits::default()).await.unwrap();
-        World::on(bus, forge, data, more).await
+        World::on(bus, forge, path, data, more).await
     }
 
-    async fn on(bus: Arc<dyn Bus>, forge: GithubStandIn, data: tempfile::TempDir, more: Value) -> World {
+    /// The agents of a new process on the same bus; the old ones are gone without a word.
+    pub(crate) async fn start_again(self, more: Value) -> World {
+        let World { forge, bus, data, tasks, .. } = self;
+        drop(tasks);
+        World::on(bus, forge, "", data, more).await
+    }
+
+    async fn on(
+        bus: Arc<dyn Bus>,
+        forge: GithubStandIn,
+        path: &str,
+        data: tempfile::TempDir,
+        mut more: Value,
+    ) -> World {
         let metrics = Metrics::new();
         let fleet = FleetMetrics::new(&metrics);
         let mut settings = json!({
-            "api_url": forge.api_url(), "watch": ["acme"], "webhooks": [{ "secret": SECRET }],
+            "api_url": format!("{}{path}", forge.api_url()), "watch": ["acme"], "webhooks": [{ "secret": SECRET }],
             "request_timeout": "5s",
         });
+        let own = more.as_object_mut().unwrap().remove("own").unwrap_or(json!({}));
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let raw = json!({ "github": [settings] });
-        let source = SourceAgent::new(checked(&raw), bus.clone(), &fleet).unwrap();
-        let ci = CiAgent::new(checked(&raw), bus.clone(), &fleet).unwrap();
+        let raw = |own_table: &str| json!({ "github": [settings], own_table: own });
+        let source = SourceAgent::new(checked(&raw("source")), bus.clone(), &fleet).unwrap();
+        let ci = CiAgent::new(checked(&raw("ci")), bus.clone(), &fleet).unwrap();
         let mut tasks = Tasks::new(Health::default());
         source.spawn(&mut tasks);
         ci.spawn(&mut tasks);
@@ -92,7 +111,7 @@ impl World {
         tasks.spawn("intake", async move { Ok(axum::serve(listener, router).await?) });
         let correlator =
             Publisher::new(bus.clone(), "correlator".parse().unwrap(), fleet.agent("correlator"));
-        World { forge, bus, metrics, webhook_url, correlator, _tasks: tasks, _data: data }
+        World { forge, bus, metrics, webhook_url, correlator, tasks, data }
     }
 
     pub(crate) fn repository(&self) -> RepositoryRef {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -29,6 +29,8 @@ pub const WEBHOOK_PATH: &str = "/github/webhook";
 pub const DELIVERY_BYTES_MAX: usize = 25 * 1024 * 1024;
 /// Deliveries in memory at once; more are told to come again.
 pub const DELIVERIES_IN_FLIGHT_MAX: usize = 16;
+/// Bodies up to this size are hashed where they are received.
+const HASHED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
 /// What a sender is asked to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -76,7 +78,7 @@ pub trait Receiver: std::fmt::Debug + Send + Sync {
 /// An intake: whose deliveries it takes, and who reads them.
 #[derive(Debug)]
 pub struct WebhookIntake {
-    secrets: Vec<WebhookSecret>,
+    secrets: Arc<[WebhookSecret]>,
     first: Arc<dyn Receiver>,
     others: Vec<Arc<dyn Receiver>>,
     reading: fleet_runtime::intake::Intake,
@@ -92,14 +94,12 @@ impl WebhookIntake {
         dead_letters: DeadLetters,
     ) -> WebhookIntake {
         let reading = fleet_runtime::intake::Intake::new("github-webhook", limits, dead_letters);
-        WebhookIntake { secrets, first, others, reading }
+        WebhookIntake { secrets: secrets.into(), first, others, reading }
     }
 
     /// The routes: [`WEBHOOK_PATH`].
     pub fn routes(self) -> Router {
-        // The bound is the intake's own, which answers for it.
-        let route = post(receive).layer(DefaultBodyLimit::disable());
-        Router::new().route(WEBHOOK_PATH, route).with_state(Arc::new(self))
+        Router::new().route(WEBHOOK_PATH, post(receive)).with_state(Arc::new(self))
     }
 
     async fn take(&self, request: Request) -> Result<Received, NotTaken> {
@@ -109,8 +109,7 @@ impl WebhookIntake {
                 false => Err(Refusal::Unauthenticated),
             });
         let received = received.await?;
-        let headers = delivery_headers(&received.headers);
-        match authenticate(&self.secrets, headers, received.body.clone())? {
+        match self.authenticate(&received).await? {
             Authenticated::Unreadable { delivery, error } => {
                 let reason = fleet_runtime::error_chain(&error);
                 self.bury(self.first.as_ref(), &delivery, &reason).await
@@ -119,6 +118,24 @@ impl WebhookIntake {
                 let span = tracing::info_span!("delivery", event = %delivery.event, id = delivery.id);
                 self.hand_over(delivery).instrument(span).await
             }
+        }
+    }
+
+    /// Hashes large bodies away from the threads that serve others.
+    async fn authenticate(
+        &self,
+        received: &fleet_runtime::intake::Received,
+    ) -> Result<Authenticated, NotTaken> {
+        let body = received.body.clone();
+        if body.len() <= HASHED_IN_PLACE_BYTES_MAX {
+            return Ok(authenticate(&self.secrets, delivery_headers(&received.headers), body)?);
+        }
+        let (secrets, headers) = (self.secrets.clone(), received.headers.clone());
+        let hashed =
+            tokio::task::spawn_blocking(move || authenticate(&secrets, delivery_headers(&headers), body));
+        match hashed.await {
+            Ok(authenticated) => Ok(authenticated?),
+            Err(_) => Err(NotStored("the check of the signature ended early".to_owned()).into()),
         }
     }
 

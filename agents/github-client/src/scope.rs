@@ -95,9 +95,10 @@ impl ForgeScope {
         })
     }
 
-    /// The scopes as coverage states them: `github.com/acme`, or `github.com/acme/api` for a single repository.
+    /// The scopes as coverage states them, in lower case: `github.com/acme`, or `github.com/acme/api` for a single
+    /// repository.
     pub fn coverage_scopes(&self) -> Vec<String> {
-        self.watched.iter().map(|watched| format!("{}/{watched}", self.host)).collect()
+        self.watched.iter().map(|watched| format!("{}/{watched}", self.host).to_ascii_lowercase()).collect()
     }
 }
 

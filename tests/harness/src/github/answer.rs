@@ -11,7 +11,7 @@ pub(super) enum Found {
     One(&'static str, Value),
     /// A listing: the key that holds the entries, if any, and whether the total stands beside them.
     Many(&'static str, Option<&'static str>, Vec<Value>),
-    NotFound,
+    Nothing,
     /// 422: no commit of this id.
     NoCommit,
 }
@@ -30,14 +30,14 @@ pub(super) fn find(
     asked: PageAsked,
 ) -> Found {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let ["repos", owner, name, rest @ ..] = segments.as_slice() else { return Found::NotFound };
+    let ["repos", owner, name, rest @ ..] = segments.as_slice() else { return Found::Nothing };
     // Names are not told apart by case.
     let found = model.repositories.values().find(|repository| {
         repository.owner.login.eq_ignore_ascii_case(owner) && repository.name.eq_ignore_ascii_case(name)
     });
     match found {
         Some(repository) => within(model, repository, rest, query, asked),
-        None => Found::NotFound,
+        None => Found::Nothing,
     }
 }
 
@@ -61,14 +61,14 @@ fn within(
         ["pulls", number, more @ ..] => {
             match number.parse().ok().and_then(|number: u64| repository.pulls.get(&number)) {
                 Some(pull) => pull_parts(model, repository, pull, more),
-                None => Found::NotFound,
+                None => Found::Nothing,
             }
         }
         ["collaborators", login, "permission"] => permission(model, repository, login),
         ["compare", basehead] => {
             let template = "/repos/{owner}/{repo}/compare/{basehead}";
             compare::compare(model, repository, basehead, asked.per_page, asked.page)
-                .map_or(Found::NotFound, |comparison| Found::One(template, comparison))
+                .map_or(Found::Nothing, |comparison| Found::One(template, comparison))
         }
         ["git", "ref", name @ ..] => git_ref(model, repository, &format!("refs/{}", name.join("/"))),
         ["git", "tags", sha] => tag_object(model, repository, sha),
@@ -86,9 +86,9 @@ fn within(
                         Some("jobs"),
                         run.jobs.iter().map(|job| shape::job(model, repository, run, job)).collect(),
                     ),
-                    _ => Found::NotFound,
+                    _ => Found::Nothing,
                 },
-                None => Found::NotFound,
+                None => Found::Nothing,
             }
         }
         ["attestations", digest] => match repository.attestations.get(*digest) {
@@ -97,9 +97,9 @@ fn within(
                 Some("attestations"),
                 bundles.iter().map(|bundle| attestation(repository, bundle)).collect(),
             ),
-            None => Found::NotFound,
+            None => Found::Nothing,
         },
-        _ => Found::NotFound,
+        _ => Found::Nothing,
     }
 }
 
@@ -131,12 +131,12 @@ fn pull_parts(model: &Model, repository: &Repository, pull: &Pull, more: &[&str]
             let reviews = pull.reviews.iter().map(|review| shape::review(model, repository, pull, review));
             Found::Many("/repos/{owner}/{repo}/pulls/{pull_number}/reviews", None, reviews.collect())
         }
-        _ => Found::NotFound,
+        _ => Found::Nothing,
     }
 }
 
 fn permission(model: &Model, repository: &Repository, login: &str) -> Found {
-    let Some(permission) = repository.permissions.get(login) else { return Found::NotFound };
+    let Some(permission) = repository.permissions.get(login) else { return Found::Nothing };
     let shown = match permission.as_str() {
         "maintain" => "write",
         "triage" => "read",
@@ -149,7 +149,7 @@ fn permission(model: &Model, repository: &Repository, login: &str) -> Found {
 }
 
 fn git_ref(model: &Model, repository: &Repository, name: &str) -> Found {
-    let Some(object) = repository.refs.get(name) else { return Found::NotFound };
+    let Some(object) = repository.refs.get(name) else { return Found::Nothing };
     let kind = if repository.tag_objects.contains_key(object) { "tag" } else { "commit" };
     let url = format!("{}/git/{name}", shape::api_of(model, repository));
     let body = json!({
@@ -160,7 +160,7 @@ fn git_ref(model: &Model, repository: &Repository, name: &str) -> Found {
 }
 
 fn tag_object(model: &Model, repository: &Repository, sha: &str) -> Found {
-    let Some(commit) = repository.tag_objects.get(sha) else { return Found::NotFound };
+    let Some(commit) = repository.tag_objects.get(sha) else { return Found::Nothing };
     let url = format!("{}/git/tags/{sha}", shape::api_of(model, repository));
     let body = json!({
         "node_id": "MDM6", "sha": sha, "url": url, "tag": "v", "message": "",

@@ -169,6 +169,8 @@ pub struct Model {
     pub faults: Vec<(String, Fault, u32)>,
     /// Bearer token that every request must carry, when set.
     pub token: Option<String>,
+    /// The installation whose tokens a GitHub App may ask for, when set; its token is [`Model::token`].
+    pub installation: Option<u64>,
     /// What is left of the rate limit, as answers state it.
     pub rate_limit_left: u64,
     next_id: u64,
@@ -182,6 +184,7 @@ impl Model {
             repositories: BTreeMap::new(),
             faults: Vec::new(),
             token: None,
+            installation: None,
             rate_limit_left: 5000,
             next_id: 1000,
         }

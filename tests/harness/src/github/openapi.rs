@@ -84,7 +84,7 @@ fn with_components(schema: Value, document: &Value) -> Value {
     let mut schemas = Map::new();
     while let Some(name) = wanted.iter().find(|name| !schemas.contains_key(*name)).cloned() {
         let component = document.pointer(&format!("/components/schemas/{}", escape(&name)));
-        let component = component.cloned().unwrap_or_else(|| json!(true));
+        let component = component.cloned().unwrap_or(Value::Bool(true));
         references(&component, &mut wanted);
         schemas.insert(name, nullable(component));
     }

@@ -25,6 +25,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    // Enterprise servers have their API below this path.
+    let target = target.strip_prefix("/api/v3").map_or(target.clone(), str::to_owned);
     lock(&shared.requests).push(target.clone());
     let fault = lock(&shared.model).take_fault(&target);
     match fault {
@@ -39,6 +41,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 }
 
 fn right(shared: &Shared, method: &Method, target: &str, headers: &HeaderMap) -> Response {
+    if let Some(token) = app_token(shared, method, target, headers) {
+        return token;
+    }
     if method != Method::GET {
         shared.note(vec![format!("{method} {target}: the stand-in is read only")]);
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -52,7 +57,7 @@ fn right(shared: &Shared, method: &Method, target: &str, headers: &HeaderMap) ->
     let found = find(&model, &path, &query, asked);
     model.rate_limit_left = model.rate_limit_left.saturating_sub(1);
     let (template, body, link) = match found {
-        Found::NotFound => return message(StatusCode::NOT_FOUND, "Not Found"),
+        Found::Nothing => return message(StatusCode::NOT_FOUND, "Not Found"),
         Found::NoCommit => return message(StatusCode::UNPROCESSABLE_ENTITY, "No commit found for SHA"),
         Found::One(template, body) => (template, body, None),
         Found::Many(template, key, entries) => {
@@ -73,6 +78,25 @@ fn right(shared: &Shared, method: &Method, target: &str, headers: &HeaderMap) ->
         response.headers_mut().insert(header::LINK, value);
     }
     response
+}
+
+/// `POST /app/installations/{installation_id}/access_tokens`, with the app's signed claims (which are not checked).
+fn app_token(shared: &Shared, method: &Method, target: &str, headers: &HeaderMap) -> Option<Response> {
+    let model = lock(&shared.model);
+    let installation = model.installation?;
+    if method != Method::POST || target != format!("/app/installations/{installation}/access_tokens") {
+        return None;
+    }
+    let claims = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if claims.is_none_or(|claims| !claims.starts_with("Bearer ") || claims.matches('.').count() != 2) {
+        return Some(message(StatusCode::UNAUTHORIZED, "A JSON web token could not be decoded"));
+    }
+    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let body = json!({
+        "token": model.token, "expires_at": super::shape::time(expires), "permissions": { "contents": "read" },
+        "repository_selection": "all",
+    });
+    Some((StatusCode::CREATED, axum::Json(body)).into_response())
 }
 
 fn is_allowed(model: &Model, headers: &HeaderMap) -> bool {

@@ -156,6 +156,45 @@ fn a_job_that_has_not_ended_says_nothing() {
     assert!(refuse("workflow_job", &body).contains("is unknown"));
 }
 
+#[test]
+fn a_body_that_lacks_any_part_is_translated_or_refused() {
+    let mut refused = 0;
+    for (event, body) in [
+        ("workflow_run", run_event("completed")),
+        ("workflow_job", job_event(&["ubuntu-latest"], json!("GitHub Actions"), json!(5))),
+    ] {
+        without_each_part(&body, 3, &mut |changed| {
+            refused += usize::from(translate(event, &github(), changed.to_string().as_bytes()).is_err());
+        });
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+/// Calls `check` with every version of `whole` that lacks one of its parts, down to a depth.
+fn without_each_part(whole: &Value, depth: usize, check: &mut dyn FnMut(&Value)) {
+    let keys: Vec<String> = match whole {
+        Value::Object(fields) => fields.keys().cloned().collect(),
+        _ => return,
+    };
+    for key in keys {
+        for replacement in [None, Some(Value::Null), Some(json!(7)), Some(json!(["\u{1b}[2J"]))] {
+            let mut changed = whole.clone();
+            match replacement {
+                None => drop(changed.as_object_mut().unwrap().remove(&key)),
+                Some(value) => changed[&key] = value,
+            }
+            check(&changed);
+        }
+        if depth > 0 {
+            without_each_part(&whole[&key], depth - 1, &mut |part| {
+                let mut changed = whole.clone();
+                changed[&key] = part.clone();
+                check(&changed);
+            });
+        }
+    }
+}
+
 /// Every recorded payload of the events that this agent reads, found by listing the folders.
 #[test]
 fn recorded_payloads_are_events_or_nothing_to_say() {

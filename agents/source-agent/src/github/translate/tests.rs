@@ -228,6 +228,46 @@ fn a_review_without_a_look_up_has_no_permission() {
     assert!(refuse("pull_request_review", &unknown).contains("is unknown"));
 }
 
+#[test]
+fn a_body_that_lacks_any_part_is_translated_or_refused() {
+    let mut refused = 0;
+    for (event, body) in [
+        ("push", push("refs/heads/main", &id('a'), &id('c'))),
+        ("push", push("refs/tags/v1", &id('a'), &id('c'))),
+        ("pull_request", pull("closed")),
+    ] {
+        without_each_part(&body, 3, &mut |changed| {
+            refused += usize::from(translate(event, &github(), changed.to_string().as_bytes()).is_err());
+        });
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+/// Calls `check` with every version of `whole` that lacks one of its parts, down to a depth.
+fn without_each_part(whole: &Value, depth: usize, check: &mut dyn FnMut(&Value)) {
+    let keys: Vec<String> = match whole {
+        Value::Object(fields) => fields.keys().cloned().collect(),
+        _ => return,
+    };
+    for key in keys {
+        for replacement in [None, Some(Value::Null), Some(json!(7)), Some(json!(["\u{1b}[2J"]))] {
+            let mut changed = whole.clone();
+            match replacement {
+                None => drop(changed.as_object_mut().unwrap().remove(&key)),
+                Some(value) => changed[&key] = value,
+            }
+            check(&changed);
+        }
+        if depth > 0 {
+            without_each_part(&whole[&key], depth - 1, &mut |part| {
+                let mut changed = whole.clone();
+                changed[&key] = part.clone();
+                check(&changed);
+            });
+        }
+    }
+}
+
 /// Every recorded payload of the events that this agent reads, found by listing the folders.
 #[test]
 fn recorded_payloads_are_events_or_nothing_to_say() {
