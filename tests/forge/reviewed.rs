@@ -215,6 +215,9 @@ async fn unknown_commits_and_commits_elsewhere_are_told_apart() {
     assert!(elsewhere.events.is_empty(), "{:?}", elsewhere.events);
     let tagged = world.ask(question(&world, &first, Some("refs/tags/v1"))).await;
     tagged.check_end(Unavailable::NotFound, "the commit is on the ref");
+    // Whether a tag's commit is reviewed is told by the branch that it came to.
+    let [push] = pushed(&tagged)[..] else { panic!("{:?}", tagged.events) };
+    assert_eq!(push.git_ref.as_str(), "refs/heads/main");
     let no_ref = world.ask(question(&world, &first, Some("refs/heads/gone"))).await;
     no_ref.check_end(Unavailable::NotFound, "the ref does not exist");
     world.end();

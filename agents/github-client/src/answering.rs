@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus_schema::fleet::{EvidenceRequested, EvidenceUnavailable, Unavailable};
-use bus_schema::{Event, ForgeHost, RepositoryRef, TraceParent};
+use bus_schema::{Event, ForgeHost, GitRef, RepositoryRef, TraceParent};
 use fleet_runtime::publisher::{PublishError, Publisher};
 use fleet_runtime::worker::Handled;
 use jiff::Timestamp;
@@ -190,10 +190,18 @@ pub fn handled(ended: Result<(), PublishError>) -> Handled {
     }
 }
 
+/// A repository as the forge knows it now.
+#[derive(Debug, Clone)]
+pub struct FoundRepository {
+    /// With the forge's ids.
+    pub reference: RepositoryRef,
+    pub default_branch: Option<GitRef>,
+}
+
 /// Finds the repository that a question names and checks that it still is the one with the question's ids.
 ///
 /// A 404 here is `denied`: the forge hides what a credential may not see in the same words, so it proves no absence.
-pub async fn repository(api: &ApiClient, asked: &RepositoryRef) -> Result<RepositoryRef, LookUpEnd> {
+pub async fn repository(api: &ApiClient, asked: &RepositoryRef) -> Result<FoundRepository, LookUpEnd> {
     let route = Route::repository(&asked.owner, &asked.name, []);
     let answer: Repository = match api.get(&route).await {
         Ok(repository) => repository,
@@ -208,5 +216,6 @@ pub async fn repository(api: &ApiClient, asked: &RepositoryRef) -> Result<Reposi
         let detail = format!("{} now is another repository than the one asked for", asked.path());
         return Err(LookUpEnd::complete(detail));
     }
-    Ok(found)
+    let default_branch = answer.default_branch.and_then(|name| GitRef::branch(&name).ok());
+    Ok(FoundRepository { reference: found, default_branch })
 }

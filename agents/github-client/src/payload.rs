@@ -61,6 +61,9 @@ pub struct Repository {
     /// Its page: where the host is named.
     #[serde(default)]
     pub html_url: Option<String>,
+    /// The branch that people start from; left out inside other things.
+    #[serde(default)]
+    pub default_branch: Option<String>,
     /// Seconds in `push` webhooks, text elsewhere; null for a repository without pushes.
     #[serde(default)]
     pub pushed_at: Option<ForgeTime>,

@@ -35,12 +35,12 @@ impl Answers {
         match &request.question {
             Question::Run { repository, run } => {
                 let api = self.forges.client(repository)?;
-                let repository = answering::repository(api, repository).await?;
+                let repository = answering::repository(api, repository).await?.reference;
                 runs::look_up(api, &repository, run, events).await
             }
             Question::Attestations { repository, digest } => {
                 let api = self.forges.client(repository)?;
-                let repository = answering::repository(api, repository).await?;
+                let repository = answering::repository(api, repository).await?.reference;
                 let blobs = self.publisher.bus().blobs();
                 attestations::look_up(api, &repository, digest, blobs.as_ref(), events).await
             }

@@ -24,6 +24,8 @@ use github_client::api::{ApiClient, Route};
 use super::payload;
 use super::translate::commits;
 
+/// The most branches whose record one answer searches.
+const BRANCHES_MAX: usize = 3;
 /// The most changes that one answer follows.
 pub const CHANGES_MAX: usize = 50;
 
@@ -48,8 +50,9 @@ impl Answers {
             return Ok(LookUpEnd::unconfigured("this agent answers questions about commits"));
         };
         let api = self.forges.client(repository)?;
-        let repository = answering::repository(api, repository).await?;
-        let look_up = LookUp { api, repository: &repository };
+        let found = answering::repository(api, repository).await?;
+        let default_branch = found.default_branch.as_ref();
+        let look_up = LookUp { api, repository: &found.reference, default_branch };
         look_up.commit(commit, git_ref.as_ref(), events).await
     }
 }
@@ -71,6 +74,7 @@ impl Answer for Answers {
 struct LookUp<'a> {
     api: &'a ApiClient,
     repository: &'a RepositoryRef,
+    default_branch: Option<&'a GitRef>,
 }
 
 impl LookUp<'_> {
@@ -87,23 +91,24 @@ impl LookUp<'_> {
         let Some(asked) = self.one_commit(commit).await? else {
             return Ok(LookUpEnd::complete("unknown commit"));
         };
-        // The commit's own changes first; then, where the ref is known, those of the whole range it was pushed in.
-        let mut commits = vec![commit.clone()];
-        let push = match git_ref.filter(|git_ref| git_ref.as_branch().is_some()) {
-            Some(branch) => self.push_with(branch, &asked).await?,
-            None => None,
-        };
-        let mut cut = false;
-        if let Some(push) = &push {
-            let (others, is_cut) = push.first_parents();
-            cut = is_cut;
-            commits.extend(others.into_iter().filter(|other| other != commit));
+        let own = self.merged_pulls_of(commit).await?;
+        let mut cut = own.cut;
+        // The commit's own changes, and those of the whole ranges that it was pushed in.
+        let mut pushes = Vec::new();
+        for branch in self.branches(git_ref, &own.entries) {
+            pushes.extend(self.push_with(&branch, &asked).await?);
         }
-        let mut numbers = BTreeSet::new();
-        for commit in &commits {
-            let found = self.merged_pulls_of(commit).await?;
+        let mut others = BTreeSet::new();
+        for push in &pushes {
+            let (first_parents, is_cut) = push.first_parents();
+            cut |= is_cut;
+            others.extend(first_parents.into_iter().filter(|other| other != commit));
+        }
+        let mut numbers: BTreeSet<u64> = own.entries.iter().map(|pull| pull.number).collect();
+        for other in &others {
+            let found = self.merged_pulls_of(other).await?;
             cut |= found.cut;
-            numbers.extend(found.entries);
+            numbers.extend(found.entries.iter().map(|pull| pull.number));
         }
         cut |= numbers.len() > CHANGES_MAX;
         let mut people = people::People::default();
@@ -116,15 +121,29 @@ impl LookUp<'_> {
             Some(git_ref) => self.is_on_ref(commit, git_ref).await?,
             None => ancestry::OnRef::NotAsked,
         };
-        if let Some(push) = push {
-            for report in push.into_reports() {
-                events.publish(report).await?;
-            }
+        for report in pushes.into_iter().flat_map(|push| push.into_reports()) {
+            events.publish(report).await?;
         }
         match cut {
             true => Ok(LookUpEnd::cut_off(format!("more than {CHANGES_MAX} changes or commits; {on_ref}"))),
             false => Ok(LookUpEnd::complete(format!("{} merged changes; {on_ref}", numbers.len()))),
         }
+    }
+
+    /// The branches to which the commit may have been pushed: the one that is asked about; for a tag, or when none is
+    /// named, the default branch and those that its changes were merged into.
+    fn branches(&self, git_ref: Option<&GitRef>, pulls: &[payload::PullRequest]) -> Vec<GitRef> {
+        if let Some(branch) = git_ref.filter(|git_ref| git_ref.as_branch().is_some()) {
+            return vec![branch.clone()];
+        }
+        let bases = pulls.iter().filter_map(|pull| GitRef::branch(&pull.base.branch).ok());
+        let mut branches: Vec<GitRef> = self.default_branch.cloned().into_iter().collect();
+        for base in bases {
+            if branches.len() < BRANCHES_MAX && !branches.contains(&base) {
+                branches.push(base);
+            }
+        }
+        branches
     }
 
     /// The commit, or nothing when the forge does not have it.

@@ -20,8 +20,8 @@ pub(super) const PULL_COMMITS_MAX: usize = 250;
 pub(super) const EQUIVALENT_HEADS_MAX: usize = 20;
 
 impl LookUp<'_> {
-    /// The numbers of the merged pull requests that brought a commit.
-    pub(super) async fn merged_pulls_of(&self, commit: &CommitId) -> Result<Listing<u64>, LookUpEnd> {
+    /// The merged pull requests that brought a commit.
+    pub(super) async fn merged_pulls_of(&self, commit: &CommitId) -> Result<Listing<PullRequest>, LookUpEnd> {
         let route = self.route(["commits", commit.as_str(), "pulls"]).in_full_pages();
         let listed: Listing<PullRequest> = match self.api.list(&route, CHANGES_MAX).await {
             Ok(listed) => listed,
@@ -33,7 +33,7 @@ impl LookUp<'_> {
             base.is_none_or(|base| base.is_same(self.repository))
         };
         let merged = listed.entries.into_iter().filter(|pull| pull.merged_at.is_some() && ours(pull));
-        Ok(Listing { entries: merged.map(|pull| pull.number).collect(), cut: listed.cut })
+        Ok(Listing { entries: merged.collect(), cut: listed.cut })
     }
 
     /// A merged change: its reviews first, then the change itself, so that nobody sees it without them. All or nothing.
