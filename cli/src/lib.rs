@@ -1,1 +1,75 @@
-//! cli
+//! The one command, `custody`.
+//!
+//! In: a command line. Out: text or JSON, and an exit code that means something. It starts the services of the other crates
+//! and asks them; it judges nothing itself. Text from outside never reaches a terminal with its control characters.
+
+mod answers;
+mod args;
+mod client;
+mod commands;
+mod contracts;
+mod correlator;
+mod data;
+mod exit;
+mod first_look;
+mod house;
+mod output;
+mod sample;
+mod screen;
+mod settings;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use data::DataFolder;
+use exit::{Exit, exit_of};
+use output::Output;
+
+/// Runs the command line of this process.
+pub async fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A reader that went away is no failure.
+            let _ = error.print();
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Fine };
+            return exit.into();
+        }
+    };
+    match dispatch(arguments).await {
+        Ok(exit) => exit.into(),
+        Err(error) if output::is_broken_pipe(&error) => Exit::Fine.into(),
+        Err(error) => {
+            let said: Vec<String> =
+                format!("{error:#}").lines().map(output::outside_text::harmless).collect();
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("custody: {}\n", said.join("\n")).as_bytes(),
+            );
+            exit_of(&error).into()
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
+    let Arguments { global, command } = arguments;
+    let output = Output::new(global.output);
+    let config = global.config.as_deref();
+    if let Command::Up(up) = &command {
+        return commands::up::run(up, &global, output).await;
+    }
+    let data = DataFolder::find(global.data.as_deref())?;
+    match &command {
+        Command::Up(_) => Ok(Exit::Fine),
+        Command::Trace { image } => commands::trace::run(image, &data, output).await,
+        Command::Where { image } => commands::where_runs::run(image, &data, output).await,
+        Command::Cases { id, all } => commands::cases::run(id.as_deref(), *all, &data, output).await,
+        Command::Log { command: args::Log::Verify } => commands::log::verify(&data, output).await,
+        Command::Deadletter { command } => commands::deadletter::run(command, &data, output).await,
+        Command::Policy { command } => commands::policy::run(command, config, &data, output).await,
+        Command::Doctor => commands::doctor::run(config, &data, output).await,
+    }
+}

@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Format;
+
+const EXITS: &str = "Exit codes: 0 fine, 1 a finding (untrusted, open case, log does not verify), 2 usage, settings or \
+                     contracts, 3 unreachable or in use, 4 our own failure.";
+
+/// The chain of custody of every container that runs.
+///
+/// Each running image must lead back through an unbroken chain: reviewed source, trusted build, signed provenance, the
+/// digest in the registry, a trusted signature, an SBOM. custody watches registries, forges, CI and clusters, judges every
+/// digest, and opens one case per problem.
+#[derive(Debug, Parser)]
+#[command(name = "custody", version, after_help = EXITS, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The settings file; without it, custody.toml in the current folder where there is one.
+    #[arg(long, global = true, env = "CUSTODY_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data folder; without it, $XDG_STATE_HOME/custody or ~/.local/state/custody.
+    #[arg(long, global = true, env = "CUSTODY_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The form of the output.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the fleet in one process: bus, correlator, and the agents of the settings file.
+    #[command(
+        after_help = "Examples:\n  custody up --sample --once            see it work on a recording, offline\n  \
+                            custody up --config custody.toml      watch your own\n\nStop it with Ctrl-C: what is in hand is \
+                            finished first."
+    )]
+    Up(Up),
+    /// Draw the chain of one image, link by link.
+    #[command(
+        after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d…  \
+                            (a digest, or the beginning of one)\n  custody trace sha256:4c1d… --output json\n\nExits 1 unless \
+                            every verdict is trusted or waived."
+    )]
+    Trace {
+        /// An image reference, or a digest.
+        image: String,
+    },
+    /// Tell where a digest runs.
+    #[command(
+        after_help = "Examples:\n  custody where sha256:4c1d…\n  custody where ghcr.io/acme/payments-api:v1.4.0"
+    )]
+    Where {
+        /// A digest, or an image reference.
+        image: String,
+    },
+    /// List cases, or show one.
+    #[command(
+        after_help = "Examples:\n  custody cases                  what is open\n  custody cases --all           \
+                            resolved ones too\n  custody cases 7d0c9a…         one case, whole\n\nExits 1 while a case is open."
+    )]
+    Cases {
+        /// A case's id, or the beginning of it.
+        id: Option<String>,
+        /// Resolved cases too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Prove the evidence log.
+    Log {
+        #[command(subcommand)]
+        command: Log,
+    },
+    /// What could not be understood or did not succeed.
+    Deadletter {
+        #[command(subcommand)]
+        command: DeadLetter,
+    },
+    /// Check contracts, and make the first exceptions.
+    Policy {
+        #[command(subcommand)]
+        command: Policy,
+    },
+    /// Tell what is configured, reachable and allowed to do its work, and what to do where not.
+    #[command(
+        after_help = "Examples:\n  custody doctor\n  custody doctor --config custody.toml --output json\n\nExits 1 when \
+                            something cannot work."
+    )]
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Play the project's own recording through the whole program instead of watching anything; offline.
+    #[arg(long)]
+    pub(crate) sample: bool,
+    /// With --sample: end when everything is judged and delivered.
+    #[arg(long, requires = "sample")]
+    pub(crate) once: bool,
+    /// With --sample: play the recording in this folder.
+    #[arg(long, requires = "sample", value_name = "DIR")]
+    pub(crate) recording: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Read the whole evidence log and check every hash, link and signature.
+    #[command(
+        after_help = "Examples:\n  custody log verify\n  custody log verify --data /var/lib/custody\n\nExits 1 when the \
+                            log does not verify."
+    )]
+    Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetter {
+    /// List the letters, oldest first.
+    #[command(after_help = "Example:\n  custody deadletter list")]
+    List,
+    /// Show one letter and the beginning of its payload.
+    #[command(after_help = "Example:\n  custody deadletter show 3")]
+    Show { number: u64 },
+    /// Give the message of a letter to its reader again, and remove the letter.
+    #[command(after_help = "Example:\n  custody deadletter replay 3")]
+    Replay { number: u64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Read a folder of contracts and tell everything that is wrong, with file, line and column.
+    #[command(
+        after_help = "Examples:\n  custody policy check\n  custody policy check ./contracts\n\nExits 2 when something is \
+                            wrong."
+    )]
+    Check {
+        /// The folder; without it, the one of the settings, or ./contracts.
+        folder: Option<PathBuf>,
+    },
+    /// Write an exception for the digests that ran at installation and fail only because nobody watched before.
+    #[command(
+        after_help = "Example:\n  custody policy baseline --owner platform-team --reason 'ran before custody was \
+                            installed' \\\n    --control 'rebuilt within 90 days' --days 90 > contracts/baseline.yaml"
+    )]
+    Baseline {
+        /// Who answers for it.
+        #[arg(long)]
+        owner: String,
+        /// Why it is acceptable.
+        #[arg(long)]
+        reason: String,
+        /// What protects meanwhile.
+        #[arg(long)]
+        control: String,
+        /// For how long, from now.
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
+        days: u16,
+    },
+}

@@ -1,0 +1,10 @@
+//! The commands, one file each.
+
+pub(crate) mod cases;
+pub(crate) mod deadletter;
+pub(crate) mod doctor;
+pub(crate) mod log;
+pub(crate) mod policy;
+pub(crate) mod trace;
+pub(crate) mod up;
+pub(crate) mod where_runs;

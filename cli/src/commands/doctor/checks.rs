@@ -1,0 +1,191 @@
+//! The single looks of the doctor.
+
+use std::path::Path;
+
+use correlator_core::contracts::parse;
+use github_client::api::{ApiClient, Route};
+use github_client::scope::Watched;
+use serde::Deserialize;
+
+use super::Finding;
+use crate::client::Api;
+use crate::data::DataFolder;
+use crate::settings::{Forges, Settings};
+
+/// Less space than this stops the fleet soon.
+const FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// The data folder: who has it, whether it can be written to, how much space is left.
+pub(super) async fn data(data: &DataFolder) -> Vec<Finding> {
+    let shown = data.path().display().to_string();
+    let mut findings = Vec::new();
+    match Api::of_running(data).await {
+        Ok(Some(api)) => {
+            findings.push(Finding::works("process", format!("process {} runs and answers", api.process())))
+        }
+        Ok(None) => findings.push(Finding::lacks(
+            "process",
+            "nothing runs on this data folder",
+            "start it: custody up",
+        )),
+        Err(error) => {
+            findings.push(Finding::fails("process", format!("{error:#}"), "stop it and start it again"))
+        }
+    }
+    let existing = data.path().ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    findings.push(match tempfile::tempfile_in(existing) {
+        Ok(_) => Finding::works("data folder", shown),
+        Err(error) => Finding::fails(
+            "data folder",
+            format!("{shown} cannot be written to: {error}"),
+            "give this user the folder, or name another with --data",
+        ),
+    });
+    findings.extend(space(existing).await);
+    findings
+}
+
+/// Free space, as `df` tells it.
+async fn space(path: &Path) -> Option<Finding> {
+    let output = tokio::process::Command::new("df").arg("-Pk").arg(path).output().await.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let kib: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    let (free, mib) = (kib.saturating_mul(1024), kib / 1024);
+    Some(match free < FREE_BYTES_MIN {
+        true => Finding::lacks("disk", format!("{mib} MiB are free"), "give the data folder at least 1 GiB"),
+        false => Finding::works("disk", format!("{mib} MiB are free")),
+    })
+}
+
+/// Everything that the settings name.
+pub(super) async fn settings(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![contracts(&settings.correlator.correlator.contracts)];
+    match &settings.registries {
+        Some(registries) => findings.extend(registries_look(&registries.settings).await),
+        None => findings.push(Finding::lacks(
+            "registries",
+            "none is configured",
+            "name one with [[registry]]: without it no push and no attestation is known",
+        )),
+    }
+    match &settings.forges {
+        Some(forges) => findings.extend(forges_look(forges).await),
+        None => findings.push(Finding::lacks(
+            "forges",
+            "none is configured",
+            "name one with [[github]]: without it no review and no run is known",
+        )),
+    }
+    for cluster in &settings.clusters {
+        findings.extend(cluster_look(&cluster.name, &cluster.settings).await);
+    }
+    if settings.clusters.is_empty() {
+        let advice = "name one with [[cluster]]: without it nobody knows what runs";
+        findings.push(Finding::lacks("clusters", "none is configured", advice));
+    }
+    findings.push(match settings.correlator.alerts.len() {
+        0 => Finding::lacks("alerts", "nobody is told", "name a webhook with [[alert]]"),
+        count => Finding::works("alerts", format!("{count} webhooks")),
+    });
+    findings
+}
+
+fn contracts(folder: &Path) -> Finding {
+    let shown = folder.display();
+    let advice = "`custody policy check` tells everything that is wrong";
+    let loaded = match correlator_service::read_contracts(folder) {
+        Ok(loaded) => loaded,
+        Err(error) => return Finding::fails("contracts", fleet_runtime::error_chain(&error), advice),
+    };
+    match parse::parse(&loaded) {
+        Ok(set) => {
+            let problems = crate::contracts::trust_problems(&set, &loaded);
+            if let Some(problem) = problems.first() {
+                return Finding::fails("contracts", problem, advice);
+            }
+            if set.pipelines.is_empty() {
+                let advice = "write a pipeline: `custody up` prints one for the busiest repository that nothing claims";
+                return Finding::lacks("contracts", format!("{shown} holds no pipeline"), advice);
+            }
+            if set.roots.is_empty() {
+                let advice = "add a document of kind TrustRoot with a trusted_root.json";
+                return Finding::lacks(
+                    "contracts",
+                    "no trust root: no keyless signature can be verified",
+                    advice,
+                );
+            }
+            Finding::works("contracts", format!("{} pipelines in {shown}", set.pipelines.len()))
+        }
+        Err(problems) => Finding::fails("contracts", problems.to_string(), advice),
+    }
+}
+
+async fn registries_look(settings: &registry_agent::Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for probed in registry_agent::probe(settings).await {
+        findings.push(match probed.outcome {
+            registry_agent::Outcome::Works { detail } => Finding::works(probed.what, detail),
+            registry_agent::Outcome::Lacks { reason, advice } => Finding::lacks(probed.what, reason, advice),
+            registry_agent::Outcome::Fails { reason, advice } => Finding::fails(probed.what, reason, advice),
+        });
+    }
+    findings
+}
+
+#[derive(Deserialize)]
+struct Named {}
+
+async fn forges_look(forges: &Forges) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for forge in &forges.forges {
+        let host = &forge.scope.host;
+        let client = match ApiClient::new(forge.api.clone()) {
+            Ok(client) => client,
+            Err(error) => {
+                findings.push(Finding::fails(
+                    format!("forge {host}"),
+                    fleet_runtime::error_chain(&error),
+                    "mend [[github]]",
+                ));
+                continue;
+            }
+        };
+        for watched in &forge.scope.watched {
+            let route = match watched {
+                Watched::Owner(owner) => Route::new(["users", owner.as_str()]),
+                Watched::Repository { owner, name } => Route::repository(owner, name, []),
+            };
+            let what = format!("forge {host}, {watched}");
+            findings.push(match client.get::<Named>(&route).await {
+                Ok(Named {}) => Finding::works(what, "can be read"),
+                Err(error) => Finding::fails(
+                    what,
+                    fleet_runtime::error_chain(&error),
+                    "give a token that may read contents, pull requests, actions and attestations, and check the way to the forge",
+                ),
+            });
+        }
+        if forge.webhooks.is_empty() {
+            findings.push(Finding::lacks(
+                format!("forge {host}, webhooks"),
+                "no secret is set",
+                "set [[github.webhooks]]: without them every review and run must be asked for",
+            ));
+        }
+    }
+    findings
+}
+
+async fn cluster_look(name: &str, settings: &cluster_agent::Settings) -> Vec<Finding> {
+    let probed = cluster_agent::probe(settings).await;
+    let finding = |probed: cluster_agent::Probed| {
+        let what = format!("cluster {name}, {}", probed.what);
+        match probed.outcome {
+            cluster_agent::Outcome::Works { detail } => Finding::works(what, detail),
+            cluster_agent::Outcome::Lacks { reason, advice } => Finding::lacks(what, reason, advice),
+            cluster_agent::Outcome::Fails { reason, advice } => Finding::fails(what, reason, advice),
+        }
+    };
+    probed.into_iter().map(finding).collect()
+}

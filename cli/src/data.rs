@@ -1,0 +1,125 @@
+//! The data folder: where it is, how it is divided, and which process has it.
+//!
+//! `bus` is the embedded bus's, `correlator` the evidence log's, `agents/<name>` each agent's own. `running.json` tells the
+//! command line where the running process answers; it proves nothing, the locks in the folders do.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+
+const RUNNING: &str = "running.json";
+const RUNNING_BYTES_MAX: u64 = 4096;
+
+/// A data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataFolder(PathBuf);
+
+/// What a running process says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Running {
+    pub(crate) process: u32,
+    /// Where its API answers: `http://127.0.0.1:9465`.
+    pub(crate) api: String,
+}
+
+impl DataFolder {
+    /// The named folder, or the one that the system has for such things.
+    pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<DataFolder> {
+        if let Some(named) = named {
+            let full = std::path::absolute(named).with_context(|| format!("find {}", named.display()))?;
+            return Ok(DataFolder(full));
+        }
+        let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
+        let state = state.ok_or_else(|| {
+            Failure::usage("neither XDG_STATE_HOME nor HOME is set: name a folder with --data")
+        })?;
+        Ok(DataFolder(state.join("custody")))
+    }
+
+    pub(crate) fn at(path: impl Into<PathBuf>) -> DataFolder {
+        DataFolder(path.into())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn bus(&self) -> PathBuf {
+        self.0.join("bus")
+    }
+
+    pub(crate) fn correlator(&self) -> PathBuf {
+        self.0.join("correlator")
+    }
+
+    pub(crate) fn agent(&self, name: &str) -> PathBuf {
+        self.0.join("agents").join(name)
+    }
+
+    /// Makes the folder, for its owner alone.
+    pub(crate) fn create(&self) -> anyhow::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|error| {
+            Failure::usage(format!("the data folder {} cannot be made: {error}", self.0.display()))
+        })
+    }
+
+    /// Refuses a folder in which custody never ran.
+    pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
+        match self.bus().exists() || self.correlator().exists() {
+            true => Ok(()),
+            false => Err(Failure::usage(format!(
+                "there is no custody data in {}: name another folder with --data, or start custody there with `custody up`",
+                self.0.display()
+            ))),
+        }
+    }
+
+    /// Says who runs here.
+    pub(crate) fn note_running(&self, running: &Running) -> anyhow::Result<()> {
+        let path = self.0.join(RUNNING);
+        let fresh = self.0.join(format!("{RUNNING}.{}", running.process));
+        std::fs::write(&fresh, serde_json::to_vec(running)?).context("write running.json")?;
+        std::fs::rename(&fresh, &path).context("write running.json")
+    }
+
+    /// Takes that back; it is no error when it is gone.
+    pub(crate) fn forget_running(&self) {
+        let _ = std::fs::remove_file(self.0.join(RUNNING));
+    }
+
+    /// Who says to run here. It may be gone already.
+    pub(crate) fn running(&self) -> Option<Running> {
+        use std::io::Read;
+        let file = std::fs::File::open(self.0.join(RUNNING)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(RUNNING_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn who_runs_is_told_and_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::at(folder.path());
+        assert_eq!(data.running(), None);
+        let running = Running { process: 7, api: "http://127.0.0.1:1".to_owned() };
+        data.note_running(&running).unwrap();
+        assert_eq!(data.running(), Some(running));
+        data.forget_running();
+        assert_eq!(data.running(), None);
+    }
+}

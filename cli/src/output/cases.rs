@@ -1,0 +1,92 @@
+//! Cases as people read them: a list of one line each, or one whole.
+
+use bus_schema::case::{Case, CaseState, Severity};
+
+use super::outside_text::harmless;
+use super::paint::Paint;
+
+/// How much of an id is shown in a list; enough to name it.
+const ID_CHARS: usize = 12;
+
+/// One line per case, the gravest first.
+pub(crate) fn list(cases: &[Case], paint: Paint) -> String {
+    if cases.is_empty() {
+        return "no cases\n".to_owned();
+    }
+    let mut cases: Vec<&Case> = cases.iter().collect();
+    cases.sort_by_key(|case| {
+        (case.state, case.covered_by.is_some(), std::cmp::Reverse(case.severity), case.opened_at)
+    });
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_header(["ID", "SEVERITY", "STATE", "RULE", "SUBJECT"]);
+    for case in cases {
+        let covered = if case.covered_by.is_some() { " (covered)" } else { "" };
+        table.add_row([
+            harmless(case.id.as_str()).chars().take(ID_CHARS).collect(),
+            severity(case, paint),
+            format!("{}{covered}", case.state.as_str()),
+            harmless(&case.rule),
+            harmless(&case.subject),
+        ]);
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// Everything about one case.
+pub(crate) fn one(case: &Case, paint: Paint) -> String {
+    let field = |name: &str, value: &str| format!("{}  {value}", paint.strong(&format!("{name:<9}")));
+    let mut lines = vec![
+        field("case", &harmless(case.id.as_str())),
+        field("rule", &format!("{}  {}", harmless(&case.rule), severity(case, paint))),
+        field("subject", &harmless(&case.subject)),
+        field("state", &format!("{} since {}", case.state.as_str(), since(case))),
+    ];
+    if case.reopened > 0 {
+        lines.push(field("came back", &format!("{} times", case.reopened)));
+    }
+    if let Some(covering) = &case.covered_by {
+        lines.push(field("covered", &format!("told as part of {}", harmless(covering.as_str()))));
+    }
+    if let Some(resolution) = &case.resolution {
+        lines.push(field("because", &harmless(resolution)));
+    }
+    lines.push(String::new());
+    lines.extend(findings(case));
+    lines.push(String::new());
+    lines.push(field("next", &harmless(&case.next_step)));
+    lines.push(field("runbook", &harmless(&case.runbook)));
+    lines.join("\n") + "\n"
+}
+
+/// What was found, with expected, found, and where it runs.
+pub(crate) fn findings(case: &Case) -> Vec<String> {
+    let mut lines = Vec::new();
+    for finding in &case.findings {
+        lines.push(format!("  {}", harmless(&finding.what)));
+        lines.extend(finding.digest.iter().map(|digest| format!("    digest   {digest}")));
+        lines.extend(finding.expected.iter().map(|text| format!("    expected {}", harmless(text))));
+        lines.extend(finding.found.iter().map(|text| format!("    found    {}", harmless(text))));
+        lines.extend(finding.runs_at.iter().map(|place| format!("    runs at  {}", harmless(place))));
+    }
+    let told = u32::try_from(case.findings.len()).unwrap_or(u32::MAX);
+    if case.findings_total > told {
+        lines.push(format!("  and {} more", case.findings_total - told));
+    }
+    lines
+}
+
+/// The severity's word, coloured.
+pub(crate) fn severity(case: &Case, paint: Paint) -> String {
+    let word = case.severity.as_str();
+    match case.severity {
+        Severity::High | Severity::Critical if case.state != CaseState::Resolved => paint.bad(word),
+        Severity::Medium if case.state != CaseState::Resolved => paint.waiting(word),
+        _ => word.to_owned(),
+    }
+}
+
+fn since(case: &Case) -> jiff::Timestamp {
+    case.resolved_at.unwrap_or(case.opened_at)
+}

@@ -1,0 +1,1 @@
+//! The real binary, run as people run it.
