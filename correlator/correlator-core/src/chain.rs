@@ -4,6 +4,7 @@
 //! do about a broken chain.
 
 pub(crate) mod artifact;
+pub(crate) mod branch;
 pub(crate) mod build;
 pub(crate) mod image_facts;
 pub(crate) mod inquiry;

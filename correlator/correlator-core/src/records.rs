@@ -220,7 +220,18 @@ impl<'a> Draft<'a> {
         prefix: &str,
         limit: usize,
     ) -> Result<Vec<(String, T)>, RecordsError> {
-        self.scan_raw(table, prefix, limit)?
+        self.scan_from(table, prefix, prefix, limit)
+    }
+
+    /// At most `limit` records whose key begins with `prefix` and is not before `from`, in the order of their keys.
+    pub fn scan_from<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        prefix: &str,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, RecordsError> {
+        self.scan_raw(table, prefix, from, limit)?
             .into_iter()
             .map(|(key, bytes)| decode(table, &key, &bytes).map(|value| (key, value)))
             .collect()
@@ -228,23 +239,25 @@ impl<'a> Draft<'a> {
 
     /// At most `limit` keys that begin with `prefix`, in order.
     pub fn keys(&self, table: Table, prefix: &str, limit: usize) -> Result<Vec<String>, RecordsError> {
-        Ok(self.scan_raw(table, prefix, limit)?.into_iter().map(|(key, _)| key).collect())
+        Ok(self.scan_raw(table, prefix, prefix, limit)?.into_iter().map(|(key, _)| key).collect())
     }
 
     fn scan_raw(
         &self,
         table: Table,
         prefix: &str,
+        from: &str,
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
+        let from = from.max(prefix);
         let in_draft: BTreeMap<&str, &Option<Vec<u8>>> = self
             .writes
-            .range((table, prefix.to_owned())..)
+            .range((table, from.to_owned())..)
             .take_while(|((in_table, key), _)| *in_table == table && key.starts_with(prefix))
             .map(|((_, key), value)| (key.as_str(), value))
             .collect();
         let removed = in_draft.values().filter(|value| value.is_none()).count();
-        let stored = self.records.scan(table, prefix, prefix, limit.saturating_add(removed))?;
+        let stored = self.records.scan(table, prefix, from, limit.saturating_add(removed))?;
         let mut merged: BTreeMap<String, Vec<u8>> =
             stored.into_iter().filter(|(key, _)| !in_draft.contains_key(key.as_str())).collect();
         for (key, value) in in_draft {

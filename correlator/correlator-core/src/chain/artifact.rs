@@ -7,10 +7,15 @@ use crate::chain::image_facts::{Carrier, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::path::{Path, questions};
 use crate::chain::{Finding, Missing, a_break};
+use crate::contracts::duration::Span;
 use crate::contracts::pipeline::Pipeline;
 use crate::facts::{Predicate, PredicateKind};
-use crate::records::RecordsError;
+use crate::records::{RecordsError, Table};
 use crate::state::digest::Push;
+use crate::state::run::RunRecord;
+
+/// How long a run may go on: runs that began earlier are not looked for.
+const RUN_LENGTH_MAX: Span = Span::from_hours(24);
 
 pub(crate) fn judge(
     inquiry: &Inquiry<'_>,
@@ -32,13 +37,14 @@ pub(crate) fn judge(
     if path.holds(pipeline) {
         return Ok(Finding::proven("provenance", "a verified path binds the digest, whoever pushed it"));
     }
-    let pushes = pushes(image);
-    for push in &pushes {
+    // A push of an index pushes what it lists, so an expected pusher of either counts.
+    for push in image.carriers.iter().flat_map(|carrier| &carrier.record.pushes) {
         inquiry.rest_on(std::slice::from_ref(&push.event));
         if let Some(actor) = push.actor.as_ref().filter(|actor| pipeline.artifact.pushers.contains(actor)) {
             return Ok(Finding::proven("registry", format!("pushed by {actor} at {}", push.at)));
         }
     }
+    let pushes = pushes(image);
     if let Some(run) = run_around(inquiry, image, pipeline, &pushes)? {
         return Ok(Finding::proven("registry", format!("pushed while run {run} was going")));
     }
@@ -109,4 +115,38 @@ fn run_around(
         }
     }
     Ok(None)
+}
+
+/// Whether any run of the contract's workflows was going at a push of the digest; `None` where that cannot be known,
+/// because runs were not seen yet at that time or nobody knows when it was pushed.
+pub(crate) fn any_run_around(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+) -> Result<Option<bool>, RecordsError> {
+    let Some(source) = &pipeline.source else { return Ok(None) };
+    let Some(repository_id) = &source.repository.id else { return Ok(None) };
+    let Some(since) = inquiry.forge_covered_since("ci", &source.repository)? else { return Ok(None) };
+    let pushes = pushes(image);
+    let is_datable = |push: &&&Push| !push.is_open_ended() && push.not_before.unwrap_or(push.at) >= since;
+    if pushes.is_empty() || !pushes.iter().all(|push| is_datable(&push)) {
+        return Ok(None);
+    }
+    let skew = inquiry.contracts.installation.windows.source_skew;
+    for push in pushes {
+        let earliest = push.not_before.unwrap_or(push.at);
+        let from = RUN_LENGTH_MAX.before(skew.before(earliest));
+        for key in inquiry.runs_began(&source.repository.host, repository_id, from, skew.after(push.at))? {
+            let Some(record) = inquiry.draft.get::<RunRecord>(Table::Runs, &key)? else { continue };
+            let Some(report) = &record.run else { continue };
+            let fits = source.repository.is_same(&report.repository)
+                && (pipeline.build.workflows.is_empty()
+                    || pipeline.build.workflows.contains(&report.workflow));
+            let is_over = record.finished_at.is_some_and(|end| skew.after(end) < earliest);
+            if fits && !is_over {
+                return Ok(Some(true));
+            }
+        }
+    }
+    Ok(Some(false))
 }

@@ -2,12 +2,15 @@
 //! agent's report of it does not say otherwise.
 
 use bus_schema::ci::{Conclusion, RunnerEnvironment};
+use bus_schema::fleet::Unavailable;
 use bus_schema::question::Question;
 use bus_schema::verdict::{Break, BreakReason, Witness};
 use bus_schema::{CommitId, RunId};
 
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
+use crate::chain::provenance::shown_repository;
+use crate::chain::settle::settles_at;
 use crate::chain::signer::{CertificateIdentity, is_contract_repository};
 use crate::chain::{Finding, Missing, a_break};
 use crate::contracts::pipeline::{Pipeline, SourceContract};
@@ -59,7 +62,7 @@ pub(crate) fn judge(
             witnesses.push(Witness { who: "ci-agent".to_owned(), says: format!("run {run}, {state}") });
         }
         (Some(run), None) => {
-            if let Some(finding) = unknown_run(inquiry, image, source, bound, run, identity.is_some())? {
+            if let Some(finding) = unknown_run(inquiry, image, pipeline, source, bound, run)? {
                 return Ok(finding);
             }
         }
@@ -73,10 +76,10 @@ pub(crate) fn judge(
         }
         (None, _) => {}
     }
-    if pipeline.build.require_success {
-        if let Some(finding) = check_success(image, source, run.as_ref(), record.as_ref()) {
-            return Ok(finding);
-        }
+    if pipeline.build.require_success
+        && let Some(finding) = check_success(image, source, run.as_ref(), record.as_ref())
+    {
+        return Ok(finding);
     }
     Ok(Finding::Proven(witnesses))
 }
@@ -88,16 +91,29 @@ fn check_certificate(
     breaks: &mut Vec<Break>,
 ) {
     let contract = &pipeline.build;
+    if !identity.repository.as_ref().is_some_and(|found| is_contract_repository(&source.repository, found)) {
+        let found = identity
+            .repository
+            .as_ref()
+            .map_or_else(|| "no repository in the certificate".to_owned(), shown_repository);
+        breaks.push(a_break(
+            BreakReason::WrongRepository,
+            format!("a run of {}", shown_repository(&source.repository)),
+            found,
+        ));
+        // Whatever else it says, it says of another repository.
+        return;
+    }
     let expected_workflows =
         || contract.workflows.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(" or ");
     match &identity.caller_workflow {
         Some(found) if contract.workflows.is_empty() || contract.workflows.contains(&found.path) => {
-            // The file is the contract's only when the repository is: another repository is told apart by its own break.
-            let own = identity.repository.as_ref().is_some_and(|repository| {
-                is_contract_repository(&source.repository, repository)
-                    && !found.repository.path().eq_ignore_ascii_case(&repository.path())
-            });
-            if own {
+            // The started workflow must lie in the repository that the certificate names.
+            let is_elsewhere = identity
+                .repository
+                .as_ref()
+                .is_some_and(|repository| !found.repository.path().eq_ignore_ascii_case(&repository.path()));
+            if is_elsewhere {
                 breaks.push(a_break(BreakReason::WrongWorkflow, expected_workflows(), found.to_string()));
             }
         }
@@ -118,12 +134,11 @@ fn check_certificate(
             breaks.push(a_break(BreakReason::WrongTrigger, expected, found));
         }
     }
-    if let Some(expected) = &contract.runners {
-        if identity.runner.as_ref() != Some(expected) {
-            let found =
-                identity.runner.as_ref().map_or("no runner in the certificate", |runner| runner.as_str());
-            breaks.push(a_break(BreakReason::WrongRunner, expected.as_str(), found));
-        }
+    if let Some(expected) = &contract.runners
+        && identity.runner.as_ref() != Some(expected)
+    {
+        let found = identity.runner.as_ref().map_or("no runner in the certificate", |runner| runner.as_str());
+        breaks.push(a_break(BreakReason::WrongRunner, expected.as_str(), found));
     }
 }
 
@@ -199,10 +214,10 @@ fn check_report(
 fn unknown_run(
     inquiry: &Inquiry<'_>,
     image: &ImageFacts,
+    pipeline: &Pipeline,
     source: &SourceContract,
     bound: &BoundStatement,
     run: &RunId,
-    is_keyless: bool,
 ) -> Result<Option<Finding>, RecordsError> {
     let since = inquiry.forge_covered_since("ci", &source.repository)?;
     let question = Question::Run { repository: source.repository.clone(), run: run.clone() };
@@ -210,7 +225,7 @@ fn unknown_run(
     let is_uncovered = since.is_none_or(|since| built_at.is_none_or(|at| at < since));
     let no_such_run =
         a_break(BreakReason::UnknownRun, format!("run {run} at the forge"), "the forge does not know it");
-    if !is_keyless {
+    if matches!(bound.statement.signer, Signer::Key { .. }) {
         return Ok(Some(Finding::Missing(Missing {
             waiting_for: format!("the CI agent's report of run {run}"),
             questions: vec![question],
@@ -222,15 +237,20 @@ fn unknown_run(
     if since.is_none() {
         return Ok(None);
     }
+    // Its certificate is a witness, so nothing waits; and the forge may not tell of a run at once, so that what it says
+    // before the window ends does not count against it.
+    let settles_at = settles_at(image, pipeline);
     let known = inquiry.question(&question)?;
-    if known.as_ref().is_none_or(|record| record.attempts == 0) {
-        inquiry.want(Wanted { question, why: format!("nobody reported run {run}"), attempt: 1 });
+    let attempts = known.as_ref().map_or(0, |record| record.attempts);
+    let is_late = known.as_ref().is_some_and(|record| record.last_asked >= settles_at);
+    if attempts == 0 || (inquiry.now >= settles_at && !is_late) {
+        let why = format!("nobody reported run {run}");
+        inquiry.want(Wanted { question, why, attempt: attempts.saturating_add(1) });
         return Ok(None);
     }
-    let says_no = known
-        .as_ref()
-        .and_then(|record| record.answers.last())
-        .is_some_and(|answer| answer.reason == bus_schema::fleet::Unavailable::NotFound && answer.found == 0);
+    let says_no = known.as_ref().and_then(|record| record.answers.last()).is_some_and(|answer| {
+        answer.reason == Unavailable::NotFound && answer.found == 0 && answer.recorded >= settles_at
+    });
     Ok((says_no && !is_uncovered).then(|| Finding::Broken(vec![no_such_run])))
 }
 

@@ -17,7 +17,7 @@ use crate::state::evidence::{self, EVIDENCE_PER_DIGEST_MAX, EvidenceRecord};
 use crate::state::placement::PlacementRecord;
 
 /// The most indexes and manifests above one digest that are looked at.
-const CARRIERS_MAX: usize = 64;
+const CARRIERS_MAX: usize = 512;
 
 pub(crate) struct ImageFacts {
     pub(crate) digest: Digest,
@@ -31,8 +31,10 @@ pub(crate) struct ImageFacts {
     /// Verified statements attached to a carrier that name something else.
     pub(crate) strayed: Vec<BoundStatement>,
     pub(crate) refused: Vec<(Digest, Refusal)>,
-    /// Since when a verification of attached evidence is awaited.
+    /// Since when the first verification of attached evidence is awaited.
     pub(crate) awaited_since: Option<Timestamp>,
+    /// Since when evidence that was verified once is verified again, because the trust set is another one.
+    pub(crate) awaited_again_since: Option<Timestamp>,
     /// A bound cut something off: what is missing is unknown, not absent.
     pub(crate) cut: bool,
     pub(crate) placements: Vec<(String, PlacementRecord)>,
@@ -61,9 +63,23 @@ impl ImageFacts {
         digest: Digest,
         pipeline: Option<&Pipeline>,
     ) -> Result<Option<ImageFacts>, RecordsError> {
-        let carriers = carriers(inquiry, digest)?;
+        let (mut carriers, is_cut) = carriers(inquiry, digest)?;
+        let mut placements = placements_of(inquiry.draft, &digest)?;
+        // What was pushed to, or runs from, a repository of another pipeline says nothing under this one.
+        let is_of_pipeline =
+            |repository: &ImageRepository| match (inquiry.contracts.claim(repository), pipeline) {
+                (Claim::Claimed(claiming), Some(pipeline)) => claiming.name == pipeline.name,
+                (Claim::Unclaimed, None) => true,
+                _ => false,
+            };
+        placements.retain(|(_, placement)| match &placement.image {
+            Some(image) => is_of_pipeline(&image.repository),
+            None => pipeline.is_none(),
+        });
+        for carrier in &mut carriers {
+            carrier.record.pushes.retain(|push| is_of_pipeline(&push.repository));
+        }
         let Some(own) = carriers.first() else { return Ok(None) };
-        let placements = placements_of(inquiry.draft, &digest)?;
         let Some(repository) = claimed_repository(inquiry, &carriers, &placements, pipeline) else {
             return Ok(None);
         };
@@ -71,12 +87,13 @@ impl ImageFacts {
             digest,
             repository,
             first_recorded: own.record.first_recorded.unwrap_or(inquiry.now),
-            cut: own.record.cut,
+            cut: own.record.cut || is_cut,
             carriers: Vec::new(),
             bound: Vec::new(),
             strayed: Vec::new(),
             refused: Vec::new(),
             awaited_since: None,
+            awaited_again_since: None,
             placements,
         };
         inquiry.rest_on(&own.record.ground);
@@ -118,11 +135,16 @@ impl ImageFacts {
         };
         let is_current =
             record.trust.as_ref().is_some_and(|(trust, _)| *trust == inquiry.contracts.trust_version());
+        let was_verified = record.outcome.is_some();
         let outcome = record.outcome.filter(|_| is_current);
         match outcome {
             None => {
                 let since = record.awaited_since.or(record.first_recorded).unwrap_or(inquiry.now);
-                self.awaited_since = Some(self.awaited_since.map_or(since, |known| known.min(since)));
+                let awaited = match was_verified {
+                    true => &mut self.awaited_again_since,
+                    false => &mut self.awaited_since,
+                };
+                *awaited = Some(awaited.map_or(since, |known| known.min(since)));
             }
             Some(Outcome::Refused(refusal)) => self.refused.push((id, refusal)),
             Some(Outcome::Verified(statement)) => {
@@ -167,11 +189,16 @@ impl ImageFacts {
 
     /// Whether the digest is placed: it runs, or ran within the linger window.
     pub(crate) fn is_placed(&self, inquiry: &Inquiry<'_>) -> bool {
+        self.placements.iter().any(|(_, placement)| self.is_there(inquiry, placement))
+    }
+
+    /// Whether a placement counts: it runs, or ended less than the linger window ago.
+    pub(crate) fn is_there(&self, inquiry: &Inquiry<'_>, placement: &PlacementRecord) -> bool {
         let linger = inquiry.contracts.installation.windows.linger;
-        self.placements.iter().any(|(_, placement)| match placement.ended_recorded {
+        match placement.ended_recorded {
             None => placement.is_running(),
             Some(ended) => inquiry.now < linger.after(ended),
-        })
+        }
     }
 
     /// The earliest time at which the digest is known to have existed, by the sources' clocks.
@@ -188,13 +215,20 @@ impl ImageFacts {
     }
 }
 
-fn carriers(inquiry: &Inquiry<'_>, digest: Digest) -> Result<Vec<Carrier>, RecordsError> {
+/// The digest and what lies above it, and whether a bound cut something off.
+fn carriers(inquiry: &Inquiry<'_>, digest: Digest) -> Result<(Vec<Carrier>, bool), RecordsError> {
     let mut carriers: Vec<Carrier> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut is_cut = false;
     let mut level = vec![digest];
     for _ in 0..=LEVELS_MAX {
         let mut above = BTreeSet::new();
         for digest in level {
-            if carriers.len() >= CARRIERS_MAX || carriers.iter().any(|known| known.digest == digest) {
+            if !seen.insert(digest) {
+                continue;
+            }
+            if carriers.len() >= CARRIERS_MAX {
+                is_cut = true;
                 continue;
             }
             let Some(record) = inquiry.draft.get::<DigestRecord>(Table::Digests, &digest::key(&digest))?
@@ -206,7 +240,7 @@ fn carriers(inquiry: &Inquiry<'_>, digest: Digest) -> Result<Vec<Carrier>, Recor
         }
         level = above.into_iter().collect();
     }
-    Ok(carriers)
+    Ok((carriers, is_cut))
 }
 
 /// The first repository, in their order, that the pipeline claims; for the default pipeline the first that nothing claims.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::question::Question;
-use bus_schema::{EventId, RepositoryRef, RunId};
+use bus_schema::{EventId, ForgeHost, ForgeId, RepositoryRef, RunId};
 use jiff::Timestamp;
 
 use crate::contracts::ContractSet;
@@ -14,8 +14,11 @@ use crate::state::Ground;
 use crate::state::agent::{self, CoverageRecord};
 use crate::state::question::{self, QuestionRecord};
 use crate::state::run::{self, RunRecord};
+use crate::state::source::sortable;
 use crate::state::unit::fact;
 
+/// The most runs around one push that are looked at.
+const RUNS_AROUND_MAX: usize = 2000;
 /// The most events that a verdict names as its ground.
 const GROUND_MAX: usize = 64;
 
@@ -103,6 +106,23 @@ impl<'a> Inquiry<'a> {
         let by_repository = self.covered_since(kind, &whole)?;
         let by_host = self.covered_since(kind, repository.host.as_str())?;
         Ok([by_owner, by_repository, by_host].into_iter().flatten().min())
+    }
+
+    /// The keys of the runs of a repository that began in a time.
+    pub(crate) fn runs_began(
+        &self,
+        host: &ForgeHost,
+        repository_id: &ForgeId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<String>, RecordsError> {
+        self.depend_on(fact::runs_of(host, repository_id));
+        let prefix = run::began_prefix(host, repository_id);
+        let begin = format!("{prefix}{}", sortable(from));
+        let end = format!("{prefix}{}", sortable(until));
+        let found: Vec<(String, String)> =
+            self.draft.scan_from(Table::Source, &prefix, &begin, RUNS_AROUND_MAX)?;
+        Ok(found.into_iter().take_while(|(key, _)| *key < end).map(|(_, run)| run).collect())
     }
 
     pub(crate) fn run(&self, run: &RunId) -> Result<Option<RunRecord>, RecordsError> {

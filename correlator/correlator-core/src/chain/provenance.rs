@@ -154,10 +154,10 @@ fn check_claims_of_key(source: &SourceContract, provenance: &Provenance, breaks:
             breaks.push(a_break(BreakReason::WrongRepository, shown_repository(&source.repository), found));
         }
     }
-    if let Some(found) = &provenance.git_ref {
-        if !source.refs.iter().any(|glob| glob.matches(found.as_str())) {
-            let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
-            breaks.push(a_break(BreakReason::WrongRef, expected, found.as_str()));
-        }
+    if let Some(found) = &provenance.git_ref
+        && !source.refs.iter().any(|glob| glob.matches(found.as_str()))
+    {
+        let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
+        breaks.push(a_break(BreakReason::WrongRef, expected, found.as_str()));
     }
 }

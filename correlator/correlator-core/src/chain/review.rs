@@ -5,13 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use bus_schema::question::Question;
 use bus_schema::source::ReviewState;
-use bus_schema::verdict::Witness;
+use bus_schema::verdict::{LinkKind, Witness};
 use bus_schema::{Actor, CommitId, GitRef};
 use jiff::Timestamp;
 
+use crate::chain::branch::{Branch, commits_of};
+use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
+use crate::ledger::questions::Wanted;
 use crate::records::{RecordsError, Table};
 use crate::state::source::{self, ChangeRecord, Merge, PushRecord, Review};
 use crate::state::unit::fact;
@@ -25,11 +29,16 @@ const PUSHES_OF_COMMIT_MAX: usize = 64;
 pub(crate) struct History {
     /// The pushes to allowed branches that brought the commit.
     bringing: Vec<PushRecord>,
-    /// All pushes to the branch up to the one that brought the commit, oldest first.
-    below: Vec<PushRecord>,
-    /// Later forced pushes to the branch.
-    forced_later: Vec<PushRecord>,
+    /// The branch up to the push that brought the commit.
+    below: Branch,
+    /// The branch up to now, where a later forced push may have dropped the commit.
+    forced_later: Option<Branch>,
+    git_ref: Option<GitRef>,
     commit: CommitId,
+    /// A change whose merge made the commit is known.
+    is_merge: bool,
+    /// Since when the forge's pushes are seen.
+    covered_since: Option<Timestamp>,
 }
 
 /// The result of looking for reviews.
@@ -44,9 +53,18 @@ pub(crate) struct ReviewJudgement {
 
 #[derive(Debug)]
 pub(crate) enum Objection {
-    Commit { found: String },
-    Ancestor { commit: CommitId, found: String },
-    RulesBypassed { change: String },
+    /// Nobody saw the commit on an allowed ref.
+    Unknown,
+    Commit {
+        found: String,
+    },
+    Ancestor {
+        commit: CommitId,
+        found: String,
+    },
+    RulesBypassed {
+        change: String,
+    },
 }
 
 impl History {
@@ -69,45 +87,78 @@ impl History {
             .first()
             .map(|push| push.git_ref.clone())
             .or_else(|| git_ref.filter(|git_ref| git_ref.as_branch().is_some()).cloned());
-        let mut history =
-            History { bringing, below: Vec::new(), forced_later: Vec::new(), commit: commit.clone() };
+        let merges = merges_of(inquiry, source, commit)?;
+        let merged_at = merges
+            .iter()
+            .filter(|(_, merge, _)| is_allowed_base(source, merge))
+            .map(|(_, merge, _)| merge.merged_at)
+            .max();
+        let mut history = History {
+            bringing,
+            below: Branch::default(),
+            forced_later: None,
+            git_ref: branch.clone(),
+            commit: commit.clone(),
+            is_merge: merged_at.is_some(),
+            covered_since: inquiry.forge_covered_since("source", repository)?,
+        };
         let Some(branch) = branch else { return Ok(history) };
-        let merged_at =
-            merges_of(inquiry, source, commit)?.into_iter().map(|(_, merge, _)| merge.merged_at).max();
         let up_to = history.bringing.first().map(|push| push.pushed_at).or(merged_at);
         let Some(up_to) = up_to else { return Ok(history) };
         inquiry.depend_on(fact::history(repository, &branch, up_to));
-        let prefix = source::pushes_prefix(repository, &branch);
-        let all: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
-        let newest = all.into_iter().map(|(_, push)| push).filter(|push| is_same_repository(source, push));
-        for push in newest {
-            match push.pushed_at <= up_to {
-                true => history.below.push(push),
-                false if push.forced || push.after.is_none() => history.forced_later.push(push),
-                false => {}
-            }
-        }
-        let surplus = history.below.len().saturating_sub(HISTORY_PUSHES_MAX);
-        history.below.drain(..surplus);
+        history.walk(inquiry, source, &branch, up_to)?;
         Ok(history)
+    }
+
+    /// Follows the branch up to the commit, and on to now where something was forced later.
+    fn walk(
+        &mut self,
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        branch: &GitRef,
+        up_to: Timestamp,
+    ) -> Result<(), RecordsError> {
+        let prefix = source::pushes_prefix(&source.repository, branch);
+        let all: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
+        let mut all: Vec<PushRecord> =
+            all.into_iter().map(|(_, push)| push).filter(|push| is_same_repository(source, push)).collect();
+        let surplus = all.partition_point(|push| push.pushed_at <= up_to).saturating_sub(HISTORY_PUSHES_MAX);
+        all.drain(..surplus);
+        let is_forced_later = all.iter().any(|push| push.pushed_at > up_to && push.forced);
+        if is_forced_later {
+            let mut whole = Branch::default();
+            all.iter().cloned().for_each(|push| whole.add(push));
+            self.forced_later = Some(whole);
+        }
+        all.into_iter().filter(|push| push.pushed_at <= up_to).for_each(|push| self.below.add(push));
+        Ok(())
     }
 
     pub(crate) fn is_on_allowed_ref(&self) -> bool {
         !self.bringing.is_empty()
     }
 
-    /// What dropped the commit from its ref, if a forced push or a deletion did.
+    /// Whether the commit came to its ref before the forge's pushes were seen.
+    pub(crate) fn is_from_before_coverage(&self) -> bool {
+        match (self.bringing.first(), self.covered_since) {
+            (Some(bringing), Some(since)) => bringing.pushed_at < since,
+            _ => false,
+        }
+    }
+
+    /// The branch whose history counts.
+    pub(crate) fn git_ref(&self) -> Option<&GitRef> {
+        self.git_ref.as_ref()
+    }
+
+    /// What dropped the commit from its ref, if a forced push did.
     pub(crate) fn forced_away(&self) -> Option<String> {
-        let bringing = self.bringing.first()?;
-        let forced = self.forced_later.iter().find(|forced| {
-            let dropped_head = forced.before.as_ref();
-            let is_dropped = dropped_head == Some(&self.commit) || dropped_head == bringing.after.as_ref();
-            let is_kept = forced.after.as_ref() == Some(&self.commit)
-                || forced.commits.iter().any(|commit| commit.id == self.commit);
-            forced.after.is_some() && is_dropped && !is_kept
-        })?;
-        let is_back = self.bringing.iter().any(|push| push.pushed_at > forced.pushed_at);
-        (!is_back).then(|| format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
+        let whole = self.forced_later.as_ref().filter(|_| self.is_on_allowed_ref())?;
+        if whole.holds(&self.commit) {
+            return None;
+        }
+        let forced = whole.last_forced()?;
+        Some(format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
     }
 
     /// Whether the forge verified the commit's signature; `None` when nobody told.
@@ -123,52 +174,97 @@ impl History {
     pub(crate) fn judge(
         &self,
         inquiry: &Inquiry<'_>,
+        image: &ImageFacts,
         pipeline: &Pipeline,
         source: &SourceContract,
         commit: &CommitId,
     ) -> Result<ReviewJudgement, RecordsError> {
         let mut judgement = ReviewJudgement::default();
         let own = self.judge_own(inquiry, source, commit)?;
-        match own {
-            Reviewed::Yes { witness, bypassed: None } => judgement.witnesses.push(witness),
-            Reviewed::Yes { bypassed: Some(change), .. } => {
-                judgement.objection = Some(Objection::RulesBypassed { change });
-                return Ok(judgement);
+        let object = |objection| Ok(ReviewJudgement { objection: Some(objection), ..Default::default() });
+        let objection = match own {
+            Reviewed::Yes { witness, bypassed: None } => {
+                judgement.witnesses.push(witness);
+                None
             }
-            Reviewed::No { found } => match excepted(inquiry, pipeline, commit) {
+            Reviewed::Yes { bypassed: Some(change), .. } => Some(Objection::RulesBypassed { change }),
+            Reviewed::No { .. } if !self.is_on_allowed_ref() && !self.is_merge => Some(Objection::Unknown),
+            Reviewed::No { found } => Some(Objection::Commit { found }),
+        };
+        if let Some(objection) = objection {
+            match excepted(inquiry, image, pipeline, commit) {
                 Some(exception) => {
                     judgement.waived_by = Some(exception);
-                    judgement.waived_instead_of = format!("commit {commit}: {found}");
+                    judgement.waived_instead_of = format!("commit {commit}: {}", objection.found());
                 }
-                None => {
-                    judgement.objection = Some(Objection::Commit { found });
-                    return Ok(judgement);
-                }
-            },
+                None => return object(objection),
+            }
         }
-        for push in &self.below {
-            inquiry.rest_on(std::slice::from_ref(&push.ground));
-            for (below, found) in unreviewed_of(inquiry, source, push)? {
-                if below == *commit {
-                    continue;
+        for (below, found) in self.unreviewed_below(inquiry, source, commit)? {
+            match excepted(inquiry, image, pipeline, &below) {
+                Some(exception) => {
+                    judgement.waived_by.get_or_insert(exception);
+                    judgement.waived_instead_of = format!("commit {below}: {found}");
                 }
-                // Commits of the same push that come after the commit are not below it.
-                if is_after(push, commit, &below) {
-                    continue;
-                }
-                match excepted(inquiry, pipeline, &below) {
-                    Some(exception) => {
-                        judgement.waived_by.get_or_insert(exception);
-                        judgement.waived_instead_of = format!("commit {below}: {found}");
-                    }
-                    None => {
-                        judgement.objection = Some(Objection::Ancestor { commit: below, found });
-                        return Ok(judgement);
-                    }
-                }
+                None => return object(Objection::Ancestor { commit: below, found }),
             }
         }
         Ok(judgement)
+    }
+
+    /// The commits below that need a review and have none, and those of which nobody saw how they came there.
+    fn unreviewed_below(
+        &self,
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        commit: &CommitId,
+    ) -> Result<Vec<(CommitId, String)>, RecordsError> {
+        let mut unreviewed = Vec::new();
+        let since = self.covered_since.unwrap_or(Timestamp::MIN);
+        for step in self.below.line.iter().filter(|step| step.push.pushed_at >= since) {
+            inquiry.rest_on(std::slice::from_ref(&step.push.ground));
+            for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
+                let is_below = below != *commit
+                    && step.commits.contains(&below)
+                    // Commits of the same push that come after the commit are not below it.
+                    && !is_after(&step.push, commit, &below);
+                if is_below {
+                    unreviewed.push((below, found));
+                }
+            }
+        }
+        let (first, missed) = self.below.gaps(since);
+        for missed in missed {
+            inquiry.depend_on(fact::commit(&source.repository, &missed));
+            if !is_merged_with_review(inquiry, source, &missed)? {
+                unreviewed.push((missed, "nobody saw how it was pushed".to_owned()));
+            }
+        }
+        if let Some(first) = first.filter(|_| self.covered_since.is_some()) {
+            self.ask_before_the_first_push(inquiry, source, &first)?;
+        }
+        Ok(unreviewed)
+    }
+
+    /// The push before the first one that is known may have been missed. The forge is asked, and nothing waits for its
+    /// answer: most often the branch stood there when the coverage began.
+    fn ask_before_the_first_push(
+        &self,
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        before: &CommitId,
+    ) -> Result<(), RecordsError> {
+        inquiry.depend_on(fact::commit(&source.repository, before));
+        let question = Question::Commit {
+            repository: source.repository.clone(),
+            commit: before.clone(),
+            git_ref: self.git_ref.clone(),
+        };
+        if inquiry.question(&question)?.is_none_or(|record| record.attempts == 0) {
+            let why = format!("looking for how commit {before} was pushed");
+            inquiry.want(Wanted { question, why, attempt: 1 });
+        }
+        Ok(())
     }
 
     fn judge_own(
@@ -228,10 +324,10 @@ fn pushes_of(
     let prefix = source::commit_pushes_prefix(&source.repository, commit);
     let mut pushes = Vec::new();
     for (_, key) in inquiry.draft.scan::<String>(Table::Source, &prefix, PUSHES_OF_COMMIT_MAX)? {
-        if let Some(push) = inquiry.draft.get::<PushRecord>(Table::Source, &key)? {
-            if is_same_repository(source, &push) {
-                pushes.push(push);
-            }
+        if let Some(push) = inquiry.draft.get::<PushRecord>(Table::Source, &key)?
+            && is_same_repository(source, &push)
+        {
+            pushes.push(push);
         }
     }
     Ok(pushes)
@@ -268,13 +364,7 @@ fn judge_push(
     source: &SourceContract,
     push: &PushRecord,
 ) -> Result<BTreeMap<CommitId, Reviewed>, RecordsError> {
-    let mut commits: Vec<CommitId> = push.commits.iter().map(|commit| commit.id.clone()).collect();
-    if let Some(after) = push.after.as_ref().filter(|after| !commits.contains(after)) {
-        // A push whose list was cut, or that only moved the branch to a commit that is there already.
-        if push.commits.is_empty() || push.commits_cut {
-            commits.push(after.clone());
-        }
-    }
+    let commits = commits_of(push);
     let mut judged: BTreeMap<CommitId, Reviewed> = BTreeMap::new();
     let mut range_start = 0;
     for (index, commit) in commits.iter().enumerate() {
@@ -312,10 +402,10 @@ fn unreviewed_of(
     let mut judged = judge_push(inquiry, source, push)?;
     let mut unreviewed = Vec::new();
     for commit in &push.commits {
-        if let Some(Reviewed::No { found }) = judged.remove(&commit.id) {
-            if touches(source, commit.paths.as_deref()) {
-                unreviewed.push((commit.id.clone(), found));
-            }
+        if let Some(Reviewed::No { found }) = judged.remove(&commit.id)
+            && touches(source, commit.paths.as_deref())
+        {
+            unreviewed.push((commit.id.clone(), found));
         }
     }
     unreviewed.extend(judged.into_iter().filter_map(|(commit, reviewed)| match reviewed {
@@ -413,12 +503,45 @@ fn account_key(actor: &Actor) -> String {
     }
 }
 
-/// The exception in force for a commit under a pipeline, if there is one.
-fn excepted(inquiry: &Inquiry<'_>, pipeline: &Pipeline, commit: &CommitId) -> Option<String> {
+/// Whether a merged change with enough approvals made this commit.
+fn is_merged_with_review(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    commit: &CommitId,
+) -> Result<bool, RecordsError> {
+    let merges = merges_of(inquiry, source, commit)?;
+    Ok(merges.iter().filter(|(_, merge, _)| is_allowed_base(source, merge)).any(|(number, merge, change)| {
+        matches!(judge_change(source, number, merge, change), Reviewed::Yes { .. })
+    }))
+}
+
+impl Objection {
+    fn found(&self) -> String {
+        match self {
+            Objection::Unknown => "nobody saw it on an allowed ref".to_owned(),
+            Objection::Commit { found } | Objection::Ancestor { found, .. } => found.clone(),
+            Objection::RulesBypassed { change } => {
+                format!("change #{change} was merged past the rules of its branch")
+            }
+        }
+    }
+}
+
+/// The exception in force for a commit of this image, if there is one. Everything that its scope names must agree.
+fn excepted(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    pipeline: &Pipeline,
+    commit: &CommitId,
+) -> Option<String> {
     let exception = inquiry.contracts.exceptions.values().find(|exception| {
-        exception.scope.pipeline == pipeline.name
-            && exception.scope.commits.contains(commit)
+        exception.scope.commits.contains(commit)
+            && exception.scope.namespaces.is_empty()
             && exception.is_in_force(inquiry.now)
+            && image
+                .carriers
+                .iter()
+                .any(|carrier| exception.covers_link(&pipeline.name, &carrier.digest, LinkKind::Source))
     })?;
     inquiry.look_again_at(exception.expires);
     Some(exception.name.clone())

@@ -50,7 +50,9 @@ fn settle_missing(
         inquiry.look_again_at(until);
         LinkState::Pending { until, waiting_for }
     };
-    if let Some(since) = image.awaited_since {
+    // What is attached after the window has ended changes nothing before it is verified: the window never restarts.
+    let awaited = image.awaited_since.filter(|since| *since < settles_at);
+    if let Some(since) = [awaited, image.awaited_again_since].into_iter().flatten().min() {
         let until = windows.evidence.after(since);
         if inquiry.now < until {
             return Ok(pending(until, "the verification of attached evidence".to_owned()));
@@ -173,14 +175,16 @@ fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecor
         | Unavailable::Unreachable
         | Unavailable::Unreadable
         | Unavailable::Other(_) => {
-            let gives_up_at = windows.evidence.after(known.first_asked);
-            let retry_at = windows.retry.after(answer.recorded);
+            // One question serves many digests: a failure of today does not count from the first time it was asked.
+            let failing_since = known.failing_since.unwrap_or(known.first_asked);
+            let gives_up_at = windows.evidence.after(failing_since);
             if inquiry.now >= gives_up_at {
                 // Still asked from time to time, so that a registry that comes back heals what it left open.
-                retry(inquiry, question, known, retry_at);
+                retry(inquiry, question, known, windows.evidence.after(answer.recorded));
                 return failed(inquiry, question, &format!("{}: {}", answer.reason, answer.detail));
             }
-            retry(inquiry, question, known, retry_at);
+            retry(inquiry, question, known, windows.retry.after(answer.recorded));
+            inquiry.look_again_at(gives_up_at);
             Consulted::Waiting { until: gives_up_at }
         }
     }

@@ -6,6 +6,7 @@ use bus_schema::{CommitId, GitRef};
 
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
+use crate::chain::provenance::shown_repository;
 use crate::chain::review::{History, Objection};
 use crate::chain::signer::{CertificateIdentity, is_contract_repository};
 use crate::chain::{Finding, Missing, a_break, a_commit_break};
@@ -32,12 +33,9 @@ pub(crate) fn judge(
     };
     let is_keyless = matches!(bound.statement.signer, Signer::Keyless(_));
     if !repository.as_ref().is_some_and(|found| is_contract_repository(&source.repository, found)) {
-        let found = repository.map_or_else(|| "no repository".to_owned(), |found| found.to_string());
-        return Ok(Finding::Broken(vec![a_break(
-            BreakReason::WrongRepository,
-            source.repository.to_string(),
-            found,
-        )]));
+        let found = repository.as_ref().map_or_else(|| "no repository".to_owned(), shown_repository);
+        let expected = shown_repository(&source.repository);
+        return Ok(Finding::Broken(vec![a_break(BreakReason::WrongRepository, expected, found)]));
     }
     let Some(commit) = commit else {
         let expected = "a commit in the signed claims";
@@ -81,7 +79,8 @@ fn judge_commit(
         match history.signature_verified() {
             Some(true) => {}
             Some(false) => {
-                breaks.push(a_break(BreakReason::UnsignedCommit, "a verified commit signature", "none"));
+                let expected = "a verified commit signature";
+                breaks.push(a_commit_break(BreakReason::UnsignedCommit, expected, "none", &claim.commit));
             }
             None => {
                 return Ok(Finding::Missing(missing(
@@ -96,11 +95,11 @@ fn judge_commit(
         }
     }
     if source.reviews > 0 {
-        let judgement = history.judge(inquiry, pipeline, source, &claim.commit)?;
+        let judgement = history.judge(inquiry, image, pipeline, source, &claim.commit)?;
         if !breaks.is_empty() {
             return Ok(Finding::Broken(breaks));
         }
-        return finish_review(inquiry, image, source, claim, judgement);
+        return finish_review(inquiry, image, source, claim, &history, judgement);
     }
     if !breaks.is_empty() {
         return Ok(Finding::Broken(breaks));
@@ -121,6 +120,7 @@ fn finish_review(
     image: &ImageFacts,
     source: &SourceContract,
     claim: &CommitClaim,
+    history: &History,
     judgement: crate::chain::review::ReviewJudgement,
 ) -> Result<Finding, RecordsError> {
     let Some(objection) = judgement.objection else {
@@ -139,6 +139,12 @@ fn finish_review(
                 &claim.commit,
             )]));
         }
+        Objection::Unknown => (
+            BreakReason::UnknownCommit,
+            format!("commit {} on {}", claim.commit, shown_ref(claim)),
+            "nobody saw it on an allowed ref".to_owned(),
+            claim.commit.clone(),
+        ),
         Objection::Commit { found } => (
             BreakReason::Unreviewed,
             format!("{} approval(s) of commit {}", source.reviews, claim.commit),
@@ -153,8 +159,22 @@ fn finish_review(
         ),
     };
     let a_break = a_commit_break(reason, expected, found, &commit);
-    let what = format!("the review of commit {}", claim.commit);
-    Ok(Finding::Missing(missing(inquiry, image, source, claim, &what, Some(a_break))?))
+    let what = format!("the review of commit {commit}");
+    let mut missing = missing(inquiry, image, source, claim, &what, Some(a_break))?;
+    if history.is_from_before_coverage() && commit == claim.commit {
+        missing.uncovered.get_or_insert_with(|| {
+            format!("commit {commit} was pushed before the source agent watched {}", source.repository)
+        });
+    }
+    if commit != claim.commit {
+        // The change that brought the ancestor may have been missed: that is what the forge is asked about.
+        missing.questions.push(Question::Commit {
+            repository: source.repository.clone(),
+            commit,
+            git_ref: history.git_ref().cloned().or_else(|| claim.git_ref.clone()),
+        });
+    }
+    Ok(Finding::Missing(missing))
 }
 
 fn missing(

@@ -61,11 +61,8 @@ impl Work<'_> {
         from: &str,
         units: &mut BTreeSet<Unit>,
     ) -> Result<(), RecordsError> {
-        for (key, unit) in self.draft.scan::<Unit>(Table::Dependents, prefix, DEPENDENTS_MAX)? {
-            if key.as_str() >= from {
-                units.insert(unit);
-            }
-        }
+        let found = self.draft.scan_from::<Unit>(Table::Dependents, prefix, from, DEPENDENTS_MAX)?;
+        units.extend(found.into_iter().map(|(_, unit)| unit));
         Ok(())
     }
 
@@ -79,10 +76,10 @@ impl Work<'_> {
             }
         }
         for key in self.draft.keys(Table::Tags, "", usize::MAX)? {
-            if let [repository, tag] = records::parts(&key)[..] {
-                if let (Ok(repository), Ok(tag)) = (repository.parse(), tag.parse()) {
-                    units.insert(Unit::Tag { repository, tag });
-                }
+            if let [repository, tag] = records::parts(&key)[..]
+                && let (Ok(repository), Ok(tag)) = (repository.parse(), tag.parse())
+            {
+                units.insert(Unit::Tag { repository, tag });
             }
         }
         Ok(())

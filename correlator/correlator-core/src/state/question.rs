@@ -16,6 +16,9 @@ pub struct QuestionRecord {
     pub attempts: u32,
     pub first_asked: Timestamp,
     pub last_asked: Timestamp,
+    /// Since when every answer is a failure to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
     /// The answers, by attempt. Agents also look up by themselves, with attempt 0.
     pub answers: Vec<Answer>,
 }
@@ -34,6 +37,18 @@ pub struct Answer {
 
 /// The most answers of one question that are remembered: the newest stay.
 pub const ANSWERS_MAX: usize = 16;
+
+/// Whether an answer says nothing about the subject, because the source could not be asked.
+pub fn is_failure(reason: &Unavailable) -> bool {
+    match reason {
+        Unavailable::NotFound | Unavailable::Unconfigured | Unavailable::CutOff => false,
+        Unavailable::Denied
+        | Unavailable::RateLimited
+        | Unavailable::Unreachable
+        | Unavailable::Unreadable
+        | Unavailable::Other(_) => true,
+    }
+}
 
 impl QuestionRecord {
     /// The latest answer to an attempt that was asked, or looked up unasked, at or after a time.

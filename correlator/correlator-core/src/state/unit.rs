@@ -73,7 +73,7 @@ pub fn dependents_prefix(fact: &str) -> String {
 
 /// Facts that units depend on.
 pub mod fact {
-    use bus_schema::{CommitId, GitRef, RepositoryRef, RequestId, RunId};
+    use bus_schema::{ClusterId, CommitId, ForgeHost, ForgeId, GitRef, RepositoryRef, RequestId, RunId};
     use jiff::Timestamp;
 
     use crate::records::key;
@@ -96,8 +96,18 @@ pub mod fact {
         key(["run", &run.to_string()])
     }
 
+    /// Which runs a repository had.
+    pub fn runs_of(host: &ForgeHost, repository_id: &ForgeId) -> String {
+        key(["runs-of", host.as_str(), repository_id.as_str()])
+    }
+
     pub fn request(request: &RequestId) -> String {
         key(["request", request.as_str()])
+    }
+
+    /// What runs in a namespace.
+    pub fn namespace(cluster: &ClusterId, namespace: &str) -> String {
+        key(["namespace", cluster.as_str(), namespace])
     }
 
     pub fn coverage(kind: &str, scope: &str) -> String {

@@ -57,8 +57,13 @@ impl Work<'_> {
             attempts: 0,
             first_asked: occasion.recorded,
             last_asked: occasion.recorded,
+            failing_since: None,
             answers: Vec::new(),
         });
+        record.failing_since = match question::is_failure(&answer.reason) {
+            true => record.failing_since.or(Some(occasion.recorded)),
+            false => None,
+        };
         record.answers.push(Answer {
             attempt: answer.attempt,
             reason: answer.reason.clone(),

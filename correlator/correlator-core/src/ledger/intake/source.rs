@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Work;
 use crate::records::{RecordsError, Table};
-use crate::state::run::{self, JOBS_MAX, JobRecord, RunRecord};
+use crate::state::run::{self, JobRecord, RunRecord};
 use crate::state::source::{
     self, ChangeRecord, CommitRecord, Merge, PushRecord, Review, WorkflowChangeRecord,
 };
@@ -78,7 +78,11 @@ impl Work<'_> {
             source::push_key(&record.repository, &record.git_ref, record.pushed_at, record.after.as_ref());
         if let Some(known) = self.draft.get::<PushRecord>(Table::Source, &key)? {
             // The same push by another agent. Whatever comes first, the fuller report stays; ties by the smaller ground.
-            let rank = |push: &PushRecord| (push.commits.len(), std::cmp::Reverse(push.ground.clone()));
+            let rank = |push: &PushRecord| {
+                let parents: usize = push.commits.iter().map(|commit| commit.parents.len()).sum();
+                let paths = push.commits.iter().filter(|commit| commit.paths.is_some()).count();
+                (push.commits.len(), parents, paths, std::cmp::Reverse(push.ground.clone()))
+            };
             if rank(&known) >= rank(&record) {
                 return Ok(());
             }
@@ -90,11 +94,9 @@ impl Work<'_> {
             self.touched.facts.insert(fact::commit(&record.repository, commit));
             self.touch_workflow(&record.repository, commit)?;
         }
-        if let (true, Some(before)) = (record.forced, &record.before) {
-            self.touched.facts.insert(fact::commit(&record.repository, before));
-            self.touch_dropped(&record)?;
-        }
-        self.touch_history(&record.repository, &record.git_ref, record.pushed_at);
+        // A forced push may drop anything that the ref had before; any other push matters to what comes after it.
+        let from = if record.forced { Timestamp::MIN } else { record.pushed_at };
+        self.touch_history(&record.repository, &record.git_ref, from);
         self.draft.put(Table::Source, key, &record)
     }
 
@@ -102,22 +104,6 @@ impl Work<'_> {
     fn touch_history(&mut self, repository: &RepositoryRef, git_ref: &GitRef, from: Timestamp) {
         let prefix = fact::history_prefix(repository, git_ref);
         self.touched.fact_ranges.insert((prefix, fact::history(repository, git_ref, from)));
-    }
-
-    /// The commits of the push that a forced push dropped.
-    fn touch_dropped(&mut self, forced: &PushRecord) -> Result<(), RecordsError> {
-        let Some(before) = &forced.before else { return Ok(()) };
-        for (_, key) in self.draft.scan::<String>(
-            Table::Source,
-            &source::commit_pushes_prefix(&forced.repository, before),
-            64,
-        )? {
-            let Some(push) = self.draft.get::<PushRecord>(Table::Source, &key)? else { continue };
-            for commit in push.commits {
-                self.touched.facts.insert(fact::commit(&forced.repository, &commit.id));
-            }
-        }
-        Ok(())
     }
 
     fn touch_workflow(&mut self, repository: &RepositoryRef, commit: &CommitId) -> Result<(), RecordsError> {
@@ -238,36 +224,28 @@ impl Work<'_> {
         end: Option<(Conclusion, Timestamp)>,
     ) -> Result<(), RecordsError> {
         let changed = self.draft.update::<RunRecord>(Table::Runs, &run::key(&run.run), |record| {
-            // The report of the end is the fuller one.
-            if record.run.is_none() || end.is_some() {
-                record.run = Some(run.clone());
-            }
-            if let Some((conclusion, at)) = end {
-                record.conclusion = Some(conclusion);
-                record.finished_at = Some(at);
-            }
+            record.learn(run, end);
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         if changed {
             self.touched.facts.insert(fact::run(&run.run));
+            self.touched.facts.insert(fact::runs_of(&run.run.host, &run.run.repository_id));
+            let began = run::began_key(&run.run, run.started_at);
+            self.draft.put(Table::Source, began, &run::key(&run.run))?;
         }
         Ok(())
     }
 
     pub(super) fn take_job(&mut self, occasion: &Occasion, job: &JobFinished) -> Result<(), RecordsError> {
         let changed = self.draft.update::<RunRecord>(Table::Runs, &run::key(&job.run), |record| {
-            if record.jobs.len() < JOBS_MAX {
-                record.jobs.insert(
-                    job.job_id,
-                    JobRecord {
-                        name: job.name.clone(),
-                        conclusion: job.conclusion.clone(),
-                        runner: job.runner.clone(),
-                        started_at: job.started_at,
-                        finished_at: job.finished_at,
-                    },
-                );
-            }
+            let report = JobRecord {
+                name: job.name.clone(),
+                conclusion: job.conclusion.clone(),
+                runner: job.runner.clone(),
+                started_at: job.started_at,
+                finished_at: job.finished_at,
+            };
+            record.learn_job(job.job_id, report);
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         if changed {

@@ -1,0 +1,107 @@
+//! What a branch went through: its pushes in order, and which of their commits are still on it at a time.
+//!
+//! Pushes in, the line of commits out. A forced push sets the line back; a push that begins where no known push ended
+//! tells that one was missed.
+
+use std::collections::BTreeSet;
+
+use bus_schema::CommitId;
+use jiff::Timestamp;
+
+use crate::state::source::PushRecord;
+
+/// A branch up to some time.
+#[derive(Debug, Default)]
+pub(crate) struct Branch {
+    /// The pushes with the commits of each that are on the branch, in order.
+    pub(crate) line: Vec<Step>,
+    /// Commits that a forced push may have dropped: how far back it went is not known.
+    doubtful: BTreeSet<CommitId>,
+}
+
+/// One push on the line.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) push: PushRecord,
+    /// Its commits that are on the branch, oldest first.
+    pub(crate) commits: Vec<CommitId>,
+}
+
+impl Branch {
+    /// Adds the next push.
+    pub(crate) fn add(&mut self, push: PushRecord) {
+        if push.forced {
+            self.set_back(&push);
+        }
+        let commits = commits_of(&push);
+        for commit in &commits {
+            self.doubtful.remove(commit);
+        }
+        self.line.push(Step { push, commits });
+    }
+
+    /// Whether the commit is on the branch for sure.
+    pub(crate) fn holds(&self, commit: &CommitId) -> bool {
+        !self.doubtful.contains(commit) && self.line.iter().any(|step| step.commits.contains(commit))
+    }
+
+    /// The last forced push that set the branch back.
+    pub(crate) fn last_forced(&self) -> Option<&PushRecord> {
+        self.line.iter().rev().map(|step| &step.push).find(|push| push.forced)
+    }
+
+    /// Where pushes since a time began that no known push had brought the branch to: the first of them, which may be
+    /// where the branch stood at that time, and the others, before which a push was missed for sure.
+    pub(crate) fn gaps(&self, since: Timestamp) -> (Option<CommitId>, Vec<CommitId>) {
+        let known: BTreeSet<CommitId> = self.line.iter().flat_map(|step| commits_of(&step.push)).collect();
+        let mut seen = self.line.iter().filter(|step| step.push.pushed_at >= since);
+        let unknown_start = |step: &Step| {
+            let counts = !step.push.forced && !step.commits.is_empty();
+            step.push.before.as_ref().filter(|before| counts && !known.contains(before)).cloned()
+        };
+        let first = seen.next().and_then(unknown_start);
+        let missed = seen.filter_map(unknown_start).filter(|before| Some(before) != first.as_ref()).collect();
+        (first, missed)
+    }
+
+    /// Drops what a forced push dropped, as far as its end or the parent of its first commit tells.
+    fn set_back(&mut self, forced: &PushRecord) {
+        let ends = [forced.after.as_ref(), forced.commits.first().and_then(|first| first.parents.first())];
+        for end in ends.into_iter().flatten() {
+            let place =
+                self.line.iter().enumerate().find_map(|(index, step)| {
+                    Some((index, step.commits.iter().position(|known| known == end)?))
+                });
+            if let Some((index, within)) = place {
+                self.line[index].commits.truncate(within + 1);
+                for later in &mut self.line[index + 1..] {
+                    later.commits.clear();
+                }
+                return;
+            }
+        }
+        if forced.commits.is_empty() {
+            // It only moved back, to before everything that is known.
+            self.line.iter_mut().for_each(|step| step.commits.clear());
+            return;
+        }
+        // How far it went back is not known. At least its old head is gone; what came with that head is doubtful, and
+        // what lies below is still looked at, so that a forced push launders nothing.
+        let Some(head) = &forced.before else { return };
+        for step in self.line.iter_mut().filter(|step| step.commits.contains(head)) {
+            self.doubtful.extend(step.commits.iter().cloned());
+            step.commits.retain(|commit| commit != head);
+        }
+    }
+}
+
+/// The commits of a push, oldest first, with its end where the list was cut or the branch only moved to it.
+pub(crate) fn commits_of(push: &PushRecord) -> Vec<CommitId> {
+    let mut commits: Vec<CommitId> = push.commits.iter().map(|commit| commit.id.clone()).collect();
+    if let Some(after) = push.after.as_ref().filter(|after| !commits.contains(after))
+        && (push.commits.is_empty() || push.commits_cut)
+    {
+        commits.push(after.clone());
+    }
+    commits
+}
