@@ -14,8 +14,13 @@ use serde::{Deserialize, Serialize};
 /// The prefix of the annotations in which cosign's older format keeps signature, certificate and log entry.
 const COSIGN_ANNOTATIONS: [&str; 2] = ["dev.cosignproject.cosign/", "dev.sigstore.cosign/"];
 
-/// The identity of one piece of evidence: the digest of its bytes, or of its bytes and its cosign annotations where those
-/// carry the signature. The same evidence found in two places is one.
+/// The media types of Sigstore bundles, which carry everything that verification needs.
+const BUNDLE_MEDIA_TYPES: &str = "application/vnd.dev.sigstore.bundle";
+
+/// The identity of one piece of evidence: the digest of its bytes for a bundle, else the digest of its bytes, its media
+/// type and its cosign annotations where those carry the signature. The same evidence found in two places is one, and
+/// the same bytes attached under another media type are another one, so that nobody can spoil good evidence by
+/// attaching its bytes as something that does not verify.
 pub fn evidence_id(item: &EvidenceItem) -> Digest {
     let carried: BTreeMap<&str, &str> = item
         .annotations
@@ -23,12 +28,13 @@ pub fn evidence_id(item: &EvidenceItem) -> Digest {
         .filter(|(key, _)| COSIGN_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)))
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    if carried.is_empty() {
+    if carried.is_empty() && item.media_type.starts_with(BUNDLE_MEDIA_TYPES) {
         return item.blob.digest;
     }
     let blob = item.blob.digest.to_string();
-    let fields =
-        std::iter::once(blob.as_str()).chain(carried.into_iter().flat_map(|(key, value)| [key, value]));
+    let fields = [blob.as_str(), item.media_type.as_str()]
+        .into_iter()
+        .chain(carried.into_iter().flat_map(|(key, value)| [key, value]));
     Digest::Sha256(bus_schema::hash::hash_fields(fields))
 }
 

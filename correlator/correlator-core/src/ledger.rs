@@ -113,8 +113,11 @@ impl Work<'_> {
             }
         };
         let before = Arc::clone(&self.contracts);
-        let stored = LoadedContracts { loaded: loaded.clone(), position: self.position };
-        self.draft.put(Table::Globals, CONTRACTS_KEY.to_owned(), &stored)?;
+        let known: Option<LoadedContracts> = self.draft.get(Table::Globals, CONTRACTS_KEY)?;
+        if known.is_none_or(|known| known.loaded != *loaded) {
+            let stored = LoadedContracts { loaded: loaded.clone(), position: self.position };
+            self.draft.put(Table::Globals, CONTRACTS_KEY.to_owned(), &stored)?;
+        }
         self.draft.remove(Table::Globals, REFUSED_CONTRACTS_KEY);
         self.contracts = Arc::clone(&set);
         for name in before.pipelines.keys().chain(set.pipelines.keys()) {

@@ -37,6 +37,8 @@ pub struct Rule {
     pub next_step: &'static str,
     /// It is about a digest: of the open cases on one digest only the first in the rules' order is delivered.
     pub covers: bool,
+    /// Why its cases resolve, where that is always the same; else the unit's new state says it.
+    pub over: Option<&'static str>,
 }
 
 /// Every rule, in the order in which they cover each other.
@@ -129,6 +131,7 @@ pub(crate) fn placement(context: &PlacementContext<'_>) -> Vec<Raised> {
     raised.extend(out_of_pipeline_deploy::find(context));
     raised.extend(mutable_reference_deployed::find(context));
     raised.extend(deployed_outside_contract::find(context));
+    raised.extend(untrusted_running::find_without_digest(context));
     raised.extend(unclaimed_images::find(context));
     raised
 }

@@ -424,6 +424,12 @@ impl SourceSpec {
                 glob.as_str()
             ));
         }
+        if !self.code_owners_for.is_empty() {
+            problem(
+                "source.codeOwnersFor: this version does not judge the reviews of code owners; remove the field"
+                    .to_owned(),
+            );
+        }
         Some(SourceContract {
             repository,
             refs,

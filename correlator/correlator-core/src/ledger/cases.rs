@@ -102,7 +102,10 @@ impl Work<'_> {
                 let kept = KeptFinding { unit: unit.to_owned(), raised: raised.clone() };
                 self.draft.put(Table::Findings, finding_key(&case, unit, index), &kept)?;
             }
-            changed.insert(Touch { case, because: because.to_owned() });
+            let rule =
+                known.iter().map(|(_, kept)| &kept.raised).chain(now).next().map(|raised| &raised.rule);
+            let over = rule.and_then(|rule| rules::find(rule)).and_then(|(_, rule)| rule.over);
+            changed.insert(Touch { case, because: over.unwrap_or(because).to_owned() });
         }
         Ok(by_case.keys().map(ToString::to_string).collect())
     }

@@ -1,12 +1,13 @@
 //! Judging what is marked: each unit again from its facts, and what is new against its last conclusion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::Digest;
 use bus_schema::verdict::VerdictChanged;
 use jiff::Timestamp;
 
 use super::Work;
+use crate::chain::artifact;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
 use crate::contracts::pipeline::Pipeline;
@@ -23,6 +24,8 @@ use crate::verdict::{self, VerdictRecord};
 
 /// The most placements of one namespace that are looked at for a claimed neighbour.
 const NEIGHBOURS_MAX: usize = 2000;
+/// The most workloads that a finding names.
+const WORKLOADS_SHOWN_MAX: usize = 20;
 /// The most gaps of one agent and scope.
 const GAPS_MAX: usize = 1000;
 
@@ -102,9 +105,37 @@ impl Work<'_> {
         if let (true, Some(ended)) = (placed, last_end(&image)) {
             inquiry.look_again_at(contracts.installation.windows.linger.after(ended));
         }
-        let production = image.placements.iter().any(|(_, placement)| self.is_production(placement));
+        // What ended lately counts as well, so that neither severity nor text follows every run of a cron job.
+        let there: Vec<&PlacementRecord> = image
+            .placements
+            .iter()
+            .map(|(_, placement)| placement)
+            .filter(|placement| image.is_there(&inquiry, placement))
+            .collect();
+        let production = there.iter().any(|placement| self.is_production(placement));
+        let runs_at: BTreeSet<String> = there.iter().map(|one| context::shown_workload(one)).collect();
+        let runs_at: Vec<String> = runs_at.into_iter().take(WORKLOADS_SHOWN_MAX).collect();
         record.verdict.roots = self.root_versions();
-        let because = describe(&record);
+        let because = match !placed && !image.placements.is_empty() {
+            true => format!("it runs nowhere any more; {}", describe(&record)),
+            false => describe(&record),
+        };
+        let mut placed_in = BTreeMap::new();
+        if let Some(pipeline) = claiming {
+            for placement in &there {
+                let namespace = &placement.workload.namespace;
+                if !placed_in.contains_key(namespace) {
+                    let waived = context::waived_in(&inquiry, pipeline, &record, namespace);
+                    placed_in.insert(namespace.clone(), waived);
+                }
+            }
+        }
+        let run_around = match claiming {
+            Some(pipeline) if record.settled && !record.has_provenance => {
+                artifact::any_run_around(&inquiry, &image, pipeline)?
+            }
+            _ => None,
+        };
         let notes = inquiry.into_notes();
         record.verdict.rests_on = notes.ground.iter().copied().collect();
         let raised = match claiming {
@@ -114,8 +145,10 @@ impl Work<'_> {
                     image: &image,
                     pipeline,
                     record: &record,
-                    placed,
+                    placed_in,
                     production,
+                    runs_at,
+                    run_around,
                     unreachable: &unreachable,
                 })
             }
@@ -182,7 +215,11 @@ impl Work<'_> {
             _ => None,
         };
         let newly_beside_claimed = pipeline.is_none() && self.is_newly_beside_claimed(&inquiry, &record)?;
-        let because = verdict.as_ref().map_or_else(|| "the placement changed".to_owned(), describe);
+        let because = match (&verdict, pipeline) {
+            (Some(verdict), _) => describe(verdict),
+            (None, Some(_)) => "nothing is known of its digest any more".to_owned(),
+            (None, None) => "no pipeline claims it any more".to_owned(),
+        };
         let raised = rules::placement(&context::PlacementContext {
             inquiry: &inquiry,
             placement: &record,
@@ -201,24 +238,26 @@ impl Work<'_> {
         record: &PlacementRecord,
     ) -> Result<bool, RecordsError> {
         let workload = &record.workload;
-        let since = inquiry.covered_since("cluster", workload.cluster.as_str())?;
-        let is_new = match (since, record.first_started()) {
-            (Some(since), Some(started)) => started > since,
-            _ => false,
-        };
-        if !is_new {
+        inquiry.depend_on(fact::namespace(&workload.cluster, &workload.namespace));
+        let Some(since) = inquiry.covered_since("cluster", workload.cluster.as_str())? else {
             return Ok(false);
-        }
+        };
         let prefix = records::prefix(["placement", workload.cluster.as_str(), &workload.namespace]);
         let neighbours: Vec<(String, PlacementRecord)> =
             self.draft.scan(Table::Placements, &prefix, NEIGHBOURS_MAX)?;
-        Ok(neighbours.iter().any(|(_, neighbour)| {
-            neighbour.is_running()
-                && neighbour
-                    .image
-                    .as_ref()
-                    .is_some_and(|image| self.pipeline_of(&image.repository) != DEFAULT_PIPELINE)
-        }))
+        let repository = record.image.as_ref().map(|image| &image.repository);
+        let is_known_from_before = neighbours.iter().any(|(_, neighbour)| {
+            neighbour.image.as_ref().map(|image| &image.repository) == repository
+                && neighbour.first_started().is_none_or(|started| started <= since)
+        });
+        Ok(!is_known_from_before
+            && neighbours.iter().any(|(_, neighbour)| {
+                neighbour.is_running()
+                    && neighbour
+                        .image
+                        .as_ref()
+                        .is_some_and(|image| self.pipeline_of(&image.repository) != DEFAULT_PIPELINE)
+            }))
     }
 
     fn judge_tag(
@@ -278,7 +317,7 @@ impl Work<'_> {
         Ok(Conclusion {
             raised,
             notes: inquiry.into_notes(),
-            because: "the commit is reviewed, or its time is over".to_owned(),
+            because: "no contract asks about the commit any more".to_owned(),
         })
     }
 
@@ -316,11 +355,8 @@ impl Work<'_> {
     }
 
     pub(super) fn is_production(&self, placement: &PlacementRecord) -> bool {
-        placement.is_running()
-            && self
-                .contracts
-                .installation
-                .is_production(placement.workload.cluster.as_str(), &placement.cluster_name)
+        let cluster = placement.workload.cluster.as_str();
+        self.contracts.installation.is_production(cluster, &placement.cluster_name)
     }
 
     /// Keeps what was concluded about a unit: its dependencies, its deadline, its questions, and its findings.

@@ -11,23 +11,22 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "read what the statement really says with `custody trace`, and treat the image as foreign until it is explained",
     covers: true,
+    over: None,
 };
 
-const REASONS: [BreakReason; 6] = [
+const REASONS: [BreakReason; 7] = [
     BreakReason::WrongSubject,
     BreakReason::WrongRepository,
     BreakReason::WrongRef,
     BreakReason::WrongCommit,
+    BreakReason::UnknownCommit,
     BreakReason::RunContradicts,
     BreakReason::ForcedAway,
 ];
 
 pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
-    if !context.is_released() {
-        return None;
-    }
     let breaks = context.breaks(&REASONS);
-    let (kind, a_break) = breaks.first()?;
+    let (kind, a_break) = breaks.iter().find(|(kind, _)| context.is_released(&[*kind]))?;
     let finding = context.broken("provenance of a released image contradicts the contract", *kind, a_break);
     Some(
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)

@@ -13,6 +13,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "find out who pushed the image and stop the workload unless its origin is explained",
     covers: true,
+    over: None,
 };
 
 pub(super) fn find(context: &PlacementContext<'_>) -> Option<Raised> {
@@ -33,14 +34,14 @@ type Comparison = (Option<LinkKind>, Option<String>, Option<String>);
 
 /// The comparison that makes a placement of this image out of pipeline, if one does.
 pub(super) fn objection(pipeline: &Pipeline, verdict: &VerdictRecord) -> Option<Comparison> {
-    if let Some(LinkState::Broken { breaks }) = verdict.state_of(LinkKind::Artifact) {
-        if let Some(a_break) = breaks.iter().find(|a_break| a_break.reason == BreakReason::UnexpectedPusher) {
-            return Some((
-                Some(LinkKind::Artifact),
-                Some(format!("pushed by {}", a_break.expected)),
-                Some(format!("pushed by {}", a_break.found)),
-            ));
-        }
+    if let Some(LinkState::Broken { breaks }) = verdict.state_of(LinkKind::Artifact)
+        && let Some(a_break) = breaks.iter().find(|a_break| a_break.reason == BreakReason::UnexpectedPusher)
+    {
+        return Some((
+            Some(LinkKind::Artifact),
+            Some(format!("pushed by {}", a_break.expected)),
+            Some(format!("pushed by {}", a_break.found)),
+        ));
     }
     if !verdict.settled || verdict.statements > 0 {
         return None;

@@ -19,6 +19,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "point the tag back at its first digest and find out who moved it",
     covers: false,
+    over: None,
 };
 
 pub(super) fn find(context: &TagContext<'_>) -> Result<Vec<Raised>, RecordsError> {

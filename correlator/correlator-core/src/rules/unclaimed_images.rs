@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Info,
     next_step: "write a pipeline for the busiest repository",
     covers: false,
+    over: Some("a pipeline claims the images, or they run no longer"),
 };
 
 pub(super) fn find(context: &PlacementContext<'_>) -> Vec<Raised> {
@@ -27,7 +28,8 @@ pub(super) fn find(context: &PlacementContext<'_>) -> Vec<Raised> {
         finding.what = format!(
             "{repository}, which no pipeline claims, appeared in a namespace where claimed images run"
         );
-        raised.push(RULE.raise(subject, None, finding).at(Severity::Medium));
+        raised
+            .push(RULE.raise(subject, None, finding).at(Severity::Medium).in_production(context.production));
     }
     raised
 }

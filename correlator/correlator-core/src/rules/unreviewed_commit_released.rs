@@ -1,7 +1,7 @@
 //! A released image was built from a commit that nobody reviewed, or on top of one.
 
 use bus_schema::case::Severity;
-use bus_schema::verdict::BreakReason;
+use bus_schema::verdict::{BreakReason, LinkKind};
 
 use super::context::ImageContext;
 use super::{Raised, Rule};
@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "review the commit now, then write an exception for it or roll back",
     covers: true,
+    over: None,
 };
 
 const REASONS: [BreakReason; 4] = [
@@ -21,7 +22,7 @@ const REASONS: [BreakReason; 4] = [
 ];
 
 pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
-    if !context.is_released() || !context.record.has_provenance {
+    if !context.is_released(&[LinkKind::Source]) || !context.record.has_provenance {
         return None;
     }
     let breaks = context.breaks(&REASONS);

@@ -11,10 +11,11 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "look for the run that should have signed it; redeploy a signed digest",
     covers: true,
+    over: None,
 };
 
 pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
-    if !context.placed || !context.record.settled {
+    if !context.is_placed(&[LinkKind::Signature]) || !context.record.settled {
         return None;
     }
     let found = match context.record.state_of(LinkKind::Signature)? {

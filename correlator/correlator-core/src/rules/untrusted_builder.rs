@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "compare the run with the contract; if the builder is not yours, remove the image and look for what else it built",
     covers: true,
+    over: None,
 };
 
 pub(super) const REASONS: [BreakReason; 8] = [
@@ -25,7 +26,7 @@ pub(super) const REASONS: [BreakReason; 8] = [
 ];
 
 pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
-    if !context.is_released() || !context.record.has_provenance {
+    if !context.record.has_provenance {
         return None;
     }
     let breaks: Vec<_> = context
@@ -33,7 +34,7 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
         .into_iter()
         .filter(|(kind, _)| *kind != bus_schema::verdict::LinkKind::Signature)
         .collect();
-    let (kind, a_break) = breaks.first()?;
+    let (kind, a_break) = breaks.iter().find(|(kind, _)| context.is_released(&[*kind]))?;
     let finding = context.broken("a released image was built outside the contract", *kind, a_break);
     Some(
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)

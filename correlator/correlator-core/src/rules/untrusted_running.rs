@@ -3,7 +3,7 @@
 use bus_schema::case::Severity;
 use bus_schema::verdict::LinkState;
 
-use super::context::ImageContext;
+use super::context::{ImageContext, PlacementContext};
 use super::{Raised, Rule, out_of_pipeline_deploy};
 
 pub(super) const RULE: Rule = Rule {
@@ -11,11 +11,13 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "see which link fails with `custody trace` and why",
     covers: true,
+    over: None,
 };
 
 pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     let record = context.record;
-    if !context.placed || !record.settled || !record.is_untrusted() || record.is_only_uncovered() {
+    let is_silent = !record.settled || !record.is_untrusted() || record.is_only_uncovered();
+    if is_silent || !context.is_placed(record.failing()) {
         return None;
     }
     if out_of_pipeline_deploy::objection(context.pipeline, record).is_some() {
@@ -42,4 +44,19 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)
             .in_production(context.production),
     )
+}
+
+/// A claimed image runs, and the runtime does not say which digest it is: nothing can be proven of it.
+pub(super) fn find_without_digest(context: &PlacementContext<'_>) -> Option<Raised> {
+    let pipeline = context.pipeline.filter(|_| context.placement.digest.is_none())?;
+    let settles_at = pipeline.settle.after(context.placement.first_recorded);
+    context.inquiry.look_again_at(settles_at);
+    if context.inquiry.now < settles_at {
+        return None;
+    }
+    let mut finding = context.finding("an image of a pipeline runs, and the runtime names no digest of it");
+    finding.expected = Some("a digest".to_owned());
+    finding.found = Some(format!("{:?} without a digest", context.placement.image_text));
+    let subject = vec![pipeline.name.clone(), context.placement.image_text.clone()];
+    Some(RULE.raise(subject, Some(&pipeline.name), finding).in_production(context.production))
 }

@@ -16,6 +16,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "read the change now: a workflow can sign anything in the repository's name",
     covers: false,
+    over: Some("the commit is reviewed now, or an exception covers it"),
 };
 
 pub(super) fn find(context: &WorkflowContext<'_>) -> Result<Vec<Raised>, RecordsError> {

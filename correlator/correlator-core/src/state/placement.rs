@@ -12,6 +12,9 @@ use crate::state::Ground;
 
 /// The most containers of one placement that are remembered one by one; replicas beyond it count only as running.
 pub const CONTAINERS_MAX: usize = 4096;
+/// The most stopped containers of one placement that are remembered, so that a start that is told after its stop is known
+/// to be over.
+pub const STOPPED_MAX: usize = 256;
 
 /// One slot of one workload running one digest from one reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct PlacementRecord {
     pub started: BTreeMap<String, Timestamp>,
     /// Containers that stopped.
     pub stopped: BTreeMap<String, Timestamp>,
+    /// The earliest start that was ever told, of containers that are forgotten too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest_start: Option<Timestamp>,
     /// When the log first heard of this placement.
     pub first_recorded: Timestamp,
     /// When the log heard of the last stop that left nothing running.
@@ -47,7 +53,7 @@ impl PlacementRecord {
 
     /// The earliest start that is known.
     pub fn first_started(&self) -> Option<Timestamp> {
-        self.started.values().min().copied()
+        self.started.values().copied().chain(self.earliest_start).min()
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::records;
 use crate::state::Ground;
 
-/// The most moves of one tag that are remembered: the newest stay.
+/// The most moves of one tag that are remembered: the first and the newest stay.
 pub const MOVES_MAX: usize = 64;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,8 @@ pub struct Move {
 }
 
 impl TagRecord {
-    /// Adds a move; the oldest give way beyond the bound.
+    /// Adds a move. Beyond the bound the oldest but the first give way: what a tag pointed at first is what it should
+    /// point at for ever, and many moves must not make that forgotten.
     pub fn add(&mut self, a_move: Move) {
         // One push is told twice: as a push and as a move of the tag, by one or two agents. The earliest record stays,
         // whatever arrives first.
@@ -52,7 +53,7 @@ impl TagRecord {
         let at = self.moves.partition_point(|known| (known.at, known.to) < (a_move.at, a_move.to));
         self.moves.insert(at, a_move);
         if self.moves.len() > MOVES_MAX {
-            self.moves.remove(0);
+            self.moves.remove(1);
         }
     }
 
@@ -80,4 +81,47 @@ pub fn key(repository: &ImageRepository, tag: &Tag) -> String {
 
 pub fn prefix(repository: &ImageRepository) -> String {
     records::prefix([repository.to_string().as_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn a_move(second: i64, to: u8) -> Move {
+        Move {
+            at: Timestamp::from_second(second).unwrap(),
+            to: Some(Digest::Sha256([to; 32])),
+            actor: None,
+            polled: false,
+            not_before: None,
+            recorded: Timestamp::from_second(second).unwrap(),
+            event: Ground { event: event(second), agent: "registry-agent".to_owned() },
+        }
+    }
+
+    fn event(second: i64) -> bus_schema::EventId {
+        let occurrence = bus_schema::OccurrenceKey::of(["tag", &second.to_string()]);
+        bus_schema::EventId::derive(
+            &"dev.custody.registry.tag.moved.v1".parse().unwrap(),
+            &"registry-agent".parse().unwrap(),
+            &occurrence,
+        )
+    }
+
+    #[test]
+    fn what_a_tag_pointed_at_first_is_not_forgotten_under_many_moves() {
+        let mut forwards = TagRecord::default();
+        let mut backwards = TagRecord::default();
+        let moves: Vec<Move> =
+            (0..200).map(|second| a_move(second, u8::try_from(second % 3).unwrap())).collect();
+        moves.iter().for_each(|one| forwards.add(one.clone()));
+        moves.iter().rev().for_each(|one| backwards.add(one.clone()));
+        for record in [forwards, backwards] {
+            assert_eq!(record.moves.len(), MOVES_MAX);
+            assert_eq!(record.moves.first().unwrap().at, moves[0].at);
+            assert_eq!(record.moves.last().unwrap().at, moves[199].at);
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! Containers that start and stop, and inventories that find what was missed.
 
+use bus_schema::ClusterId;
 use bus_schema::cluster::{Container, ContainerStopped, InventoryObserved};
 use jiff::Timestamp;
 
 use super::Work;
 use crate::records::{RecordsError, Table};
-use crate::state::placement::{self, CONTAINERS_MAX, InventoryRecord, PlacementRecord};
-use crate::state::unit::Unit;
+use crate::state::placement::{self, CONTAINERS_MAX, InventoryRecord, PlacementRecord, STOPPED_MAX};
+use crate::state::unit::{Unit, fact};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
 
 /// The most parts of one inventory.
@@ -20,7 +21,18 @@ impl Work<'_> {
         container: &Container,
     ) -> Result<(), RecordsError> {
         let container_key = placement::container_key(container);
-        let is_over = self.inventory_misses(container, &container_key)?;
+        let is_over = missed_by(&self.inventory_of(&container.workload.cluster)?, container, &container_key);
+        self.learn_start(occasion, cluster_name, container, is_over)
+    }
+
+    fn learn_start(
+        &mut self,
+        occasion: &Occasion,
+        cluster_name: &str,
+        container: &Container,
+        is_over: Option<Timestamp>,
+    ) -> Result<(), RecordsError> {
+        let container_key = placement::container_key(container);
         self.learn_placement(occasion, cluster_name, container, |record| {
             if record.started.len() < CONTAINERS_MAX {
                 record.started.insert(container_key.clone(), container.started_at);
@@ -69,9 +81,11 @@ impl Work<'_> {
         if is_newest {
             self.draft.put(Table::Placements, key, &record)?;
         }
+        let inventory = self.inventory_of(&part.cluster)?;
         for container in part.containers.iter().filter(|container| container.workload.cluster == part.cluster)
         {
-            self.take_container_started(occasion, &part.cluster_name, container)?;
+            let is_over = missed_by(&inventory, container, &placement::container_key(container));
+            self.learn_start(occasion, &part.cluster_name, container, is_over)?;
         }
         let prefix = placement::cluster_prefix(&part.cluster);
         for (key, mut known) in self.draft.scan::<PlacementRecord>(Table::Placements, &prefix, usize::MAX)? {
@@ -95,24 +109,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// When an inventory that is newer than the container's start does not list it: the inventory's time.
-    fn inventory_misses(
-        &self,
-        container: &Container,
-        container_key: &str,
-    ) -> Result<Option<Timestamp>, RecordsError> {
-        let prefix = placement::inventory_prefix(&container.workload.cluster);
-        let parts: Vec<(String, InventoryRecord)> =
-            self.draft.scan(Table::Placements, &prefix, INVENTORY_PARTS_MAX)?;
-        Ok(parts
-            .into_iter()
-            .map(|(_, part)| part)
-            .find(|part| {
-                container.started_at < part.observed_at
-                    && part.covers(&container.pod_uid)
-                    && !part.containers.contains(container_key)
-            })
-            .map(|part| part.observed_at))
+    fn inventory_of(&self, cluster: &ClusterId) -> Result<Vec<InventoryRecord>, RecordsError> {
+        let prefix = placement::inventory_prefix(cluster);
+        let parts = self.draft.scan(Table::Placements, &prefix, INVENTORY_PARTS_MAX)?;
+        Ok(parts.into_iter().map(|(_, part)| part).collect())
     }
 
     fn learn_placement(
@@ -134,6 +134,7 @@ impl Work<'_> {
             image_text: container.image_text.clone(),
             started: Default::default(),
             stopped: Default::default(),
+            earliest_start: None,
             first_recorded: occasion.recorded,
             ended_recorded: None,
             ground: Vec::new(),
@@ -161,15 +162,35 @@ impl Work<'_> {
             (false, None) => Some(occasion.recorded),
         };
         // Old containers of a placement that goes on are forgotten once they are many: the newest tell enough.
-        if record.stopped.len() > CONTAINERS_MAX / 2 {
+        record.earliest_start = record.first_started();
+        if record.stopped.len() > STOPPED_MAX {
             forget_oldest_stopped(&mut record);
         }
         self.touched.units.insert(Unit::Placement { key: key.clone() });
+        let before: Option<PlacementRecord> = self.draft.get(Table::Placements, &key)?;
+        let says_the_same = before.is_some_and(|before| {
+            before.is_running() == record.is_running() && before.earliest_start == record.earliest_start
+        });
+        if !says_the_same {
+            self.touched.facts.insert(fact::namespace(&record.workload.cluster, &record.workload.namespace));
+        }
         if let Some(digest) = record.digest {
             self.touched.digests.insert(digest);
         }
         self.draft.put(Table::Placements, key, &record)
     }
+}
+
+/// When an inventory that is newer than the container's start does not list it: the inventory's time.
+fn missed_by(inventory: &[InventoryRecord], container: &Container, container_key: &str) -> Option<Timestamp> {
+    inventory
+        .iter()
+        .find(|part| {
+            container.started_at < part.observed_at
+                && part.covers(&container.pod_uid)
+                && !part.containers.contains(container_key)
+        })
+        .map(|part| part.observed_at)
 }
 
 fn forget_oldest_stopped(record: &mut PlacementRecord) {

@@ -10,6 +10,9 @@ use crate::records::{RecordsError, Table};
 use crate::state::evidence::{self, EvidenceRecord, place_name};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
 
+/// The most digests that one piece of evidence is verified against.
+const SUBJECTS_MAX: usize = 1024;
+
 impl Work<'_> {
     pub(super) fn take_attestation_attached(
         &mut self,
@@ -25,14 +28,21 @@ impl Work<'_> {
         })?;
         for item in &attached.items {
             let id = evidence_id(item);
-            let mut is_new = false;
+            let mut must_verify = false;
             self.draft.update::<EvidenceRecord>(Table::Evidence, &evidence::key(&id), |record| {
-                is_new = record.blob.is_none();
-                record.media_type.clone_from(&item.media_type);
+                let is_new = record.blob.is_none();
+                if is_new {
+                    record.media_type.clone_from(&item.media_type);
+                    record.annotations.clone_from(&item.annotations);
+                }
                 record.artifact_type = record.artifact_type.take().or_else(|| attached.artifact_type.clone());
                 record.blob = Some((item.blob.digest, item.blob.size_bytes));
-                record.annotations.clone_from(&item.annotations);
-                record.attached_to.insert(attached.subject);
+                // A signature without a payload speaks of what it is attached to, so another place is another question.
+                must_verify = is_new
+                    || (!speaks_of(record, &attached.subject) && record.attached_to.len() < SUBJECTS_MAX);
+                if record.attached_to.len() < SUBJECTS_MAX {
+                    record.attached_to.insert(attached.subject);
+                }
                 record.repositories.extend(attached.repository.clone());
                 record.places.insert(place_name(&attached.place));
                 let recorded = occasion.recorded;
@@ -48,7 +58,7 @@ impl Work<'_> {
                 self.draft.put(Table::Statements, attached_key, &())?;
                 self.touched.digests.insert(attached.subject);
             }
-            if is_new {
+            if must_verify {
                 self.decisions.push(Decision::Verify { evidence: id });
             }
         }
@@ -65,7 +75,11 @@ impl Work<'_> {
             return Ok(());
         }
         let before = subjects(&record);
-        record.outcome = Some(verified.outcome.clone());
+        let is_same_trust = record.trust == Some((verified.trust, verified.verifier));
+        record.outcome = Some(match record.outcome.take().filter(|_| is_same_trust) {
+            Some(known) => joined(known, &verified.outcome),
+            None => verified.outcome.clone(),
+        });
         record.trust = Some((verified.trust, verified.verifier));
         record.awaited_since = None;
         let after = subjects(&record);
@@ -91,6 +105,32 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the outcome says something about a digest already, or says what cannot change with the place.
+fn speaks_of(record: &EvidenceRecord, subject: &Digest) -> bool {
+    match &record.outcome {
+        Some(Outcome::Verified(statement)) => {
+            statement.subjects.contains(subject)
+                || statement.predicate.kind() != crate::facts::PredicateKind::ImageSignature
+        }
+        Some(Outcome::Refused(_)) | None => record.attached_to.contains(subject),
+    }
+}
+
+/// Two results for the same bytes under the same trust set, from two places: a proof stays, whatever else fails, and what
+/// is proven of several digests is proven of each.
+fn joined(known: Outcome, new: &Outcome) -> Outcome {
+    match (known, new) {
+        (Outcome::Verified(mut known), Outcome::Verified(new)) => {
+            known.subjects.extend(new.subjects.iter().copied());
+            known.subjects.sort();
+            known.subjects.dedup();
+            Outcome::Verified(known)
+        }
+        (known @ Outcome::Verified(_), Outcome::Refused(_)) => known,
+        (Outcome::Refused(_), new) => new.clone(),
     }
 }
 
