@@ -35,12 +35,16 @@ fn collect(folder: &Path, found: &mut Vec<Scenario>) {
     let input = folder.join("input.yaml");
     if input.is_file() {
         let text = std::fs::read_to_string(&input).unwrap();
-        let script: Script = match serde_saphyr::from_str(&text) {
+        let mut script: Script = match serde_saphyr::from_str(&text) {
             Ok(script) => script,
             Err(error) => panic!("{}: {error}", input.display()),
         };
         let name = folder.strip_prefix(root()).unwrap().display().to_string();
-        found.push(Scenario { folder: folder.to_path_buf(), name, script, names: names_in(&text) });
+        let mut names = names_in(&text);
+        names.extend(script.expand());
+        // Longest first, so that no name is read back as the beginning of another.
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        found.push(Scenario { folder: folder.to_path_buf(), name, script, names });
     }
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
@@ -49,7 +53,7 @@ fn collect(folder: &Path, found: &mut Vec<Scenario>) {
     }
 }
 
-/// Words such as `D1`, `C12` or `E-sbom`, longest first.
+/// Words such as `D1`, `C12` or `E1-sbom`.
 fn names_in(text: &str) -> Vec<String> {
     let mut names: Vec<String> = text
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))

@@ -9,7 +9,7 @@ use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
 use bus_schema::question::Answerer;
 use bus_schema::verdict::LinkState;
 use bus_schema::{Digest, Envelope, Event};
-use correlator_core::decision::Decision;
+use correlator_core::decision::{CaseChange, Decision};
 use correlator_core::facts::{Outcome, Verified};
 use correlator_core::input::{ContractLoaded, Entry, Input};
 use correlator_core::ledger::Ledger;
@@ -37,7 +37,8 @@ pub struct Play {
     next_deadline: Option<Timestamp>,
     outcomes: BTreeMap<Digest, Outcome>,
     answers: Answers,
-    answered: u64,
+    contracts: String,
+    files: BTreeMap<String, String>,
     /// Digests that were trusted at any time.
     pub ever_trusted: BTreeSet<String>,
     /// Ids of alert changes that were sent.
@@ -57,11 +58,14 @@ impl Play {
             next_deadline: None,
             outcomes: BTreeMap::new(),
             answers: script.answers.clone(),
-            answered: 0,
+            contracts: String::new(),
+            files: BTreeMap::new(),
             ever_trusted: BTreeSet::new(),
             delivered: Vec::new(),
         };
-        play.load(script.contracts.as_deref().unwrap_or(CONTRACTS));
+        play.contracts = script.contracts.clone().unwrap_or_else(|| CONTRACTS.to_owned());
+        play.files = script.keys.iter().map(|(file, key)| (file.clone(), public_key(key))).collect();
+        play.load(script.more_contracts.as_deref());
         play
     }
 
@@ -78,8 +82,15 @@ impl Play {
     }
 
     pub fn happen(&mut self, happening: Happening) {
+        if let Some(answers) = happening.answers {
+            self.answers = answers;
+        }
         if let Some(contracts) = happening.contracts {
-            self.load(&contracts);
+            self.contracts = contracts;
+            self.load(None);
+        }
+        if let Some(more) = happening.more_contracts {
+            self.load(Some(&more));
         }
         if let Some((evidence, outcome)) = happening.verification {
             self.outcomes.insert(evidence, outcome);
@@ -89,10 +100,13 @@ impl Play {
         }
     }
 
-    fn load(&mut self, contracts: &str) {
+    fn load(&mut self, more: Option<&str>) {
         let mut documents = BTreeMap::new();
-        documents.insert("contracts.yaml".to_owned(), contracts.to_owned());
-        let loaded = ContractLoaded { documents, files: BTreeMap::new() };
+        documents.insert("contracts.yaml".to_owned(), self.contracts.clone());
+        if let Some(more) = more {
+            documents.insert("more.yaml".to_owned(), more.to_owned());
+        }
+        let loaded = ContractLoaded { documents, files: self.files.clone() };
         if let Err(problems) = correlator_core::contracts::parse::parse(&loaded) {
             panic!("the scenario's contracts are refused:\n{problems}");
         }
@@ -154,7 +168,6 @@ impl Play {
         if reason == "silence" {
             return None;
         }
-        self.answered += 1;
         Some(Envelope::new(
             agent.parse().unwrap(),
             self.now,
@@ -181,24 +194,32 @@ impl Play {
                 if verdict.state.as_str() == "trusted" {
                     self.ever_trusted.insert(format!("{} {}", verdict.pipeline, verdict.digest));
                 }
-                format!("verdict {} {} is {}", verdict.pipeline, verdict.digest, verdict.state.as_str())
+                let links: Vec<String> = verdict
+                    .links
+                    .iter()
+                    .filter(|link| link.state != LinkState::NotRequired && !link.state.is_proven())
+                    .map(|link| format!("{} {}", link.kind, shown(&link.state)))
+                    .collect();
+                let links = if links.is_empty() { "all proven".to_owned() } else { links.join(", ") };
+                format!(
+                    "verdict {} {} is {}: {links}",
+                    verdict.pipeline,
+                    verdict.digest,
+                    verdict.state.as_str()
+                )
             }
             Decision::PublishCase { change, case } => {
-                format!(
-                    "case {} {} [{}] {}",
-                    change.as_str(),
-                    case.rule,
-                    case.severity.as_str(),
-                    case.subject
-                )
+                let (rule, severity, subject) = (&case.rule, case.severity.as_str(), &case.subject);
+                let because = match (change, &case.resolution) {
+                    (CaseChange::Resolved, Some(resolution)) => format!(": {resolution}"),
+                    _ => String::new(),
+                };
+                let covered = if case.covered_by.is_some() { ", covered" } else { "" };
+                format!("case {} {rule} [{severity}{covered}] {subject}{because}", change.as_str())
             }
             Decision::Deliver { change, case } => {
                 self.delivered.push(format!("{} {}", case.id, case.revision));
-                let because = match &case.resolution {
-                    Some(resolution) => format!(": {resolution}"),
-                    None => String::new(),
-                };
-                format!("tell {} {} {}{because}", change.as_str(), case.rule, case.subject)
+                format!("tell {} {} {}", change.as_str(), case.rule, case.subject)
             }
             Decision::Ask { request } => {
                 format!(
@@ -270,6 +291,24 @@ impl Play {
         }
         read_back(&text, names)
     }
+}
+
+/// A file that reads as a public key in PEM: its DER is the name of the key, so that the key's fingerprint is the digest
+/// of the name.
+fn public_key(name: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut encoded = String::new();
+    for chunk in name.as_bytes().chunks(3) {
+        let bits =
+            chunk.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
+        for place in 0..4 {
+            match place <= chunk.len() {
+                true => encoded.push(char::from(ALPHABET[(bits >> (18 - 6 * place) & 63) as usize])),
+                false => encoded.push('='),
+            }
+        }
+    }
+    format!("-----BEGIN PUBLIC KEY-----\n{encoded}\n-----END PUBLIC KEY-----\n")
 }
 
 fn shown(state: &LinkState) -> String {

@@ -45,11 +45,21 @@ pub struct Script {
     /// What later stages of the product must add to see all of it.
     #[serde(default)]
     pub missing: Option<String>,
+    /// Instead of the contracts beside this file.
     #[serde(default)]
     pub contracts: Option<String>,
+    /// More documents, beside the contracts.
+    #[serde(default)]
+    pub more_contracts: Option<String>,
+    /// Key files of the contracts, each with the name of its key.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
     /// How the agents answer questions by themselves; the default is that every source says `not_found`.
     #[serde(default)]
     pub answers: Answers,
+    /// Since when all four agents watch everything, in seconds; absent when steps say it one by one.
+    #[serde(default)]
+    pub watched_since: Option<i64>,
     pub steps: Vec<Step>,
     /// How long to wait after the last step, in seconds.
     #[serde(default = "default_wait")]
@@ -76,6 +86,8 @@ pub struct Answers {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Step {
     pub at: i64,
+    /// A whole release: the steps from its review to its SBOM.
+    pub release: Option<Release>,
     pub covers: Option<Covers>,
     pub push: Option<Push>,
     pub moved: Option<Moved>,
@@ -93,7 +105,12 @@ pub struct Step {
     pub inventory: Option<Inventory>,
     pub gap: Option<Gap>,
     pub answer: Option<AnswerStep>,
+    /// From now on the agents answer in this way.
+    pub answers: Option<Answers>,
+    /// The contracts from now on.
     pub contracts: Option<String>,
+    /// The scenario's contracts with these documents beside them, from now on.
+    pub more_contracts: Option<String>,
 }
 
 #[derive(Debug, Deserialize, Clone)]
@@ -118,6 +135,9 @@ pub struct Push {
     /// Found by a poll, with nothing known of when it happened.
     #[serde(default)]
     pub polled: bool,
+    /// Found by a poll, and the poll before was made at this time, in seconds.
+    #[serde(default)]
+    pub polled_since: Option<i64>,
 }
 
 fn image() -> String {
@@ -155,6 +175,8 @@ pub struct ResolvedStep {
     pub platforms: Vec<String>,
     #[serde(default)]
     pub config: Option<String>,
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// Evidence that is attached, with what verification makes of it.
@@ -172,6 +194,12 @@ pub struct Attest {
     pub subjects: Option<Vec<String>>,
     /// `provenance`, `signature`, `sbom` or `other`.
     pub kind: String,
+    /// Found in the forge's attestation API.
+    #[serde(default)]
+    pub from_forge: bool,
+    /// More is attached than the listing tells.
+    #[serde(default)]
+    pub cut: bool,
     /// Refused with this reason instead of verified.
     #[serde(default)]
     pub refused: Option<String>,
@@ -225,6 +253,17 @@ pub struct Commits {
     pub pusher: Option<String>,
     #[serde(default)]
     pub paths: Option<Vec<String>>,
+    /// The parent of the first commit, where the report tells it.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// Where the ref points now, when the push brings no commits.
+    #[serde(default)]
+    pub after: Option<String>,
+    #[serde(default)]
+    pub signed: Option<bool>,
+    /// When it was pushed, in seconds; the step's time by default.
+    #[serde(default)]
+    pub pushed: Option<i64>,
 }
 
 fn main_branch() -> String {
@@ -346,6 +385,9 @@ pub struct Container_ {
     /// When it started, in seconds; the step's time by default.
     #[serde(default)]
     pub began: Option<i64>,
+    /// The runtime names no digest.
+    #[serde(default)]
+    pub without_digest: bool,
 }
 
 fn payments() -> String {
@@ -391,12 +433,112 @@ pub struct AnswerStep {
     pub attempt: u32,
 }
 
+/// A release as it should be: a reviewed change, a run, a push, and three attestations of that run.
+#[derive(Debug, Deserialize, Clone)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Release {
+    pub digest: String,
+    pub commit: String,
+    /// Where main stood before.
+    pub before: String,
+    /// The number of the run, and of the change.
+    pub run: u64,
+    #[serde(default)]
+    pub tag: Option<String>,
+    /// Steps that are left out: `review`, `merge`, `commits`, `run`, `push`, `provenance`, `signature`, `sbom`, `end`.
+    #[serde(default)]
+    pub without: Vec<String>,
+}
+
+impl Release {
+    /// Its steps, by name, and the names that they use.
+    fn steps(&self, at: i64) -> (Vec<Step>, Vec<String>) {
+        let Release { digest, commit, before, run, tag, without } = self;
+        let (head, provenance) = (format!("H{run}"), format!("P{run}"));
+        let (signature, sbom) = (format!("S{run}"), format!("B{run}"));
+        let attest = |name: &str, kind: &str| serde_json::json!({ "name": name, "to": digest, "kind": kind, "commit": commit, "run": run });
+        let began = at + 5;
+        let all = [
+            (
+                "review",
+                0,
+                serde_json::json!({ "review": { "number": run, "by": "bob", "head": head, "id": run } }),
+            ),
+            (
+                "merge",
+                1,
+                serde_json::json!({ "merge": { "number": run, "commit": commit, "head": head, "author": "alice" } }),
+            ),
+            (
+                "commits",
+                2,
+                serde_json::json!({ "commits": { "before": before, "ids": [commit], "pusher": "web-flow" } }),
+            ),
+            ("run", 6, serde_json::json!({ "run": { "id": run, "commit": commit, "began": began } })),
+            ("push", 10, serde_json::json!({ "push": { "digest": digest, "tag": tag, "actor": "ci-bot" } })),
+            ("provenance", 11, serde_json::json!({ "attest": attest(&provenance, "provenance") })),
+            ("signature", 12, serde_json::json!({ "attest": attest(&signature, "signature") })),
+            ("sbom", 13, serde_json::json!({ "attest": attest(&sbom, "sbom") })),
+            (
+                "end",
+                30,
+                serde_json::json!({ "run": { "id": run, "commit": commit, "began": began, "conclusion": "success" } }),
+            ),
+        ];
+        let steps = all
+            .into_iter()
+            .filter(|(name, ..)| !without.iter().any(|out| out == name))
+            .map(|(_, after, mut step)| {
+                step["at"] = (at + after).into();
+                serde_json::from_value(step).unwrap()
+            })
+            .collect();
+        (steps, vec![head, provenance, signature, sbom])
+    }
+}
+
+impl Script {
+    /// Puts single events in the place of what stands for several, in the order of their times. Returns the names that
+    /// these events use.
+    pub fn expand(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut steps = Vec::new();
+        if let Some(since) = self.watched_since.take() {
+            let scopes = [
+                ("source", "github.com/acme"),
+                ("ci", "github.com/acme"),
+                ("registry", "ghcr.io"),
+                ("cluster", CLUSTER),
+            ];
+            for (kind, scope) in scopes {
+                let covers = Covers { kind: kind.to_owned(), scope: scope.to_owned(), since };
+                steps.push(Step { covers: Some(covers), ..Step::default() });
+            }
+        }
+        for step in std::mem::take(&mut self.steps) {
+            match &step.release {
+                Some(release) => {
+                    let (of_release, used) = release.steps(step.at);
+                    steps.extend(of_release);
+                    names.extend(used);
+                }
+                None => steps.push(step),
+            }
+        }
+        steps.sort_by_key(|step| step.at);
+        self.steps = steps;
+        names
+    }
+}
+
 /// What a step stands for.
 pub struct Happening {
     pub event: Option<Box<Envelope>>,
     /// What verification will make of the evidence that the event brings.
     pub verification: Option<(bus_schema::Digest, Outcome)>,
     pub contracts: Option<String>,
+    pub more_contracts: Option<String>,
+    pub answers: Option<Answers>,
 }
 
 fn time(seconds: i64) -> Timestamp {
@@ -421,7 +563,13 @@ fn named_repository(name: Option<&String>, id: Option<u64>) -> RepositoryRef {
 /// What happens at a step; `index` tells apart equal steps of one source.
 pub fn happening(step: &Step, index: usize) -> Happening {
     let at = time(step.at);
-    let mut happening = Happening { event: None, verification: None, contracts: step.contracts.clone() };
+    let mut happening = Happening {
+        event: None,
+        verification: None,
+        contracts: step.contracts.clone(),
+        more_contracts: step.more_contracts.clone(),
+        answers: step.answers.clone(),
+    };
     let mut say = |agent: &str, event: Event| {
         happening.event = Some(Box::new(Envelope::new(agent.parse().unwrap(), at, at, None, event)));
     };
@@ -454,11 +602,11 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                 tag: push.tag.as_ref().map(|tag| tag.parse().unwrap()),
                 actor: push.actor.as_ref().map(Actor::named),
                 client: None,
-                observation: match push.polled {
+                observation: match push.polled || push.polled_since.is_some() {
                     true => Observation::Poll {
                         sequence: index as u64,
                         previous: None,
-                        not_before: None,
+                        not_before: push.polled_since.map(time),
                         not_after: at,
                     },
                     false => notification.clone(),
@@ -514,7 +662,7 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                                 attestation: false,
                             })
                             .collect(),
-                        cut: false,
+                        cut: resolved.cut,
                     },
                 },
                 resolved_at: at,
@@ -525,18 +673,21 @@ pub fn happening(step: &Step, index: usize) -> Happening {
         say(
             "registry-agent",
             Event::AttestationAttached(AttestationAttached {
-                repository: Some(attest.image.parse().unwrap()),
-                forge_repository: None,
+                repository: (!attest.from_forge).then(|| attest.image.parse().unwrap()),
+                forge_repository: attest.from_forge.then(repository),
                 subject: digest(&attest.to),
                 manifest: digest(&format!("manifest of {}", attest.name)),
-                place: EvidencePlace::Referrers,
+                place: match attest.from_forge {
+                    true => EvidencePlace::Forge,
+                    false => EvidencePlace::Referrers,
+                },
                 artifact_type: None,
                 items: vec![EvidenceItem {
                     media_type: "application/vnd.dev.sigstore.bundle.v0.3+json".to_owned(),
                     blob: BlobRef { digest: digest(&attest.name), size_bytes: 1000, inline: None },
                     annotations: BTreeMap::new(),
                 }],
-                cut: false,
+                cut: attest.cut,
                 found_at: at,
             }),
         );
@@ -548,24 +699,28 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                 repository: named_repository(commits.repository.as_ref(), None),
                 git_ref: commits.git_ref.parse().unwrap(),
                 before: commits.before.as_deref().map(commit),
-                after: commits.ids.last().map(|id| commit(id)),
+                after: commits.after.as_ref().or(commits.ids.last()).map(|id| commit(id)),
                 forced: commits.forced,
                 pusher: commits.pusher.as_ref().map(Actor::named),
                 commits: commits
                     .ids
                     .iter()
-                    .map(|id| PushedCommit {
+                    .enumerate()
+                    .map(|(index, id)| PushedCommit {
                         id: commit(id),
                         author: None,
                         committer: None,
-                        parents: Vec::new(),
-                        signature_verified: None,
+                        parents: match index {
+                            0 => commits.parent.iter().map(|parent| commit(parent)).collect(),
+                            later => vec![commit(&commits.ids[later - 1])],
+                        },
+                        signature_verified: commits.signed,
                         paths: commits.paths.clone(),
                         paths_cut: false,
                     })
                     .collect(),
                 commits_cut: false,
-                pushed_at: at,
+                pushed_at: commits.pushed.map_or(at, time),
             }),
         );
     }
@@ -765,7 +920,7 @@ fn container(one: &Container_, at: i64) -> Container {
         image: Some(image.parse().unwrap()),
         image_text: image,
         image_id: format!("{}@{}", one.image, digest(&one.digest)),
-        digest: Some(digest(&one.digest)),
+        digest: (!one.without_digest).then(|| digest(&one.digest)),
         started_at: time(one.began.unwrap_or(at)),
     }
 }
