@@ -1,16 +1,16 @@
 //! Where commands get their answers: from the running process, or from the data folder where nothing runs.
 
 use bus_schema::case::Case;
-use correlator_service::QueryError;
 use correlator_service::api::types::{
     CaseDetail, Cases, CasesAsked, Places, Trace, TraceAsked, VerdictShown, Verdicts, VerdictsAsked,
     WhereAsked,
 };
+use correlator_service::{Answers as FolderAnswers, QueryError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::Api;
-use crate::correlator::OpenFolder;
+use crate::correlator::open_failure;
 use crate::data::DataFolder;
 use crate::exit::Failure;
 
@@ -23,7 +23,7 @@ const PAGES_MAX: usize = 5000;
 #[derive(Debug)]
 pub(crate) enum Answers {
     Process(Api),
-    Folder(Box<OpenFolder>),
+    Folder(FolderAnswers),
 }
 
 impl Answers {
@@ -33,7 +33,8 @@ impl Answers {
             return Ok(Answers::Process(api));
         }
         data.must_exist()?;
-        Ok(Answers::Folder(Box::new(OpenFolder::open(data).await?)))
+        let opened = FolderAnswers::of_folder(&data.correlator(), None).await;
+        Ok(Answers::Folder(opened.map_err(open_failure)?))
     }
 
     /// Everything about one image.
@@ -43,24 +44,24 @@ impl Answers {
                 let asked = TraceAsked { image: Some(image.to_owned()), digest: None };
                 api.get("/trace", &asked).await
             }
-            Answers::Folder(folder) => folder.answers().trace(image).await.map_err(failure),
+            Answers::Folder(answers) => answers.trace(image).await.map_err(failure),
         }
     }
 
     pub(crate) async fn places(&self, image: &str) -> anyhow::Result<Places> {
         match self {
             Answers::Process(api) => api.get("/where", &WhereAsked { digest: image.to_owned() }).await,
-            Answers::Folder(folder) => folder.answers().places(image).await.map_err(failure),
+            Answers::Folder(answers) => answers.places(image).await.map_err(failure),
         }
     }
 
     pub(crate) async fn case(&self, id: &str) -> anyhow::Result<CaseDetail> {
         match self {
             Answers::Process(api) => api.get(&format!("/cases/{id}"), &()).await,
-            Answers::Folder(folder) => {
+            Answers::Folder(answers) => {
                 let id =
                     id.parse().map_err(|error: bus_schema::ParseError| Failure::usage(error.to_string()))?;
-                folder.answers().case(id).await.map_err(failure)
+                answers.case(id).await.map_err(failure)
             }
         }
     }
@@ -73,7 +74,7 @@ impl Answers {
             let asked = CasesAsked { after: after.take(), limit: Some(PAGE), ..CasesAsked::default() };
             let page: Cases = match self {
                 Answers::Process(api) => get(api, "/cases", &asked).await?,
-                Answers::Folder(folder) => folder.answers().cases(asked).await.map_err(failure)?,
+                Answers::Folder(answers) => answers.cases(asked).await.map_err(failure)?,
             };
             all.extend(page.cases);
             after = page.next;
@@ -92,7 +93,7 @@ impl Answers {
             let asked = VerdictsAsked { after: after.take(), limit: Some(PAGE), ..VerdictsAsked::default() };
             let page: Verdicts = match self {
                 Answers::Process(api) => get(api, "/verdicts", &asked).await?,
-                Answers::Folder(folder) => folder.answers().verdicts(asked).await.map_err(failure)?,
+                Answers::Folder(answers) => answers.verdicts(asked).await.map_err(failure)?,
             };
             all.extend(page.verdicts);
             after = page.next;

@@ -7,7 +7,6 @@ mod answers;
 mod args;
 mod client;
 mod commands;
-mod contracts;
 mod correlator;
 mod data;
 mod exit;

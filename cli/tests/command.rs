@@ -1,1 +1,34 @@
-//! The real binary, run as people run it.
+//! The real binary, run as people run it: help, refusals, the recording, kills, and the questions after it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "command/play.rs"]
+mod play;
+#[path = "command/policy.rs"]
+mod policy;
+#[path = "command/questions.rs"]
+mod questions;
+#[path = "command/refusals.rs"]
+mod refusals;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The binary, in a folder and an environment of its own.
+pub(crate) fn custody(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", "/usr/bin:/bin");
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
+    custody(folder).args(arguments).output().unwrap()
+}
+
+pub(crate) fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

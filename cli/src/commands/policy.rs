@@ -5,7 +5,6 @@ mod baseline;
 use std::path::{Path, PathBuf};
 
 use correlator_core::contracts::ContractSet;
-use correlator_core::contracts::parse;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -59,18 +58,13 @@ fn contracts_folder(named: Option<&Path>, config: Option<&Path>) -> anyhow::Resu
 }
 
 fn check(folder: PathBuf, output: Output) -> anyhow::Result<Exit> {
-    let loaded = correlator_service::read_contracts(&folder);
-    let loaded = loaded.map_err(|error| Failure::usage(fleet_runtime::error_chain(&error)))?;
-    let (set, mut problems) = match parse::parse(&loaded) {
-        Ok(set) => {
-            let late = set.problems_at(Timestamp::now());
-            (set, late)
-        }
-        Err(problems) => (ContractSet::empty(), problems.0.iter().map(ToString::to_string).collect()),
-    };
-    if problems.is_empty() {
-        problems.extend(crate::contracts::trust_problems(&set, &loaded));
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("the contracts folder {} is not there", folder.display())));
     }
+    let (set, problems) = match correlator_service::load_contracts(&folder, Timestamp::now()) {
+        Ok((_, set)) => (set, Vec::new()),
+        Err(problems) => (ContractSet::empty(), problems),
+    };
     let checked = Checked {
         folder,
         pipelines: set.pipelines.keys().cloned().collect(),

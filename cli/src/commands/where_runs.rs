@@ -37,8 +37,11 @@ pub(crate) fn line(place: &Place) -> String {
         other => format!(", as {}, which lies {other} it", place.digest),
     };
     let Place { cluster_name, namespace, kind, name, slot, .. } = place;
+    let containers = match place.containers {
+        1 => "1 container".to_owned(),
+        count => format!("{count} containers"),
+    };
     harmless(&format!(
-        "  {cluster_name}/{namespace}/{kind}/{name}  slot {slot}, {} containers, {when}{relation}",
-        place.containers
+        "  {cluster_name}/{namespace}/{kind}/{name}  slot {slot}, {containers}, {when}{relation}"
     ))
 }

@@ -5,8 +5,10 @@ use bus_schema::verdict::{Link, LinkKind, LinkState, Verdict, VerdictState};
 use super::outside_text::harmless;
 use super::paint::Paint;
 
+/// The longest word of a state, `not required`, fits with its gap.
+const STATE_CHARS: usize = 12;
 /// Where the text of a link begins.
-const INDENT: &str = "                            ";
+const INDENT: &str = "                              ";
 
 /// The whole chain of one verdict.
 pub(crate) fn chain(verdict: &Verdict, paint: Paint) -> String {
@@ -56,8 +58,8 @@ pub(crate) fn because(state: &VerdictState) -> String {
 
 fn link_lines(link: &Link, paint: Paint) -> Vec<String> {
     let (mark, word) = mark(&link.state, paint);
-    let name = format!("{:<13}", link.kind.as_str());
-    let pad = " ".repeat(11_usize.saturating_sub(link.state.as_str().len()));
+    let name = format!("{:<14}", link.kind.as_str());
+    let pad = " ".repeat(STATE_CHARS.saturating_sub(link.state.as_str().len()));
     let mut said = details(&link.state);
     if let Some(carrier) = &link.carried_by {
         said.push(format!("proven for {carrier}, which lists this digest"));
@@ -194,12 +196,12 @@ mod tests {
             Paint::new(false),
         );
         assert!(text.contains("is     untrusted  build does not hold"), "{text}");
-        assert!(text.contains("● source       proven      forge: merged as #7, approved by bob"), "{text}");
-        assert!(text.contains("✗ build        broken      wrong workflow"), "{text}");
+        assert!(text.contains("● source        proven       forge: merged as #7, approved by bob"), "{text}");
+        assert!(text.contains("✗ build         broken       wrong workflow"), "{text}");
         assert!(text.contains("expected .github/workflows/release.yml"), "{text}");
         assert!(text.contains("found    .github/workflows/evil.yml"), "{text}");
         assert!(text.contains("holds when a trusted workflow run built it"), "{text}");
-        assert!(text.contains("· sbom         not required"), "{text}");
+        assert!(text.contains("· sbom          not required"), "{text}");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use correlator_core::contracts::parse;
 use github_client::api::{ApiClient, Route};
 use github_client::scope::Watched;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Finding;
@@ -93,32 +93,20 @@ pub(super) async fn settings(settings: &Settings) -> Vec<Finding> {
 fn contracts(folder: &Path) -> Finding {
     let shown = folder.display();
     let advice = "`custody policy check` tells everything that is wrong";
-    let loaded = match correlator_service::read_contracts(folder) {
-        Ok(loaded) => loaded,
-        Err(error) => return Finding::fails("contracts", fleet_runtime::error_chain(&error), advice),
+    let set = match correlator_service::load_contracts(folder, Timestamp::now()) {
+        Ok((_, set)) => set,
+        Err(problems) => return Finding::fails("contracts", problems.join("\n"), advice),
     };
-    match parse::parse(&loaded) {
-        Ok(set) => {
-            let problems = crate::contracts::trust_problems(&set, &loaded);
-            if let Some(problem) = problems.first() {
-                return Finding::fails("contracts", problem, advice);
-            }
-            if set.pipelines.is_empty() {
-                let advice = "write a pipeline: `custody up` prints one for the busiest repository that nothing claims";
-                return Finding::lacks("contracts", format!("{shown} holds no pipeline"), advice);
-            }
-            if set.roots.is_empty() {
-                let advice = "add a document of kind TrustRoot with a trusted_root.json";
-                return Finding::lacks(
-                    "contracts",
-                    "no trust root: no keyless signature can be verified",
-                    advice,
-                );
-            }
-            Finding::works("contracts", format!("{} pipelines in {shown}", set.pipelines.len()))
-        }
-        Err(problems) => Finding::fails("contracts", problems.to_string(), advice),
+    if set.pipelines.is_empty() {
+        let advice =
+            "write a pipeline: `custody up` prints one for the busiest repository that nothing claims";
+        return Finding::lacks("contracts", format!("{shown} holds no pipeline"), advice);
     }
+    if set.roots.is_empty() {
+        let advice = "add a document of kind TrustRoot with a trusted_root.json";
+        return Finding::lacks("contracts", "no trust root: no keyless signature can be verified", advice);
+    }
+    Finding::works("contracts", format!("{} pipelines in {shown}", set.pipelines.len()))
 }
 
 async fn registries_look(settings: &registry_agent::Settings) -> Vec<Finding> {

@@ -1,0 +1,44 @@
+//! `policy check`: every problem with its file, line and column.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{err, out, run};
+
+#[test]
+fn the_contracts_of_the_recording_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let contracts = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/contracts");
+    let output = run(folder.path(), &["policy", "check", contracts]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    assert!(out(&output).contains("2 pipelines"), "{}", out(&output));
+}
+
+#[test]
+fn every_problem_has_its_file_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let contracts = folder.path().join("contracts");
+    fs::create_dir(&contracts).unwrap();
+    let misspelt =
+        "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: { name: a }\nspec:\n  imagez: [x]\n";
+    fs::write(contracts.join("a.yaml"), misspelt).unwrap();
+    let no_root =
+        "apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: { name: r }\nspec: { file: none.json }\n";
+    fs::write(contracts.join("b.yaml"), no_root).unwrap();
+    let output = run(folder.path(), &["policy", "check", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+    let checked: Value = serde_json::from_str(&out(&output)).unwrap();
+    let problems: Vec<&str> =
+        checked["problems"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let misspelt = problems.iter().find(|problem| problem.starts_with("a.yaml")).expect("a.yaml is named");
+    assert!(misspelt.contains("imagez") && misspelt.contains("line 5"), "{misspelt}");
+    assert!(misspelt.contains("column"), "{misspelt}");
+    assert!(
+        problems.iter().any(|problem| problem.starts_with("b.yaml") && problem.contains("none.json")),
+        "{problems:?}"
+    );
+
+    let nowhere = run(folder.path(), &["policy", "check", "nowhere"]);
+    assert_eq!(nowhere.status.code(), Some(2));
+}

@@ -1,0 +1,101 @@
+//! Questions after a play: of the data folder, and of a process that runs.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::play::play;
+use crate::{custody, err, out, run};
+
+const GOOD: &str = "ghcr.io/acme/web-shop:v2.0.0";
+
+#[test]
+fn a_data_folder_answers_when_nothing_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    play(folder.path(), &data, &[]);
+    let data = data.to_str().unwrap();
+    let ask = |arguments: &[&str]| run(folder.path(), &[arguments, &["--data", data]].concat());
+
+    let trace = ask(&["trace", GOOD]);
+    assert_eq!(trace.status.code(), Some(0), "{}", err(&trace));
+    let text = out(&trace);
+    for expected in ["trusted", "● source", "approved by grace", "prod-eu/shop/Deployment/web"] {
+        assert!(text.contains(expected), "no {expected:?} in:\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'), "colour without a terminal");
+
+    let broken = ask(&["trace", "ghcr.io/acme/payments-api:v1.4.1"]);
+    assert_eq!(broken.status.code(), Some(1));
+    let text = out(&broken);
+    for expected in ["untrusted", "✗ provenance", "wrong commit", "expected ", "found ", "broken-provenance"]
+    {
+        assert!(text.contains(expected), "no {expected:?} in:\n{text}");
+    }
+
+    let places = ask(&["where", GOOD, "--output", "json"]);
+    let places: Value = serde_json::from_str(&out(&places)).unwrap();
+    assert_eq!(places["places"][0]["name"], "web");
+
+    let cases = ask(&["cases"]);
+    assert_eq!(cases.status.code(), Some(1));
+    assert!(out(&cases).contains("out-of-pipeline-deploy"));
+    let listed: Value = serde_json::from_str(&out(&ask(&["cases", "--all", "--output", "json"]))).unwrap();
+    let id = listed["cases"][0]["id"].as_str().unwrap();
+    let one = ask(&["cases", &id[..14]]);
+    assert!(out(&one).contains("runbook"), "{}", out(&one));
+    assert_eq!(ask(&["cases", "case-none"]).status.code(), Some(2));
+
+    assert_eq!(ask(&["deadletter", "list"]).status.code(), Some(0));
+    assert_eq!(ask(&["deadletter", "show", "99"]).status.code(), Some(2));
+    let baseline = ask(&["policy", "baseline", "--owner", "a", "--reason", "b", "--control", "c"]);
+    assert_eq!(baseline.status.code(), Some(0), "{}", err(&baseline));
+    let unknown = ask(&["trace", "ghcr.io/acme/never-seen:v1"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", out(&unknown));
+}
+
+#[test]
+fn a_running_process_is_asked_and_keeps_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let mut child = custody(folder.path())
+        .args(["up", "--sample", "--data", data])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    wait_for(&mut lines, "Everything is judged");
+    let child = Running(child);
+
+    let trace = run(folder.path(), &["trace", GOOD, "--data", data]);
+    assert_eq!(trace.status.code(), Some(0), "{}{}", out(&trace), err(&trace));
+    let doctor = run(folder.path(), &["doctor", "--data", data]);
+    assert!(out(&doctor).contains("runs and answers"), "{}", out(&doctor));
+
+    let second = run(folder.path(), &["up", "--sample", "--once", "--data", data]);
+    assert_eq!(second.status.code(), Some(3), "{}", err(&second));
+    assert!(err(&second).contains("in use"), "{}", err(&second));
+    drop(child);
+}
+
+fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
+    for line in lines {
+        if line.unwrap().contains(text) {
+            return;
+        }
+    }
+    panic!("the process ended without saying {text:?}");
+}
+
+/// Ends the process also when an assertion fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,116 @@
+//! What is not right: no configuration, wrong settings, another version's folder; and help.
+
+use std::fs;
+
+use crate::{custody, err, out, run};
+
+#[test]
+fn without_configuration_it_says_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["up"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = err(&output);
+    for expected in
+        ["custody.toml", "[[registry]]", "[[github]]", "[[cluster]]", "[[alert]]", "custody up --sample"]
+    {
+        assert!(said.contains(expected), "no {expected:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_told_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "[[registry]]\nurl = \"ftp://x\"\n[[github]]\nwatch = []\n[[alert]]\nurl = \"http://example.com\"\n";
+    fs::write(folder.path().join("custody.toml"), text).unwrap();
+    let output = run(folder.path(), &["up"]);
+    assert_eq!(output.status.code(), Some(2));
+    for key in ["registry[0]", "github[0].watch", "alert[0].name"] {
+        assert!(err(&output).contains(key), "no {key} in:\n{}", err(&output));
+    }
+    let missing = run(folder.path(), &["up", "--config", "nowhere.toml"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(err(&missing).contains("nowhere.toml"));
+}
+
+#[test]
+fn a_folder_of_another_version_is_refused_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("bus")).unwrap();
+    let marks = run(folder.path(), &["deadletter", "list", "--data", data.to_str().unwrap()]);
+    assert_eq!(marks.status.code(), Some(0), "{}", err(&marks));
+    let format = find_format(&data.join("bus")).expect("the bus marks its format");
+    fs::write(&format, "999\n").unwrap();
+    let output = run(folder.path(), &["up", "--sample", "--once", "--data", data.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+    assert!(err(&output).contains("format"), "{}", err(&output));
+    assert_eq!(fs::read_to_string(&format).unwrap(), "999\n");
+}
+
+/// The file in which the bus says its format.
+fn find_format(folder: &std::path::Path) -> Option<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            folders.push(path);
+        } else if path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().to_lowercase().contains("format"))
+        {
+            return Some(path);
+        }
+    }
+    folders.iter().find_map(|folder| find_format(folder))
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        &["up"][..],
+        &["trace"],
+        &["where"],
+        &["cases"],
+        &["log", "verify"],
+        &["deadletter", "list"],
+        &["deadletter", "show"],
+        &["deadletter", "replay"],
+        &["policy", "check"],
+        &["policy", "baseline"],
+        &["doctor"],
+    ] {
+        let output = run(folder.path(), &[command, &["--help"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{command:?}");
+        assert!(out(&output).contains("Example"), "{command:?} has no example:\n{}", out(&output));
+    }
+    let output = run(folder.path(), &["--help"]);
+    assert!(out(&output).contains("Exit codes"), "{}", out(&output));
+    assert_eq!(run(folder.path(), &["no-such-command"]).status.code(), Some(2));
+}
+
+#[test]
+fn questions_without_data_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["trace", "ghcr.io/a/b:c"][..], &["cases"], &["log", "verify"], &["deadletter", "list"]]
+    {
+        let output = run(folder.path(), command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {}", err(&output));
+        assert!(err(&output).contains("no custody data"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = custody(folder.path())
+        .arg("--help")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!err(&output).contains("panic"), "{}", err(&output));
+}
