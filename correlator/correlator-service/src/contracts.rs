@@ -32,8 +32,8 @@ const STILL_AFTER: Duration = Duration::from_millis(150);
 /// Problems that are shown; a set with more is another kind of file.
 const PROBLEMS_SHOWN_MAX: usize = 100;
 
-/// Reads and checks a folder: a set that may come into force now.
-pub(crate) fn load(folder: &Path, now: Timestamp) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
+/// Reads and checks a folder in every part: a set that may come into force now, or every problem.
+pub fn load(folder: &Path, now: Timestamp) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
     let loaded = read_folder(folder).map_err(|error| vec![error_chain(&error)])?;
     let set = check(&loaded, now)?;
     Ok((loaded, set))

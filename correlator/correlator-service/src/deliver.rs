@@ -11,9 +11,6 @@ mod sign;
 mod sink;
 mod webhook;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ mod verification;
 #[cfg(test)]
 mod tests;
 
-pub use contracts::{LoadError as ContractsError, read_folder as read_contracts};
+pub use contracts::{LoadError as ContractsError, load as load_contracts, read_folder as read_contracts};
 pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
 pub use deliver::{AlertBody, AlertLink, AlertText};
 pub use dispatch::{StoredVerdict, VERDICTS_BUCKET, verdict_key};

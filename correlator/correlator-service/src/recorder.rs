@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pause::Pauses;
 
-pub(crate) use desk::{Desk, OpenTrouble};
+pub(crate) use desk::{Desk, OpenTrouble, shared_of};
 
 /// Requests that wait for the writer; those who ask wait beyond it.
 const REQUESTS_WAITING_MAX: usize = 64;

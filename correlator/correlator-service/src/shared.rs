@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bus_schema::fleet::AgentReported;
-use bus_schema::{AgentId, Digest, TraceParent};
+use bus_schema::{AgentId, Digest, Event, TraceParent};
 use correlator_core::contracts::ContractSet;
+use correlator_core::facts::evidence_id;
+use correlator_core::input::Input;
 use evidence::TrustSet;
 use jiff::Timestamp;
+use moka::sync::Cache;
 use tokio::sync::watch;
 
 /// How many entries' traces are remembered.
@@ -65,6 +68,8 @@ pub(crate) struct Shared {
     /// Pieces of evidence that wait for their verification or are being verified.
     pub(crate) verifications_waiting: AtomicUsize,
     traces: Mutex<BTreeMap<u64, TraceParent>>,
+    /// The traces of events that brought evidence: its verification belongs to them.
+    evidence_traces: Cache<Digest, TraceParent>,
     reports: Mutex<BTreeMap<AgentId, LastReport>>,
 }
 
@@ -84,12 +89,26 @@ impl Shared {
             contract_problems: watch::Sender::new(ContractProblems::default()),
             verifications_waiting: AtomicUsize::new(0),
             traces: Mutex::default(),
+            evidence_traces: Cache::new(TRACES_MAX as u64),
             reports: Mutex::default(),
         }
     }
 
-    /// Remembers the trace of the entry at a position.
-    pub(crate) fn remember_trace(&self, position: u64, trace: TraceParent) {
+    /// Remembers the trace of the entry at a position, where it has one.
+    pub(crate) fn remember_trace(&self, position: u64, input: &Input) {
+        let trace = match input {
+            Input::Event(envelope) => envelope.traceparent.clone(),
+            Input::Verified(verified) => self.evidence_traces.get(&verified.evidence),
+            Input::Tick | Input::ContractLoaded(_) | Input::TrustRootLoaded(_) => None,
+        };
+        let Some(trace) = trace else { return };
+        if let Input::Event(envelope) = input
+            && let Event::AttestationAttached(attached) = &envelope.event
+        {
+            for item in &attached.items {
+                self.evidence_traces.insert(evidence_id(item), trace.clone());
+            }
+        }
         let mut traces = lock(&self.traces);
         traces.insert(position, trace);
         while traces.len() > TRACES_MAX {

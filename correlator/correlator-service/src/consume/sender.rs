@@ -188,3 +188,174 @@ fn scopes(event: &Event) -> Vec<Scope> {
         | Event::CaseResolved(_) => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use bus_schema::fleet::{AgentGap, AgentReported, Coverage, EvidenceUnavailable, Unavailable};
+    use bus_schema::verdict::LinkKind;
+
+    use super::*;
+
+    const NOW: &str = "2026-03-01T12:00:00Z";
+
+    fn now() -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    fn senders() -> Senders {
+        let agents = [
+            ("registry", AgentKind::Registry, "ghcr.io/acme/**"),
+            ("ci", AgentKind::Ci, "github.com/acme/**"),
+            ("source", AgentKind::Source, "github.com/acme/**"),
+        ];
+        let agents =
+            agents.map(|(id, kind, scope)| (id.parse().unwrap(), AgentGrant::new(kind, [scope]).unwrap()));
+        Senders::new(agents.into_iter().collect(), Duration::from_secs(3600))
+    }
+
+    fn check(agent: &str, event: Event, expected: Option<&str>) {
+        let envelope = Envelope::new(agent.parse().unwrap(), now(), now(), None, event);
+        let found = senders().check(&envelope.subject(), &envelope, now());
+        assert_eq!(found.as_ref().err().map(Refusal::word), expected, "{agent}: {found:?}");
+    }
+
+    fn report(agent: &str, kind: &str, scope: &str) -> Event {
+        Event::AgentReported(AgentReported {
+            agent: agent.parse().unwrap(),
+            kind: kind.to_owned(),
+            version: "1".to_owned(),
+            epoch: now(),
+            sequence: 1,
+            coverage: vec![Coverage { scope: scope.to_owned(), since: now() }],
+            lag_seconds: 0,
+            events_published: 0,
+            dead_lettered: 0,
+            api_budget_left: None,
+            reported_at: now(),
+        })
+    }
+
+    fn answer(question: Question) -> Event {
+        Event::EvidenceUnavailable(EvidenceUnavailable {
+            request: question.request_id(),
+            attempt: 1,
+            question,
+            reason: Unavailable::NotFound,
+            source: "ghcr.io".to_owned(),
+            detail: String::new(),
+            found: 0,
+            answered_at: now(),
+        })
+    }
+
+    fn attached(repository: Option<&str>, forge: Option<&str>, place: EvidencePlace) -> Event {
+        Event::AttestationAttached(AttestationAttached {
+            repository: repository.map(|text| text.parse().unwrap()),
+            forge_repository: forge.map(|text| text.parse().unwrap()),
+            subject: bus_schema::Digest::sha256_of(b"x"),
+            manifest: bus_schema::Digest::sha256_of(b"y"),
+            place,
+            artifact_type: None,
+            items: Vec::new(),
+            cut: false,
+            found_at: now(),
+        })
+    }
+
+    #[test]
+    fn agents_speak_of_themselves_only() {
+        check("registry", report("registry", "registry", "ghcr.io"), None);
+        check("registry", report("registry", "registry", "ghcr.io/acme"), None);
+        check("registry", report("registry", "registry", "docker.io"), Some("scope"));
+        check("registry", report("ci", "registry", "ghcr.io"), Some("name"));
+        check("registry", report("registry", "ci", "ghcr.io"), Some("name"));
+        let gap = |agent: &str, scope: &str| {
+            Event::AgentGap(AgentGap {
+                agent: agent.parse().unwrap(),
+                epoch: now(),
+                sequence: 1,
+                scope: scope.to_owned(),
+                reason: "away".to_owned(),
+                from: now(),
+                until: now(),
+                recovered: false,
+            })
+        };
+        check("ci", gap("ci", "github.com/acme"), None);
+        check("ci", gap("source", "github.com/acme"), Some("name"));
+        check("ci", gap("ci", "github.com/other"), Some("scope"));
+    }
+
+    #[test]
+    fn only_who_was_asked_may_answer() {
+        let image = Question::Image {
+            repository: "ghcr.io/acme/api".parse().unwrap(),
+            digest: bus_schema::Digest::sha256_of(b"x"),
+        };
+        check("registry", answer(image.clone()), None);
+        check("ci", answer(image), Some("stage"));
+        let attestations = Question::Attestations {
+            repository: "github.com/acme/api".parse().unwrap(),
+            digest: bus_schema::Digest::sha256_of(b"x"),
+        };
+        check("ci", answer(attestations.clone()), None);
+        check("source", answer(attestations), Some("stage"));
+    }
+
+    #[test]
+    fn evidence_is_said_by_who_can_have_found_it() {
+        let image = Some("ghcr.io/acme/api");
+        let forge = Some("github.com/acme/api");
+        check("registry", attached(image, None, EvidencePlace::Referrers), None);
+        check("registry", attached(image, forge, EvidencePlace::Forge), Some("stage"));
+        check("ci", attached(None, forge, EvidencePlace::Forge), None);
+        check("ci", attached(image, forge, EvidencePlace::Forge), None);
+        check("ci", attached(image, None, EvidencePlace::Referrers), Some("stage"));
+        check("ci", attached(None, Some("github.com/other/api"), EvidencePlace::Forge), Some("scope"));
+        check("registry", attached(Some("ghcr.io/other/api"), None, EvidencePlace::Referrers), Some("scope"));
+    }
+
+    #[test]
+    fn nobody_speaks_for_the_correlator() {
+        let verdict = bus_schema::verdict::Verdict {
+            digest: bus_schema::Digest::sha256_of(b"x"),
+            pipeline: "api".to_owned(),
+            image: "ghcr.io/acme/api".parse().unwrap(),
+            state: bus_schema::verdict::VerdictState::Untrusted { failing: vec![LinkKind::Source] },
+            links: Vec::new(),
+            path: None,
+            policy: bus_schema::Digest::sha256_of(b"y"),
+            roots: Vec::new(),
+            reached_at: now(),
+            rests_on: Vec::new(),
+        };
+        let changed = bus_schema::verdict::VerdictChanged {
+            verdict,
+            previous: None,
+            because: String::new(),
+            log_position: 1,
+        };
+        for agent in ["registry", "ci", "source"] {
+            check(agent, Event::VerdictChanged(changed.clone()), Some("stage"));
+        }
+        check("correlator", Event::VerdictChanged(changed), Some("unknown_agent"));
+    }
+
+    #[test]
+    fn a_clock_ahead_is_noted_and_a_time_that_cannot_be_is_refused() {
+        let event = || report("registry", "registry", "ghcr.io");
+        let seen = |minutes: i64| now().checked_add(SignedDuration::from_mins(minutes)).unwrap();
+        let check = |occurred: Timestamp, seen: Timestamp, expected: Result<bool, &str>| {
+            let envelope = Envelope::new("registry".parse().unwrap(), occurred, seen, None, event());
+            let found = senders().check(&envelope.subject(), &envelope, now());
+            assert_eq!(found.as_ref().map_err(Refusal::word).copied(), expected, "{found:?}");
+        };
+        check(now(), seen(1), Ok(false));
+        check(now(), seen(30), Ok(true));
+        check(seen(-100_000), seen(-100_000), Ok(false));
+        check(now(), seen(90), Err("time"));
+        check("9000-01-01T00:00:00Z".parse().unwrap(), now(), Err("time"));
+    }
+}

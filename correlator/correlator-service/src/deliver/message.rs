@@ -3,8 +3,8 @@
 //! In: the case after a change. Out: a CloudEvent in JSON, the same bytes for the same change. Text from outside is made
 //! harmless.
 
+use bus_schema::TraceParent;
 use bus_schema::case::{Case, CaseState, Finding};
-use bus_schema::{Event, TraceParent};
 use correlator_core::decision::CaseChange;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -68,14 +68,14 @@ pub(super) fn body(
     trace: &TraceParent,
     links: &Links<'_>,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let event: Event = change.event(case.clone(), log_position);
     let data = AlertBody { case: case.clone(), text: text(change, case, links) };
     let value: Value = json!({
         "specversion": "1.0",
         "id": id,
         "source": format!("urn:custody:log:{}", links.log),
-        "type": event.event_type().to_string(),
+        "type": format!("dev.custody.case.{}.v1", change.as_str()),
         "subject": case.id,
+        "logposition": log_position.to_string(),
         "time": case.updated_at,
         "datacontenttype": "application/json",
         "traceparent": trace,

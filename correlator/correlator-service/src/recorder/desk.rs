@@ -67,11 +67,11 @@ pub(crate) struct Desk {
 impl Desk {
     /// Applies what the index lacks. Nothing is dispatched before this returns: receipts among it say what was done.
     pub(crate) fn open(store: Arc<Store>, metrics: CorrelatorMetrics) -> Result<Desk, OpenTrouble> {
-        let ledger = Ledger::open(&index(&store)?.snapshot()?)?;
-        let in_force = in_force(&ledger, &index(&store)?.snapshot()?)?;
-        let progress = Progress { applied: index(&store)?.position(), next_deadline: None };
+        let snapshot = index(&store)?.snapshot()?;
+        let ledger = Ledger::open(&snapshot)?;
+        let shared = Arc::new(shared_of(&ledger, &snapshot)?);
+        drop(snapshot);
         let clock = Clock::new(store.log().head().recorded);
-        let shared = Arc::new(Shared::new(progress, in_force));
         let due = Due::default();
         let mut desk = Desk { store, shared, metrics, ledger, clock, due, is_behind: true };
         desk.catch_up()?;
@@ -210,11 +210,7 @@ impl Desk {
                 let outcome = self.ledger.apply(&*batch, &entry)?;
                 *deadline = outcome.next_deadline;
                 self.metrics.applied(&entry.input, &outcome.decisions);
-                if let Input::Event(envelope) = &entry.input
-                    && let Some(trace) = &envelope.traceparent
-                {
-                    self.shared.remember_trace(entry.position, trace.clone());
-                }
+                self.shared.remember_trace(entry.position, &entry.input);
                 batch.apply(entry.position, outcome.changes, outcome.decisions)?;
                 Ok(matches!(entry.input, Input::ContractLoaded(_)))
             }
@@ -240,6 +236,12 @@ impl Desk {
         self.shared.in_force.send_replace(next);
         Ok(())
     }
+}
+
+/// The shared values as a snapshot has them.
+pub(crate) fn shared_of(ledger: &Ledger, snapshot: &Snapshot) -> Result<Shared, OpenTrouble> {
+    let progress = Progress { applied: snapshot.position()?, next_deadline: next_deadline(snapshot)? };
+    Ok(Shared::new(progress, in_force(ledger, snapshot)?))
 }
 
 fn index(store: &Store) -> Result<&Index, OpenTrouble> {

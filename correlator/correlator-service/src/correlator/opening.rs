@@ -1,0 +1,70 @@
+//! Opening: the store, the ledger as the log has it, and the contracts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use correlator_store::{LogSettings, Started, Store, StoreSettings};
+use jiff::Timestamp;
+
+use super::{Context, OpenError, RECORDS_FORMAT};
+use crate::contracts;
+use crate::metrics::CorrelatorMetrics;
+use crate::recorder::Desk;
+use crate::settings::Settings;
+use crate::shared::ContractProblems;
+
+/// Opens the store, applies what the index lacks, and loads the contracts of the folder.
+pub(super) async fn open_desk(
+    settings: &Settings,
+    context: &Context,
+    metrics: CorrelatorMetrics,
+) -> Result<Desk, OpenError> {
+    let store_settings = StoreSettings {
+        log: LogSettings { key_file: settings.correlator.log_key_file.clone(), ..LogSettings::default() },
+        index_cache_bytes: settings.correlator.index_cache_bytes,
+        records_format: RECORDS_FORMAT,
+    };
+    let (data, contracts) = (context.data.clone(), settings.correlator.contracts.clone());
+    tokio::task::spawn_blocking(move || {
+        let store = Store::open(&data, store_settings)?;
+        for note in store.log().notes() {
+            tracing::warn!(note, "the evidence log was put right");
+        }
+        match store.index().map(|index| index.started().clone()) {
+            Ok(Started::Deleted { reason }) => {
+                tracing::warn!(reason, "the index is built anew from the evidence log")
+            }
+            Ok(Started::Absent | Started::Continued) | Err(_) => {}
+        }
+        let mut desk = Desk::open(Arc::new(store), metrics)?;
+        load_contracts(&mut desk, &contracts)?;
+        Ok(desk)
+    })
+    .await?
+}
+
+/// The contracts are in force before the first event is taken. A folder that is refused is no reason not to go on with the
+/// set that was in force; without any it is.
+fn load_contracts(desk: &mut Desk, folder: &Path) -> Result<(), OpenError> {
+    let in_force = desk.shared().in_force.borrow().clone();
+    let is_first = in_force.contracts.pipelines.is_empty() && in_force.contracts.roots.is_empty();
+    match contracts::load(folder, Timestamp::now()) {
+        Ok((loaded, set)) => {
+            let records = contracts::records(loaded, &set, &in_force);
+            desk.begin(records).map_err(|error| OpenError::Replay(format!("{error:#}")))
+        }
+        Err(_) if is_first && !folder.exists() => {
+            tracing::warn!(folder = %folder.display(), "there are no contracts, so no image is claimed");
+            Ok(())
+        }
+        Err(problems) if is_first => Err(OpenError::Contracts { problems }),
+        Err(problems) => {
+            for problem in &problems {
+                tracing::error!(problem, "the contracts are refused, those before stay in force");
+            }
+            let since = Some(Timestamp::now());
+            desk.shared().contract_problems.send_replace(ContractProblems { problems, since });
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What may not be said, cannot be read, or cannot be: refused with its reason, and nothing behind it waits.
+
+use bus_schema::registry::{BlobRef, EvidencePlace};
+use bus_schema::{AgentId, Digest, Envelope};
+use jiff::{SignedDuration, Timestamp};
+
+use super::world::{World, attached, pushed, started, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = Digest::sha256_of(b"x");
+    // A stage that is not the agent's.
+    world.say("cluster", pushed(digest, "ci-bot")).await;
+    // A repository that is not the agent's.
+    let mut foreign = pushed(digest, "ci-bot");
+    if let bus_schema::Event::ImagePushed(push) = &mut foreign {
+        push.repository = "registry.example/other/api".parse().unwrap();
+    }
+    world.say("registry", foreign).await;
+    // An agent that nobody listed.
+    world.say("stranger", pushed(digest, "ci-bot")).await;
+    // Another agent's subject.
+    let said = Envelope::new(
+        "registry".parse::<AgentId>().unwrap(),
+        Timestamp::now(),
+        Timestamp::now(),
+        None,
+        pushed(digest, "ci-bot"),
+    );
+    let subject = said.subject().to_string().replace("registry.registry", "registry.cluster");
+    assert_ne!(subject, said.subject().to_string());
+    world.publish_raw(&subject, "other-agent", said.to_json().unwrap()).await;
+    // Bytes that are no event, and one of a version to come.
+    let subject = said.subject().to_string();
+    world.publish_raw(&subject, "rubbish", b"{\"specversion\":".to_vec()).await;
+    let future = String::from_utf8(said.to_json().unwrap()).unwrap().replace("pushed.v1", "pushed.v9");
+    world.publish_raw(&subject, "version", future.into_bytes()).await;
+    // A time that cannot be.
+    let late = Timestamp::now().checked_add(SignedDuration::from_hours(1000 * 24)).unwrap();
+    let envelope = Envelope { seen: late, ..said.clone() };
+    world.publish_raw(&subject, "late", envelope.to_json().unwrap()).await;
+    // Bytes that are not what the event names.
+    let wrong = BlobRef { digest: Digest::sha256_of(b"other"), ..BlobRef::inlined(b"bytes").unwrap() };
+    world.say("registry", attached(digest, EvidencePlace::Referrers, wrong, "c2ln")).await;
+
+    let good = world.good_image("good").await;
+    world.say("cluster", started(good, "api")).await;
+    running.settled().await;
+    assert_eq!(running.verdict(good).await.as_deref(), Some("trusted"));
+    let letters = world.dead_letters().await;
+    for word in [
+        "stage",
+        "scope",
+        "unknown_agent",
+        "subject_mismatch",
+        "unreadable",
+        "unknown_version",
+        "time",
+        "bytes",
+    ] {
+        assert_eq!(
+            letters.iter().filter(|reason| reason.starts_with(&format!("{word}: "))).count(),
+            1,
+            "{word}: {letters:#?}"
+        );
+        assert_eq!(running.counted("correlator_refused", word), 1, "{word}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_an_hour_off_is_no_reason_to_refuse() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = Digest::sha256_of(b"x");
+    for hours in [-1, 1] {
+        let seen = Timestamp::now().checked_add(SignedDuration::from_hours(hours)).unwrap();
+        let mut event = started(digest, &format!("api{}", hours + 1));
+        if let bus_schema::Event::ContainerStarted(started) = &mut event {
+            started.container.started_at = seen;
+        }
+        let agent: AgentId = "cluster".parse().unwrap();
+        world.publish(&Envelope::new(agent, seen, seen, None, event)).await;
+    }
+    running.settled().await;
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
+    let places = running.handle.answers().places(&digest.to_string()).await.unwrap();
+    assert_eq!(places.places.len(), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_late_are_waited_for_and_bytes_that_never_come_are_given_up() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = Digest::sha256_of(b"x");
+    let stored = BlobRef::stored(Digest::sha256_of(b"late bytes"), 10);
+    world.say("registry", attached(digest, EvidencePlace::Referrers, stored, "c2ln")).await;
+    until("the event is taken once", || async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        true
+    })
+    .await;
+    world.bus.blobs().put(bytes::Bytes::from_static(b"late bytes")).await.unwrap();
+    running.settled().await;
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
+    assert_eq!(running.counted("ledger_inputs", "event"), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_holds_what_is_in_hand_and_spends_no_deliveries() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    running.settled().await;
+    // Nothing can be kept in a folder that is a file.
+    let blobs = world.data().join("blobs/sha256");
+    let _ = std::fs::remove_dir_all(&blobs);
+    std::fs::write(&blobs, "in the way").unwrap();
+    let digest = world.good_image("good").await;
+    until("the trouble is told", || async { !running.health.report().ready }).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(running.counted("verifications", "verified"), 0);
+    std::fs::remove_file(&blobs).unwrap();
+    running.settled().await;
+    assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
+    until("it is ready again", || async { running.health.report().ready }).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_correlator_on_the_same_folder_is_refused() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let metrics = fleet_runtime::metrics::Metrics::new();
+    let context = crate::Context {
+        bus: world.bus.clone(),
+        data: world.data(),
+        metrics: metrics.clone(),
+        published: fleet_runtime::metrics::FleetMetrics::new(&metrics).agent("correlator"),
+        health: fleet_runtime::health::Health::default(),
+        stop: tokio_util::sync::CancellationToken::new(),
+    };
+    let error = crate::Correlator::open(world.settings(""), context).await.unwrap_err();
+    assert!(fleet_runtime::error_chain(&error).contains("in use"), "{error:?}");
+    running.stop().await;
+}

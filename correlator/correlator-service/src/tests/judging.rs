@@ -1,0 +1,105 @@
+//! Events in, verdicts and questions out.
+
+use bus_schema::registry::EvidencePlace;
+use bus_schema::{Digest, Envelope, Event};
+use fleet_runtime::bus::Stream;
+
+use super::world::{World, started};
+use crate::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_image_is_trusted_and_told_to_every_reader() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = world.good_image("good").await;
+    world.say("cluster", started(digest, "api")).await;
+    running.settled().await;
+    assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
+    assert_eq!(running.open_cases().await, Vec::<String>::new());
+
+    let bucket = world.bus.key_value(VERDICTS_BUCKET).await.unwrap();
+    let entry = bucket.get(&verdict_key(&digest, "api")).await.unwrap().unwrap();
+    let stored: StoredVerdict = serde_json::from_slice(&entry.value).unwrap();
+    assert_eq!(stored.change.verdict.state.as_str(), "trusted");
+    assert!(stored.position > 0 && stored.generation > 0);
+    let said = world.bus.read(Stream::Verdicts, 1, 100).await.unwrap();
+    let said: Vec<Envelope> =
+        said.iter().map(|stored| Envelope::from_json(&stored.message.payload).unwrap()).collect();
+    assert!(said.iter().any(|envelope| matches!(&envelope.event,
+        Event::VerdictChanged(change) if change.verdict.digest == digest
+            && change.verdict.state.as_str() == "trusted")));
+    let head = world.bus.key_value("log").await.unwrap().get("head").await.unwrap();
+    assert!(head.is_some(), "no head of the log was published");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_asked_for_once() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = Digest::sha256_of(b"seen running only");
+    for replica in ["a", "b", "c"] {
+        world.say("cluster", started(digest, replica)).await;
+    }
+    running.settled().await;
+    let asked = world.bus.read(Stream::Questions, 1, 100).await.unwrap();
+    let mut requests: Vec<(String, u32)> = asked
+        .iter()
+        .map(|stored| match Envelope::from_json(&stored.message.payload).unwrap().event {
+            Event::EvidenceRequested(request) => (request.request.to_string(), request.attempt),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let count = requests.len();
+    requests.sort();
+    requests.dedup();
+    assert!(count > 0 && requests.len() == count, "{requests:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_changes_nothing_and_evidence_in_two_places_is_verified_once() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = world.good_image("good").await;
+    running.settled().await;
+    let position = running.handle.answers().log_head().position;
+    let verified = running.counted("verifications", "verified");
+    assert_eq!(verified, 1);
+    // The same event again, as another message: the bus drops repeats of an id by itself.
+    let again = world.say("registry", world.signature(digest, EvidencePlace::CosignSignatureTag)).await;
+    world.publish_raw(&again.subject().to_string(), "again", again.to_json().unwrap()).await;
+    running.settled().await;
+    assert_eq!(running.handle.answers().log_head().position, position);
+    world.say("registry", world.signature(digest, EvidencePlace::Referrers)).await;
+    running.settled().await;
+    assert!(running.counted("verifications", "verified") >= verified);
+    assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_leave_the_event_and_stay_in_our_own_store() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = Digest::sha256_of(b"image");
+    let said = world.say("registry", world.signature(digest, EvidencePlace::Referrers)).await;
+    running.settled().await;
+    running.stop().await;
+    let Event::AttestationAttached(attached) = &said.event else { panic!() };
+    let blob = attached.items[0].blob.digest;
+    let store =
+        correlator_store::Store::open_read_only(&world.data(), &correlator_store::StoreSettings::default())
+            .unwrap();
+    assert!(store.blobs().get(&blob).unwrap().is_some());
+    let logged: Vec<String> = store
+        .log()
+        .read(1)
+        .filter_map(|entry| match entry.unwrap().payload {
+            correlator_store::Payload::Present(bytes) => Some(String::from_utf8(bytes).unwrap()),
+            correlator_store::Payload::Erased => None,
+        })
+        .collect();
+    assert!(logged.iter().any(|entry| entry.contains(&blob.to_string())));
+    assert!(!logged.iter().any(|entry| entry.contains("\"inline\"")));
+}
