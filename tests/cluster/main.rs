@@ -23,6 +23,6 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 fn story<F: Future<Output = anyhow::Result<()>>>(story: F) {
     if let Err(error) = RUNTIME.block_on(story) {
-        panic!("{error:?}");
+        panic!("{error:#}");
     }
 }

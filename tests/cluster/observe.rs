@@ -179,7 +179,7 @@ impl Custody {
                 Some(Alert {
                     change: body["type"]
                         .as_str()?
-                        .trim_start_matches("dev.custody.case.")
+                        .trim_start_matches("dev.custody.case.case.")
                         .trim_end_matches(".v1")
                         .to_owned(),
                     rule: case["rule"].as_str()?.to_owned(),

@@ -123,7 +123,8 @@ spec:
                 // From before custody watched: nobody delivers it.
                 let mut model = self.estate.forge.model();
                 let first = model.commit(self.key(), &[], &bob(), &["README.md"]);
-                model.push(self.key(), "main", &first, &bob());
+                let repository = model.repository("acme", self.name);
+                repository.refs.insert("refs/heads/main".to_owned(), first.clone());
                 Ok(first)
             }
         }

@@ -28,7 +28,10 @@ fn story_01_a_reviewed_release_is_trusted_while_its_run_is_still_going() {
 #[test]
 fn story_01_the_same_signed_through_servers_by_cosign_is_trusted() {
     story(async {
-        let project = Project::new("s01-servers").await?;
+        // The table of builders knows GitHub's own issuer; this Sigstore has another, so no level above 1 is derived.
+        let registry = crate::estate::estate().await.distribution.host();
+        let level_one = |yaml: String| yaml.replace("slsaLevel: 2", "slsaLevel: 1");
+        let project = Project::with_pipeline("s01-servers", registry, level_one).await?;
         let estate = project.estate;
         let commit = project.reviewed_change(MergeMethod::Squash, &["src/main.rs"]).await?;
         let build = project.run(&commit).await?;
