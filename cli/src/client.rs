@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::data::DataFolder;
 use crate::exit::Failure;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The API of one running process.
@@ -25,6 +25,7 @@ pub(crate) struct Api {
     client: Client,
     base: Url,
     process: u32,
+    time_max: Duration,
 }
 
 impl Api {
@@ -45,18 +46,22 @@ impl Api {
             return Ok(None);
         }
         let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIME_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
             .context("make an HTTP client")?;
-        let api = Api { client, base, process: running.process };
-        let probe = api.client.get(api.url("/log/head")?).send().await;
+        let api = Api { client, base, process: running.process, time_max: REQUEST_TIME_MAX };
+        let probe = api.client.get(api.url("/log/head")?).timeout(CONNECT_TIME_MAX).send().await;
         match probe {
             Ok(response) if response.status().is_success() => Ok(Some(api)),
             _ => Ok(None),
         }
+    }
+
+    /// The same, for what may take longer.
+    pub(crate) fn with_time(self, time_max: Duration) -> Api {
+        Api { time_max, ..self }
     }
 
     /// The number of the process.
@@ -69,7 +74,7 @@ impl Api {
         path: &str,
         query: &impl Serialize,
     ) -> anyhow::Result<T> {
-        let request = self.client.get(self.url(path)?).query(query);
+        let request = self.client.get(self.url(path)?).timeout(self.time_max).query(query);
         self.read(request.send().await).await
     }
 
@@ -78,7 +83,12 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
-        let request = self.client.post(self.url(path)?).header(CHANGE_HEADER, "command").json(body);
+        let request = self
+            .client
+            .post(self.url(path)?)
+            .timeout(self.time_max)
+            .header(CHANGE_HEADER, "command")
+            .json(body);
         self.read(request.send().await).await
     }
 

@@ -52,8 +52,17 @@ impl House {
 }
 
 /// Opens the bus of a data folder.
-pub(crate) async fn open_bus(data: &DataFolder) -> anyhow::Result<Arc<EmbeddedBus>> {
-    EmbeddedBus::open(&data.bus(), EmbeddedLimits::default()).await.map_err(|error| bus_failure(&error))
+async fn open_bus(data: &DataFolder) -> anyhow::Result<Arc<EmbeddedBus>> {
+    let opened = EmbeddedBus::open(&data.bus(), EmbeddedLimits::default()).await;
+    opened.map_err(|error| match (&error, data.running()) {
+        (BusError::InUse { .. }, Some(running)) => Failure::unreachable(format!(
+            "the data folder {} is in use by the custody process {}: stop it, ask it (`custody trace`, `custody cases`), or \
+             choose another folder with --data",
+            data.path().display(),
+            running.process
+        )),
+        _ => bus_failure(&error),
+    })
 }
 
 /// A bus failure with its exit code and what to do.

@@ -72,6 +72,8 @@ fn a_running_process_is_asked_and_keeps_its_folder() {
 
     let trace = run(folder.path(), &["trace", GOOD, "--data", data]);
     assert_eq!(trace.status.code(), Some(0), "{}{}", out(&trace), err(&trace));
+    let verified = run(folder.path(), &["log", "verify", "--data", data]);
+    assert_eq!(verified.status.code(), Some(0), "{}{}", out(&verified), err(&verified));
     let doctor = run(folder.path(), &["doctor", "--data", data]);
     assert!(out(&doctor).contains("runs and answers"), "{}", out(&doctor));
 

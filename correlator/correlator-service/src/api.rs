@@ -61,6 +61,7 @@ impl Api {
             .route("/verdicts", get(routes::verdicts))
             .route("/contracts", get(routes::contracts))
             .route("/log/head", get(routes::log_head))
+            .route("/log/verify", get(routes::log_verify))
             .route("/deadletters", get(dead_letters::list))
             .route("/deadletters/{number}", get(dead_letters::show))
             .route("/deadletters/replay", post(dead_letters::replay))

@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use bus_schema::{AgentId, CaseId, ParseError};
 use correlator_core::records::RecordsError;
-use correlator_store::{IndexError, Lane, SignedHead, Snapshot, Store};
+use correlator_store::{IndexError, Lane, LogError, SignedHead, Snapshot, Store};
 use fleet_runtime::health::Health;
 use tokio::sync::watch;
 
 use crate::api::types::{
-    CaseDetail, Cases, CasesAsked, ContractsInForce, LogHead, Places, Status, Trace, Verdicts, VerdictsAsked,
+    CaseDetail, Cases, CasesAsked, ContractsInForce, LogHead, LogVerified, Places, Status, Trace, Verdicts,
+    VerdictsAsked,
 };
 use crate::settings::AgentGrant;
 use crate::shared::Shared;
@@ -149,6 +150,19 @@ impl Answers {
             public_key: log.public_key().to_owned(),
             signed: self.head.borrow().clone(),
         }
+    }
+
+    /// Reads the whole log and proves it. A log that does not hold is an answer; a disk that does not read is an error.
+    pub async fn verify_log(&self) -> Result<LogVerified, QueryError> {
+        let store = Arc::clone(&self.store);
+        let verifying = tokio::task::spawn_blocking(move || match store.log().verify() {
+            Ok(report) => Ok(LogVerified::holds(report)),
+            Err(error @ (LogError::Io { .. } | LogError::DiskFull { .. })) => {
+                Err(QueryError::State(Box::new(error)))
+            }
+            Err(error) => Ok(LogVerified::does_not_hold(fleet_runtime::error_chain(&error))),
+        });
+        verifying.await.unwrap_or_else(|error| Err(QueryError::State(Box::new(error))))
     }
 
     async fn read<T: Send + 'static>(

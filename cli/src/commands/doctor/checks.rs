@@ -112,10 +112,11 @@ fn contracts(folder: &Path) -> Finding {
 async fn registries_look(settings: &registry_agent::Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for probed in registry_agent::probe(settings).await {
+        let what = format!("registry {}", probed.what);
         findings.push(match probed.outcome {
-            registry_agent::Outcome::Works { detail } => Finding::works(probed.what, detail),
-            registry_agent::Outcome::Lacks { reason, advice } => Finding::lacks(probed.what, reason, advice),
-            registry_agent::Outcome::Fails { reason, advice } => Finding::fails(probed.what, reason, advice),
+            registry_agent::Outcome::Works { detail } => Finding::works(what, detail),
+            registry_agent::Outcome::Lacks { reason, advice } => Finding::lacks(what, reason, advice),
+            registry_agent::Outcome::Fails { reason, advice } => Finding::fails(what, reason, advice),
         });
     }
     findings

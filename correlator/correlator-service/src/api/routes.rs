@@ -9,8 +9,8 @@ use bus_schema::CaseId;
 use super::Api;
 use super::answer::{Answer, Refused};
 use super::types::{
-    CaseDetail, Cases, CasesAsked, ContractsInForce, LogHead, Places, Status, Trace, TraceAsked, Verdicts,
-    VerdictsAsked, WhereAsked,
+    CaseDetail, Cases, CasesAsked, ContractsInForce, LogHead, LogVerified, Places, Status, Trace, TraceAsked,
+    Verdicts, VerdictsAsked, WhereAsked,
 };
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
@@ -62,6 +62,10 @@ pub(super) async fn contracts(State(api): State<Api>) -> Answer<ContractsInForce
 
 pub(super) async fn log_head(State(api): State<Api>) -> Answer<LogHead> {
     Ok(Json(api.answers.log_head()))
+}
+
+pub(super) async fn log_verify(State(api): State<Api>) -> Answer<LogVerified> {
+    Ok(Json(api.answers.verify_log().await?))
 }
 
 pub(super) async fn nothing() -> Refused {

@@ -12,8 +12,8 @@ pub use letters::{
     DeadLetterDetail, DeadLetterSummary, DeadLetters, LetterOutcome, LetterOutcomes, LettersChosen,
 };
 pub use status::{
-    AgentStatus, ContractsInForce, CoverageStatus, ImageCounts, LogHead, LogStatus, PipelineSummary, Status,
-    Suggestion, UnclaimedRepository, Waiting,
+    AgentStatus, ContractsInForce, CoverageStatus, ImageCounts, LogHead, LogStatus, LogVerified,
+    PipelineSummary, Status, Suggestion, UnclaimedRepository, Waiting,
 };
 pub use trace::{
     Carrier, CaseDetail, Cases, EvidenceState, Place, Places, PushSeen, QuestionState, RunsIn, SignerShown,

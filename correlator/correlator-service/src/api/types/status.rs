@@ -148,6 +148,57 @@ pub struct Suggestion {
     pub yaml: String,
 }
 
+/// `GET /api/v1/log/verify`: whether the whole log holds, read from its first entry on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogVerified {
+    pub verified: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    pub entries: u64,
+    pub segments: u64,
+    /// Signed heads that were checked.
+    pub signed_heads: u64,
+    /// Entries whose payload was erased, each with a record of it.
+    pub erased: u64,
+    /// The hash of the last entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Digest>,
+    /// What is worth knowing and proves nothing.
+    pub notes: Vec<String>,
+}
+
+impl LogVerified {
+    /// A log that holds.
+    pub fn holds(report: correlator_store::Report) -> LogVerified {
+        LogVerified {
+            verified: true,
+            problem: None,
+            entries: report.entries,
+            segments: report.segments,
+            signed_heads: report.signed_heads,
+            erased: report.erased,
+            head: Some(report.head.hash),
+            notes: report.notes,
+        }
+    }
+
+    /// A log that does not.
+    pub fn does_not_hold(problem: String) -> LogVerified {
+        LogVerified {
+            verified: false,
+            problem: Some(problem),
+            entries: 0,
+            segments: 0,
+            signed_heads: 0,
+            erased: 0,
+            head: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// `GET /api/v1/log/head`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
