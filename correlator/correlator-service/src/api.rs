@@ -21,6 +21,7 @@ use axum::routing::{get, post};
 use fleet_runtime::bus::Bus;
 use tokio::sync::Semaphore;
 
+use crate::deliver::Resend;
 use crate::query::Answers;
 use crate::settings::ApiSettings;
 
@@ -36,15 +37,17 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Api {
     pub(crate) answers: Answers,
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) resend: Arc<Resend>,
     hosts: Arc<Vec<String>>,
     places: Arc<Semaphore>,
 }
 
 impl Api {
-    pub(crate) fn new(settings: &ApiSettings, answers: Answers, bus: Arc<dyn Bus>) -> Api {
+    pub(crate) fn new(settings: &ApiSettings, answers: Answers, bus: Arc<dyn Bus>, resend: Resend) -> Api {
         Api {
             answers,
             bus,
+            resend: Arc::new(resend),
             hosts: Arc::new(settings.hosts.clone()),
             places: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
         }

@@ -110,12 +110,8 @@ impl Consume {
         let mut again: BTreeMap<u64, Instant> = BTreeMap::new();
         while !stop.is_cancelled() {
             let began = Instant::now();
-            let fetched = tokio::select! {
-                biased;
-                fetched = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT) => fetched?,
-                // A cancelled fetch gives back what it took.
-                () = stop.cancelled() => break,
-            };
+            // Never dropped for the stop: what a cancelled fetch took would come again only after the whole `ACK_WAIT`.
+            let fetched = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT).await?;
             if fetched.is_empty() {
                 // What was due before this fetch and did not come went to the dead letter.
                 again.retain(|_, due| *due >= began);

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 use crate::consume::Consume;
+use crate::deliver::Resend;
 use crate::metrics::CorrelatorMetrics;
 use crate::query::Answers;
 use crate::recorder::{self, Desk, OpenTrouble, Recorder, Requests};
@@ -169,7 +170,8 @@ impl Correlator {
             &stages.verifying,
         );
         parts::spawn_doers(&mut running.doers, &settings, &context, &shared, recorder, &stages.doing);
-        let api = Api::new(&settings.api, shared.answers.clone(), Arc::clone(&context.bus));
+        let resend = Resend::new(&settings.alerts)?;
+        let api = Api::new(&settings.api, shared.answers.clone(), Arc::clone(&context.bus), resend);
         let serving = http::serve(listener, api.router(), HttpLimits::default(), stages.taking.clone());
         running.takers.spawn(async move { serving.await.map_err(anyhow::Error::from) });
 

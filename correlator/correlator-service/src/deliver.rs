@@ -6,6 +6,7 @@
 pub(crate) mod address;
 mod message;
 mod plan;
+mod resend;
 mod settle;
 mod sign;
 mod sink;
@@ -27,6 +28,7 @@ use crate::shared::Shared;
 use settle::Settle;
 
 pub use message::{AlertBody, AlertLink, AlertText};
+pub(crate) use resend::{Resend, ResendError};
 
 /// Decisions that one webhook looks at, at once.
 const ROWS_MAX: usize = 512;

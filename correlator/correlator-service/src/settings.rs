@@ -41,7 +41,7 @@ pub struct RawSettings {
 pub struct RawCorrelator {
     /// The correlator's own name on the bus. Default: `correlator`.
     pub id: Option<String>,
-    /// The folder of the contracts. Default: `contracts`, beside the settings file.
+    /// The folder of the contracts; a relative path begins at the working folder. Default: `contracts`.
     pub contracts: Option<PathBuf>,
     /// How often the contracts are looked at. Default: 2s.
     pub contracts_poll: Option<DurationText>,

@@ -17,6 +17,7 @@ use super::types::{
     DeadLetterDetail, DeadLetterSummary, DeadLetters, DeadLettersAsked, LetterOutcome, LetterOutcomes,
     LettersChosen,
 };
+use crate::deliver::{Resend, ResendError};
 use crate::outside_text::shown;
 
 const LETTERS_PER_PAGE_MAX: usize = 200;
@@ -50,10 +51,30 @@ pub(super) async fn replay(
 ) -> Answer<LetterOutcomes> {
     let mut outcomes = Vec::new();
     for number in numbers(chosen)? {
-        let replayed = letters(&api).replay(number).await;
-        outcomes.push(outcome(number, replayed.map(|_| ())));
+        outcomes.push(outcome(number, replay_one(&api, number).await));
     }
     Ok(Json(LetterOutcomes { letters: outcomes }))
+}
+
+/// Puts a message on the bus again, or sends an alert again; the letter goes when that is done.
+async fn replay_one(api: &Api, number: u64) -> Result<(), ReplayError> {
+    let letters = letters(api);
+    let (letter, payload) = letters.show(number).await?;
+    if letter.undelivered.is_some() || !Resend::is_alert(&letter.source) {
+        return Ok(letters.replay(number).await.map(|_| ())?);
+    }
+    let body = payload.ok_or(DeadLetterError::PayloadNotKept(number))?;
+    api.resend.send(&letter.source, body.to_vec()).await?;
+    letters.discard(number).await.map_err(DeadLetterError::from)?;
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error(transparent)]
+    Letter(#[from] DeadLetterError),
+    #[error(transparent)]
+    Alert(#[from] ResendError),
 }
 
 pub(super) async fn discard(
@@ -67,7 +88,7 @@ pub(super) async fn discard(
             Ok(false) => Err(DeadLetterError::NotFound(number)),
             Err(error) => Err(error.into()),
         };
-        outcomes.push(outcome(number, result));
+        outcomes.push(outcome(number, result.map_err(ReplayError::from)));
     }
     Ok(Json(LetterOutcomes { letters: outcomes }))
 }
@@ -88,7 +109,7 @@ fn numbers(chosen: Result<Json<LettersChosen>, JsonRejection>) -> Result<Vec<u64
     }
 }
 
-fn outcome(number: u64, result: Result<(), DeadLetterError>) -> LetterOutcome {
+fn outcome(number: u64, result: Result<(), ReplayError>) -> LetterOutcome {
     let problem = result.err().map(|error| error_chain(&error));
     LetterOutcome { number, done: problem.is_none(), problem }
 }
@@ -116,7 +137,7 @@ fn of_letter(number: u64, letter: &DeadLetter) -> DeadLetterSummary {
         reason: shown(&letter.reason),
         subject: letter.undelivered.as_ref().map(|undelivered| shown(&undelivered.subject)),
         bytes: letter.payload.bytes(),
-        replayable: letter.undelivered.is_some(),
+        replayable: letter.undelivered.is_some() || Resend::is_alert(&letter.source),
         first_seen: Some(letter.first_seen),
         at: Some(letter.at),
     }

@@ -160,10 +160,12 @@ fn scopes(event: &Event) -> Vec<Scope> {
         Event::ImageResolved(resolved) => image(&resolved.repository),
         Event::RegistryTagMoved(moved) => image(&moved.repository),
         Event::ImageDeleted(deleted) => image(&deleted.repository),
-        Event::AttestationAttached(attached) => match (holder(attached), &attached.forge_repository) {
-            (AgentKind::Ci, Some(repository)) => forge(repository),
-            _ => attached.repository.iter().flat_map(image).collect(),
-        },
+        Event::AttestationAttached(attached) => {
+            let images = attached.repository.iter().map(ToString::to_string);
+            let forges = attached.forge_repository.iter().map(ToString::to_string);
+            // Each that is named: who keeps evidence of one place brings no digest into another.
+            images.chain(forges).map(Scope::One).collect()
+        }
         Event::ContainerStarted(started) => vec![Scope::One(started.container.workload.cluster.to_string())],
         Event::ContainerStopped(stopped) => vec![Scope::One(stopped.container.workload.cluster.to_string())],
         Event::InventoryObserved(inventory) => {
@@ -311,7 +313,7 @@ mod tests {
         check("registry", attached(image, None, EvidencePlace::Referrers), None);
         check("registry", attached(image, forge, EvidencePlace::Forge), Some("stage"));
         check("ci", attached(None, forge, EvidencePlace::Forge), None);
-        check("ci", attached(image, forge, EvidencePlace::Forge), None);
+        check("ci", attached(image, forge, EvidencePlace::Forge), Some("scope"));
         check("ci", attached(image, None, EvidencePlace::Referrers), Some("stage"));
         check("ci", attached(None, Some("github.com/other/api"), EvidencePlace::Forge), Some("scope"));
         check("registry", attached(Some("ghcr.io/other/api"), None, EvidencePlace::Referrers), Some("scope"));

@@ -14,7 +14,7 @@ use super::message::{self, Links};
 use super::plan::{Waiting, plan};
 use super::sign::message_id;
 use super::webhook::{Answer, Webhook};
-use super::{Deliver, LOOK_EVERY, ROWS_MAX};
+use super::{Deliver, LOOK_EVERY, ROWS_MAX, resend};
 use crate::recorder::RecordError;
 use crate::settings::AlertSettings;
 
@@ -189,7 +189,7 @@ impl Sink {
 
     /// Keeps what was given up where people see it. A dead letter that cannot take it keeps the delivery waiting.
     async fn bury(&self, message_id: &str, reason: &str, body: Vec<u8>) -> anyhow::Result<()> {
-        let source = format!("alert-{}", self.alert.name());
+        let source = resend::source(self.alert.name());
         let letters = DeadLetters::new(self.deliver.bus.clone());
         let reason = format!("alert {message_id} {reason}");
         letters

@@ -294,3 +294,72 @@ fn decode<T: serde::de::DeserializeOwned>(table: Table, key: &str, bytes: &[u8])
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use correlator_store::StoreSettings;
+
+    use super::*;
+
+    fn contracts(name: &str) -> Record {
+        let text = format!(
+            "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: {{ name: {name} }}\nspec:\n  \
+             images: [\"registry.example/{name}\"]\n  require: [artifact]\n  artifact: {{ pushers: [bot] }}\n"
+        );
+        let documents = std::collections::BTreeMap::from([("one.yaml".to_owned(), text)]);
+        let loaded = correlator_core::input::ContractLoaded { documents, files: Default::default() };
+        Record::input(Input::ContractLoaded(Box::new(loaded)))
+    }
+
+    fn pipelines(desk: &Desk) -> Vec<String> {
+        desk.shared().in_force.borrow().contracts.pipelines.keys().cloned().collect()
+    }
+
+    fn open(folder: &std::path::Path) -> Desk {
+        let store = Store::open(folder, StoreSettings::default()).unwrap();
+        Desk::open(Arc::new(store), CorrelatorMetrics::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_in_the_log_and_not_in_the_index_is_applied_at_the_start_and_after_a_trouble() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = open(folder.path());
+        desk.begin(vec![contracts("one")]).unwrap();
+        // The end of a process between the log and the index: the entry is durable, nothing was applied.
+        let Record::Input(input) = contracts("two") else { panic!() };
+        let entry = NewEntry::input(desk.clock.now(), &input).unwrap();
+        desk.store.log().append(&[entry]).unwrap();
+        drop(desk);
+        let mut desk = open(folder.path());
+        assert_eq!(pipelines(&desk), ["two"]);
+        assert_eq!(desk.shared().progress.borrow().applied, 2);
+        // The index fails under the writer: it opens it again and goes on from the log.
+        let Record::Input(input) = contracts("three") else { panic!() };
+        let entry = NewEntry::input(desk.clock.now(), &input).unwrap();
+        desk.store.log().append(&[entry]).unwrap();
+        desk.is_behind = true;
+        desk.begin(vec![contracts("four")]).unwrap();
+        assert_eq!(pipelines(&desk), ["four"]);
+        assert_eq!(desk.shared().progress.borrow().applied, 4);
+        assert_eq!(desk.store.log().head().position, 4);
+    }
+
+    #[test]
+    fn times_never_go_back_over_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = open(folder.path());
+        let ahead = Timestamp::now().checked_add(jiff::SignedDuration::from_hours(2)).unwrap();
+        let Record::Input(input) = contracts("one") else { panic!() };
+        desk.store.log().append(&[NewEntry::input(ahead, &input).unwrap()]).unwrap();
+        desk.is_behind = true;
+        drop(desk);
+        let mut desk = open(folder.path());
+        desk.begin(vec![contracts("two")]).unwrap();
+        let recorded: Vec<Timestamp> =
+            desk.store.log().read(1).map(|entry| entry.unwrap().recorded).collect();
+        assert!(recorded.is_sorted(), "{recorded:?}");
+        desk.begin(vec![contracts("three")]).unwrap();
+    }
+}

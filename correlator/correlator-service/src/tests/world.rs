@@ -20,7 +20,7 @@ use bus_schema::registry::{
 use bus_schema::{Actor, AgentId, Digest, Envelope, Event, ImageRepository, WorkloadRef};
 use correlator_store::StoreError;
 use fleet_runtime::bus::embedded::{EmbeddedBus, EmbeddedLimits};
-use fleet_runtime::bus::{Bus, Message};
+use fleet_runtime::bus::{Bus, BusError, Message};
 use fleet_runtime::health::Health;
 use fleet_runtime::metrics::{FleetMetrics, Metrics};
 use fleet_runtime::settings::{Sources, load};
@@ -32,6 +32,7 @@ use sigstore_verify::crypto::KeyPair;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::types::{LetterOutcome, LetterOutcomes};
 use crate::{Context, Correlator, Handle, OpenError, Settings};
 
 pub(crate) const KEY_BYTES: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -64,6 +65,21 @@ impl World {
         std::fs::write(contracts.join("api.yaml"), PIPELINE).unwrap();
         std::fs::write(contracts.join("installation.yaml"), INSTALLATION).unwrap();
         World { folder, bus, key }
+    }
+
+    /// The bus ends and begins with the process.
+    pub(crate) async fn reopen_bus(&mut self) {
+        self.bus.close().await.unwrap();
+        let began = Instant::now();
+        self.bus = loop {
+            match EmbeddedBus::open(&self.folder.path().join("house"), EmbeddedLimits::default()).await {
+                Ok(bus) => break bus,
+                Err(BusError::InUse { .. }) if began.elapsed() < BOUND => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
     }
 
     pub(crate) fn contracts(&self) -> PathBuf {
@@ -210,6 +226,12 @@ impl Running {
         let text = self.metrics.text();
         let line = format!("custody_{name}_total{{kind=\"{kind}\"}} ");
         text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+    }
+
+    pub(crate) async fn replay_letters(&self, numbers: &[u64]) -> Vec<LetterOutcome> {
+        let request = reqwest::Client::new().post(self.url("/deadletters/replay")).header("x-custody", "1");
+        let outcomes = request.json(&json!({ "numbers": numbers })).send().await.unwrap();
+        outcomes.json::<LetterOutcomes>().await.unwrap().letters
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

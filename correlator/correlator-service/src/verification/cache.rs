@@ -40,6 +40,12 @@ impl Key {
     }
 }
 
+impl Key {
+    pub(super) fn evidence(&self) -> &Digest {
+        &self.evidence
+    }
+}
+
 impl OutcomeCache {
     pub(super) fn new(bytes_max: u64) -> OutcomeCache {
         let outcomes = Cache::builder()

@@ -57,7 +57,17 @@ impl Job {
         let bytes = self.bytes().await?;
         let Job { record, trust, cache, .. } = self;
         let verifying = tokio::task::spawn_blocking(move || outcome(&record, &bytes, &trust));
-        let (outcome, bytes) = verifying.await?;
+        let (outcome, bytes) = match verifying.await {
+            Ok(verified) => verified,
+            Err(error) if error.is_panic() => {
+                // It would do so each time. What cannot be verified proves nothing.
+                tracing::error!(evidence = %key.evidence(), "the verifier panicked on evidence, which is refused");
+                let found = "evidence on which the verifier failed";
+                let outcome = refusal(RefusalReason::Malformed, "evidence that can be verified", found);
+                return Ok(Done { outcome, was_cached: false });
+            }
+            Err(error) => return Err(error.into()),
+        };
         cache.put(key, outcome.clone(), bytes);
         Ok(Done { outcome, was_cached: false })
     }

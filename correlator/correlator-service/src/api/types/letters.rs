@@ -24,7 +24,7 @@ pub struct DeadLetterSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     pub bytes: u64,
-    /// Whether it can be put on the bus again.
+    /// Whether it can be put on the bus again, or sent again where it is an alert.
     pub replayable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Timestamp>,
