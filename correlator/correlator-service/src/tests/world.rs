@@ -32,7 +32,7 @@ use sigstore_verify::crypto::KeyPair;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::types::{LetterOutcome, LetterOutcomes};
+use crate::api::types::{DeadLetters, LetterOutcome, LetterOutcomes};
 use crate::{Context, Correlator, Handle, OpenError, Settings};
 
 pub(crate) const KEY_BYTES: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -228,7 +228,10 @@ impl Running {
         text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
     }
 
-    pub(crate) async fn replay_letters(&self, numbers: &[u64]) -> Vec<LetterOutcome> {
+    pub(crate) async fn replay_every_letter(&self) -> Vec<LetterOutcome> {
+        let letters =
+            reqwest::get(self.url("/deadletters")).await.unwrap().json::<DeadLetters>().await.unwrap();
+        let numbers: Vec<u64> = letters.letters.iter().map(|letter| letter.number).collect();
         let request = reqwest::Client::new().post(self.url("/deadletters/replay")).header("x-custody", "1");
         let outcomes = request.json(&json!({ "numbers": numbers })).send().await.unwrap();
         outcomes.json::<LetterOutcomes>().await.unwrap().letters
