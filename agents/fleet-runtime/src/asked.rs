@@ -25,15 +25,19 @@ pub trait Answer: Send + Sync {
     async fn answer(&self, request: &EvidenceRequested, trace: Option<&TraceParent>) -> Handled;
 }
 
-/// Opens the durable consumer of an agent's questions.
-pub async fn reader(bus: &Arc<dyn Bus>, agent: &AgentId, answerer: Answerer) -> Result<Reader, BusError> {
+/// The durable consumer of an agent's questions.
+pub fn consumer(agent: &AgentId, answerer: Answerer) -> Result<ConsumerConfig, BusError> {
     let filter: Pattern = Subject::questions_to(answerer).parse()?;
-    let config = ConsumerConfig {
+    Ok(ConsumerConfig {
         ack_wait: Duration::from_secs(60),
         deliveries_max: 5,
         ..ConsumerConfig::new(agent.as_str(), Stream::Questions, filter)
-    };
-    Reader::open(bus, config).await
+    })
+}
+
+/// Opens the durable consumer of an agent's questions.
+pub async fn reader(bus: &Arc<dyn Bus>, agent: &AgentId, answerer: Answerer) -> Result<Reader, BusError> {
+    Reader::open(bus, consumer(agent, answerer)?).await
 }
 
 /// Answers questions until `stop`, at most `in_hand_max` at once.

@@ -12,6 +12,7 @@ mod pattern;
 mod stream;
 
 pub mod embedded;
+pub mod nats;
 pub mod reader;
 
 use std::fmt::Debug;
@@ -97,6 +98,23 @@ impl ConsumerConfig {
             deliveries_max: 8,
             in_flight_max: 512,
         }
+    }
+
+    /// Refuses what no bus would take: the same limits for every implementation.
+    fn check(&self) -> Result<(), BusError> {
+        let refused = |reason: &str| Err(BusError::Consumer { reason: reason.to_owned() });
+        let name_is_plain =
+            self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        if self.name.is_empty() || self.name.len() > 64 || !name_is_plain {
+            return refused("the name must be 1 to 64 ASCII letters, digits, `-` or `_`");
+        }
+        if !self.filter.as_str().starts_with(self.stream.subject_prefix()) {
+            return refused("the filter lies outside the stream's subjects");
+        }
+        if self.in_flight_max == 0 || self.deliveries_max == 0 || self.ack_wait.is_zero() {
+            return refused("a bound of zero");
+        }
+        Ok(())
     }
 }
 

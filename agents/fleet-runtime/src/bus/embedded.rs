@@ -76,7 +76,7 @@ impl Bus for EmbeddedBus {
     }
 
     async fn consumer(&self, config: ConsumerConfig) -> Result<Arc<dyn Consumer>, BusError> {
-        check_config(&config)?;
+        config.check()?;
         let owed = self.queue.ask(0, |reply| Command::Consumer { config, reply }).await?;
         Ok(Arc::new(EmbeddedConsumer::new(self.queue.clone(), self.shared.clone(), owed)))
     }
@@ -110,21 +110,6 @@ impl Bus for EmbeddedBus {
             answer => answer,
         }
     }
-}
-
-fn check_config(config: &ConsumerConfig) -> Result<(), BusError> {
-    let refused = |reason: &str| Err(BusError::Consumer { reason: reason.to_owned() });
-    let name_is_plain = config.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if config.name.is_empty() || config.name.len() > 64 || !name_is_plain {
-        return refused("the name must be 1 to 64 ASCII letters, digits, `-` or `_`");
-    }
-    if !config.filter.as_str().starts_with(config.stream.subject_prefix()) {
-        return refused("the filter lies outside the stream's subjects");
-    }
-    if config.in_flight_max == 0 || config.deliveries_max == 0 || config.ack_wait.is_zero() {
-        return refused("a bound of zero");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

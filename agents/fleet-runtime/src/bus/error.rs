@@ -39,6 +39,9 @@ pub enum BusError {
     Format { path: String, found: String, expected: String },
     #[error("the bus is closed")]
     Closed,
+    /// The server refuses it to this process's credentials; nobody was told on the other side.
+    #[error("the bus does not allow `{subject}` to this process")]
+    Denied { subject: String },
     /// Disk or database: nothing of the failed call was accepted.
     #[error("bus storage failed to {action}")]
     Storage { action: &'static str, source: std::sync::Arc<dyn std::error::Error + Send + Sync> },

@@ -1,0 +1,247 @@
+//! Keeps the streams in order: makes those anew that somebody deleted, and trims what everybody has settled.
+//!
+//! In: the declarations and the clock. Out: streams with room, and who stands in the way where there is none. It never
+//! removes a message that a durable consumer still owes an answer to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::apply::{State, apply, stream_info};
+use super::declared::{Declaration, NatsLimits, settled_age_max};
+use super::fault::Fault;
+use super::link::Link;
+use super::message::stored;
+use super::read::next_message;
+use crate::bus::Stream;
+
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Asked for room, the least time between two rounds.
+const HURRIED_INTERVAL: Duration = Duration::from_secs(1);
+/// Consumers of one stream that are looked at; a stream with more is not trimmed.
+const CONSUMERS_MAX: usize = 4096;
+/// At this share of its bytes a stream is trimmed below age, down to the lower share.
+const TRIM_ABOVE_PERCENT: u64 = 80;
+const TRIM_TO_PERCENT: u64 = 50;
+
+/// Who stands in the way of trimming, and the wish for a round soon.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    hurry: Notify,
+    held_by: Mutex<BTreeMap<Stream, String>>,
+}
+
+impl Order {
+    pub(super) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    pub(super) fn held_by(&self, stream: Stream) -> Option<String> {
+        self.held_by.lock().unwrap_or_else(PoisonError::into_inner).get(&stream).cloned()
+    }
+
+    fn set_held_by(&self, stream: Stream, consumer: Option<String>) {
+        let mut held_by = self.held_by.lock().unwrap_or_else(PoisonError::into_inner);
+        match consumer {
+            Some(consumer) => drop(held_by.insert(stream, consumer)),
+            None => drop(held_by.remove(&stream)),
+        }
+    }
+}
+
+pub(super) async fn run(link: Link, order: Arc<Order>, declared: Vec<Declaration>, limits: NatsLimits) {
+    loop {
+        tokio::select! {
+            () = link.closed().cancelled() => return,
+            () = sleep(INTERVAL) => {}
+            () = order.hurry.notified() => {}
+        }
+        for declaration in &declared {
+            if let Err(fault) = restore(&link, declaration).await {
+                tracing::warn!(stream = declaration.name, reason = %fault, "failed to look after a stream");
+            }
+        }
+        for stream in Stream::ALL {
+            if let Err(fault) = trim(&link, &order, stream, &limits).await {
+                tracing::warn!(stream = %stream, reason = %fault, "failed to trim a stream");
+            }
+        }
+        tokio::select! {
+            () = link.closed().cancelled() => return,
+            () = sleep(HURRIED_INTERVAL) => {}
+        }
+    }
+}
+
+/// Makes a stream anew that is gone. Other differences are reported and mended at the next start.
+async fn restore(link: &Link, declaration: &Declaration) -> Result<(), Fault> {
+    if stream_info(link, &declaration.name).await?.is_none() {
+        tracing::error!(stream = declaration.name, "somebody deleted a stream; making it anew");
+        apply(link, declaration).await?;
+    }
+    Ok(())
+}
+
+/// What the consumers of a stream have settled.
+#[derive(Debug, PartialEq, Eq)]
+struct Settled {
+    /// The last sequence that all of them have settled.
+    through: u64,
+    slowest: Option<String>,
+}
+
+async fn trim(link: &Link, order: &Order, stream: Stream, limits: &NatsLimits) -> Result<(), Fault> {
+    let Some(age_max) = settled_age_max(stream) else { return Ok(()) };
+    let Some(info) = stream_info(link, stream.name()).await? else { return Ok(()) };
+    let state = info.state;
+    if state.messages == 0 {
+        order.set_held_by(stream, None);
+        return Ok(());
+    }
+    let consumers = consumers(link, stream.name()).await?;
+    let settled = settled(&consumers, state.last_seq, stream.waits_for_consumer());
+    order.set_held_by(stream, settled.slowest.clone());
+    let for_room = through_for_room(&state, limits.of(stream));
+    let through = match for_room {
+        Some(sequence) => sequence.min(settled.through),
+        None => old_enough(link, stream, &state, settled.through, age_max).await?,
+    };
+    if through < state.first_seq {
+        return Ok(());
+    }
+    let purge = json!({ "seq": through + 1 });
+    link.ask_until_answered::<Value>(&format!("STREAM.PURGE.{stream}"), &purge).await?;
+    tracing::debug!(stream = %stream, through, "trimmed what everybody has settled");
+    Ok(())
+}
+
+fn settled(consumers: &[ConsumerInfo], last: u64, waits_for_consumer: bool) -> Settled {
+    let slowest = consumers.iter().map(|one| (one.settled_through(last), &one.name)).min();
+    match slowest {
+        Some((through, name)) => {
+            let slowest = (through < last).then(|| format!("consumer {name}"));
+            Settled { through, slowest }
+        }
+        None if waits_for_consumer => Settled { through: 0, slowest: Some("nobody reads it".to_owned()) },
+        None => Settled { through: last, slowest: None },
+    }
+}
+
+/// Through which sequence to trim a stream that is nearly full.
+fn through_for_room(state: &State, bytes_max: u64) -> Option<u64> {
+    if state.bytes.saturating_mul(100) < bytes_max.saturating_mul(TRIM_ABOVE_PERCENT) {
+        return None;
+    }
+    let surplus = state.bytes.saturating_sub(bytes_max.saturating_mul(TRIM_TO_PERCENT) / 100);
+    let sequences = u128::from(state.last_seq.saturating_sub(state.first_seq) + 1);
+    let share = sequences * u128::from(surplus) / u128::from(state.bytes.max(1));
+    Some(state.first_seq.saturating_add(u64::try_from(share).unwrap_or(u64::MAX)))
+}
+
+/// The last sequence not above `through` that is older than the age; found by halving.
+async fn old_enough(
+    link: &Link,
+    stream: Stream,
+    state: &State,
+    through: u64,
+    age_max: Duration,
+) -> Result<u64, Fault> {
+    let oldest = Timestamp::now().saturating_sub(age_max).unwrap_or(Timestamp::MIN);
+    // All before `low` is old; `high` and all behind it is not, or not to be trimmed.
+    let (mut low, mut high) = (state.first_seq, through.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let message = next_message(link, stream.name(), middle, ">").await?.map(stored);
+        match message {
+            Some(message) if message.published_at < oldest => low = message.sequence.max(middle) + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low.saturating_sub(1).min(through))
+}
+
+#[derive(Debug, Deserialize)]
+struct ConsumerInfo {
+    name: String,
+    ack_floor: Floor,
+    #[serde(default)]
+    num_pending: u64,
+    #[serde(default)]
+    num_ack_pending: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Floor {
+    stream_seq: u64,
+}
+
+impl ConsumerInfo {
+    /// All through this sequence needs no answer of this consumer any more.
+    fn settled_through(&self, last: u64) -> u64 {
+        // A consumer of few subjects counts only those; with nothing left it has passed the rest.
+        if self.num_pending == 0 && self.num_ack_pending == 0 { last } else { self.ack_floor.stream_seq }
+    }
+}
+
+#[derive(Deserialize)]
+struct ConsumerPage {
+    #[serde(default)]
+    total: usize,
+    #[serde(default)]
+    consumers: Vec<ConsumerInfo>,
+}
+
+async fn consumers(link: &Link, stream: &str) -> Result<Vec<ConsumerInfo>, Fault> {
+    let mut all = Vec::new();
+    loop {
+        let subject = format!("CONSUMER.LIST.{stream}");
+        let page: ConsumerPage = link.ask_until_answered(&subject, &json!({ "offset": all.len() })).await?;
+        let (total, is_empty) = (page.total, page.consumers.is_empty());
+        all.extend(page.consumers);
+        if all.len() >= total {
+            return Ok(all);
+        }
+        // A consumer that is not seen might be owed anything.
+        if is_empty || all.len() > CONSUMERS_MAX {
+            return Err(Fault::silent("the list of consumers is not complete"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn consumer(name: &str, floor: u64, num_pending: u64, num_ack_pending: u64) -> ConsumerInfo {
+        let ack_floor = Floor { stream_seq: floor };
+        ConsumerInfo { name: name.to_owned(), ack_floor, num_pending, num_ack_pending }
+    }
+
+    #[test]
+    fn the_slowest_consumer_decides() {
+        let all = [consumer("quick", 90, 0, 0), consumer("slow", 10, 5, 0), consumer("busy", 40, 0, 3)];
+        let found = settled(&all, 100, true);
+        assert_eq!(found, Settled { through: 10, slowest: Some("consumer slow".to_owned()) });
+        assert_eq!(settled(&all[..1], 100, true), Settled { through: 100, slowest: None });
+    }
+
+    #[test]
+    fn work_waits_for_its_first_consumer_and_conclusions_do_not() {
+        assert_eq!(settled(&[], 100, true).through, 0);
+        assert_eq!(settled(&[], 100, false).through, 100);
+    }
+
+    #[test]
+    fn a_nearly_full_stream_is_trimmed_to_half() {
+        let state = State { messages: 100, bytes: 900, first_seq: 101, last_seq: 200 };
+        assert_eq!(through_for_room(&state, 2000), None);
+        assert_eq!(through_for_room(&state, 1000), Some(101 + 44));
+    }
+}
