@@ -1,11 +1,13 @@
 //! The contract that every bus passes, written against `dyn Bus`.
 //!
 //! A bus takes part with a `Place`: how to open it, and how to open it again on what it kept. `contract!` makes one
-//! test of each case per place. What only the embedded bus can promise (`kill -9`) stands in `killed`.
+//! test of each case per place. What only the embedded bus can promise (`kill -9`) stands in `killed`, what only servers
+//! can suffer in `servers`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod blobs;
 mod delivery;
+mod jetstream;
 mod key_value;
 mod killed;
 mod limits;
@@ -26,8 +28,10 @@ macro_rules! contract {
     };
 }
 
-mod embedded {
-    contract! { crate::place::Embedded:
+/// Every case, for a bus that keeps all of the contract.
+macro_rules! whole_contract {
+    ($place:ty) => {
+        contract! { $place:
         publish {
             first_deliveries_keep_the_order_of_publishing
             a_repeated_id_is_dropped_and_names_the_first
@@ -79,5 +83,18 @@ mod embedded {
             an_oversize_blob_is_refused_on_both_ways
             a_damaged_blob_is_mended_by_putting_it_again
         }
-    }
+        }
+    };
+}
+
+mod embedded {
+    whole_contract! { crate::place::Embedded }
+}
+
+mod one_server {
+    whole_contract! { crate::jetstream::OneServer }
+}
+
+mod three_nodes {
+    whole_contract! { crate::jetstream::ThreeNodes }
 }

@@ -30,7 +30,7 @@ pub(crate) trait Place: Send + Sync {
     }
 
     /// Changes the bytes that are kept under a digest. False where nobody can reach them.
-    fn tamper(&self, digest: &Digest) -> bool;
+    async fn tamper(&self, digest: &Digest) -> bool;
 }
 
 pub(crate) struct Embedded {
@@ -54,7 +54,7 @@ impl Place for Embedded {
         EmbeddedBus::open(self.data.path(), EmbeddedLimits::default()).await.unwrap()
     }
 
-    fn tamper(&self, digest: &Digest) -> bool {
+    async fn tamper(&self, digest: &Digest) -> bool {
         let path = self.blob(digest);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[0] ^= 1;

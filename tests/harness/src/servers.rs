@@ -17,6 +17,7 @@ pub mod kube_apiserver;
 pub mod listener;
 pub mod login;
 pub mod nats;
+pub mod nats_wire;
 pub mod oci;
 pub mod pods;
 pub mod ports;
