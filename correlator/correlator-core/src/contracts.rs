@@ -10,6 +10,9 @@ pub mod pattern;
 pub mod pipeline;
 pub mod trust_root;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::{Digest, ImageRepository};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 /// The longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 512;
-/// The most wildcards in one pattern: matching takes at most this many passes over the text.
+/// The most wildcards in one pattern.
 pub const WILDCARDS_MAX: usize = 8;
 
 /// A glob over whole texts: `refs/tags/v*`, `prod-*`, `.github/**`. Everything but `*` stands for itself.
@@ -35,24 +35,39 @@ impl Glob {
     }
 }
 
+/// Follows all places of the text that the pattern so far can end at: one pass over the text per byte of the pattern,
+/// whatever the two are.
 fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
-    let Some(star) = pattern.iter().position(|byte| *byte == b'*') else {
-        return pattern == text;
-    };
-    let (literal, rest) = pattern.split_at(star);
-    let Some(text) = text.strip_prefix(literal) else {
-        return false;
-    };
-    let (crosses, rest) = match rest {
-        [b'*', b'*', rest @ ..] => (true, rest),
-        [_, rest @ ..] => (false, rest),
-        [] => return false,
-    };
-    let reach = match crosses {
-        true => text.len(),
-        false => text.iter().position(|byte| *byte == b'/').unwrap_or(text.len()),
-    };
-    (0..=reach).any(|taken| matches_glob(rest, &text[taken..]))
+    let mut ends = vec![false; text.len() + 1];
+    ends[0] = true;
+    let mut rest = pattern;
+    loop {
+        rest = match rest {
+            [] => return ends[text.len()],
+            [b'*', b'*', rest @ ..] => {
+                extend(&mut ends, text, |_| true);
+                rest
+            }
+            [b'*', rest @ ..] => {
+                extend(&mut ends, text, |byte| byte != b'/');
+                rest
+            }
+            [literal, rest @ ..] => {
+                for at in (0..text.len()).rev() {
+                    ends[at + 1] = ends[at] && text[at] == *literal;
+                }
+                ends[0] = false;
+                rest
+            }
+        };
+    }
+}
+
+/// Every place that is reached may be followed by any number of bytes that pass.
+fn extend(ends: &mut [bool], text: &[u8], passes: impl Fn(u8) -> bool) {
+    for (at, byte) in text.iter().enumerate() {
+        ends[at + 1] |= ends[at] && passes(*byte);
+    }
 }
 
 impl fmt::Display for Glob {

@@ -349,6 +349,11 @@ impl PipelineSpec {
             None if !self.digests.is_empty() => BTreeSet::from([LinkKind::Artifact]),
             None => required_by_default(self.sbom.as_ref()),
         };
+        if require.is_empty() {
+            problem(
+                "require: at least one link is needed; what requires nothing is never trusted".to_owned(),
+            );
+        }
         let build = self.build.map(|build| build.check(&mut problem)).unwrap_or_default();
         let artifact = self.artifact.map(ArtifactSpec::check).unwrap_or_default();
         let provenance = check_provenance(self.provenance, &mut problem);

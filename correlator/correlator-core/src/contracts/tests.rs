@@ -1,0 +1,326 @@
+//! Contracts from texts: what is accepted, what is refused, and what the refusal says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+
+use super::parse::{DOCUMENT_BYTES_MAX, parse};
+use super::pattern::{Glob, ImagePattern};
+use super::{Claim, ContractSet};
+use crate::input::ContractLoaded;
+
+const KEY: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+
+fn load(documents: &[(&str, &str)]) -> Result<ContractSet, String> {
+    let documents = documents.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let files = BTreeMap::from([
+        ("release.pub".to_owned(), KEY.to_owned()),
+        ("root.json".to_owned(), "{}".to_owned()),
+        ("words.pub".to_owned(), "no key at all".to_owned()),
+    ]);
+    parse(&ContractLoaded { documents, files }).map_err(|problems| problems.to_string())
+}
+
+fn load_one(text: &str) -> Result<ContractSet, String> {
+    load(&[("contracts.yaml", text)])
+}
+
+/// A small pipeline with some fields beside those that it needs.
+fn pipeline(fields: &str) -> String {
+    format!(
+        "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: {{ name: api }}\nspec:\n  images: [ghcr.io/acme/api]\n  \
+         source: {{ repository: github.com/acme/api }}\n  build: {{ workflows: [.github/workflows/release.yml] }}\n{fields}"
+    )
+}
+
+fn refused(text: &str, reason: &str) {
+    match load_one(text) {
+        Ok(_) => panic!("accepted, though it should say {reason:?}:\n{text}"),
+        Err(found) => assert!(found.contains(reason), "{found:?} does not say {reason:?}"),
+    }
+}
+
+#[test]
+fn a_pipeline_with_every_field_is_read() {
+    let set = load_one(
+        r#"
+apiVersion: custody.dev/v1
+kind: Pipeline
+metadata: { name: payments-api }
+spec:
+  images: ["ghcr.io/acme/payments-api", "ghcr.io/acme/payments/**"]
+  mode: block
+  require: [source, build, provenance, artifact, signature, sbom]
+  digests: []
+  source:
+    repository: github.com/acme/payments-api
+    repositoryId: "4201"
+    ownerId: "42"
+    refs: [refs/heads/main, "refs/tags/v*"]
+    reviews: 2
+    signedCommits: true
+    paths: ["services/payments/**"]
+    reviewers: { bots: true }
+  build:
+    workflows: [.github/workflows/release.yml]
+    triggers: [push, workflow_dispatch]
+    runners: github-hosted
+    requireSuccess: true
+  provenance: { builders: [github-hosted, "github.com/acme/build/.github/workflows/build.yml@v3"], slsaLevel: 2 }
+  artifact: { pushers: [ci-bot], immutableTags: ["v*"], releaseTags: ["v*", stable] }
+  signatures:
+    from: [image, attestation]
+    anyOf:
+      - keyless: { issuer: github-actions, workflow: .github/workflows/release.yml }
+      - key: { file: release.pub, notBefore: 2026-01-01, notAfter: 2027-01-01, log: required }
+  sbom: required
+  deploy: { byDigest: true, clusters: ["prod-*"], namespaces: [payments] }
+  settle: 90s
+"#,
+    )
+    .unwrap();
+    let pipeline = &set.pipelines["payments-api"];
+    assert_eq!(pipeline.mode.as_str(), "block");
+    assert_eq!(pipeline.require.len(), 6);
+    assert_eq!(pipeline.settle.to_string(), "90s");
+    assert!(pipeline.is_release_tag("stable") && pipeline.is_release_tag("v1"));
+    assert!(pipeline.is_immutable_tag("v1") && !pipeline.is_immutable_tag("stable"));
+    assert_eq!(pipeline.source.as_ref().unwrap().reviews, 2);
+    assert!(set.keys["release.pub"].fingerprint.is_some());
+}
+
+#[test]
+fn release_tags_are_the_immutable_ones_where_none_are_named() {
+    let set = load_one(&pipeline("  artifact: { immutableTags: [\"v*\"] }\n")).unwrap();
+    assert!(set.pipelines["api"].is_release_tag("v1"));
+    assert!(!set.pipelines["api"].is_release_tag("latest"));
+}
+
+#[test]
+fn an_unknown_field_is_refused_with_its_line_and_column() {
+    let text = pipeline("  settel: 90s\n");
+    let reason = load_one(&text).unwrap_err();
+    assert!(reason.contains("settel"), "{reason}");
+    assert!(reason.contains("line 8") && reason.contains("column 3"), "{reason}");
+}
+
+#[test]
+fn the_line_counts_in_the_file_not_in_the_document() {
+    let text = format!("# two documents\n{}---\n{}", pipeline(""), pipeline("  settel: 90s\n"));
+    let reason = load_one(&text).unwrap_err();
+    assert!(reason.contains("line 17"), "{reason}");
+}
+
+#[test]
+fn every_problem_of_every_file_is_told_at_once() {
+    let reason = load(&[
+        ("a.yaml", &pipeline("  settle: soon\n")),
+        ("b.yaml", "apiVersion: custody.dev/v2\nkind: Pipeline\n"),
+        ("c.yaml", "apiVersion: custody.dev/v1\nkind: Policy\n"),
+    ])
+    .unwrap_err();
+    for part in ["a.yaml: ", "b.yaml: ", "c.yaml: ", "soon", "custody.dev/v2", "Policy"] {
+        assert!(reason.contains(part), "{reason:?} does not mention {part:?}");
+    }
+}
+
+#[test]
+fn fields_that_this_version_does_not_judge_are_refused() {
+    refused(&pipeline("  require: [vulnerability]\n"), "does not judge vulnerabilities");
+    refused(&pipeline("  vulnerabilities: { atMost: high }\n"), "vulnerabilities");
+    let owners = pipeline("").replace(
+        "repository: github.com/acme/api",
+        "repository: github.com/acme/api, codeOwnersFor: [\".github/**\"]",
+    );
+    refused(&owners, "codeOwnersFor: this version does not judge the reviews of code owners");
+}
+
+#[test]
+fn what_a_required_link_needs_is_asked_for() {
+    let bare = |require: &str| {
+        format!(
+            "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: {{ name: api }}\nspec: {{ images: [ghcr.io/acme/api], require: {require} }}\n"
+        )
+    };
+    refused(&bare("[source]"), "source needs the section source");
+    refused(&bare("[signature]"), "signature needs signatures.anyOf");
+    refused(&bare("[]"), "at least one link is needed");
+    refused(&pipeline("").replace("[.github/workflows/release.yml]", "[]"), "build needs build.workflows");
+    load_one(&bare("[artifact]")).unwrap();
+}
+
+#[test]
+fn odd_values_are_refused_by_name() {
+    refused(&pipeline("  mode: off\n"), "mode");
+    refused(&pipeline("").replace("ghcr.io/acme/api", "ghcr.io/acme/*"), "image pattern");
+    refused(&pipeline("").replace("github.com/acme/api", "github.com/acme/api, refs: [main]"), "refs/");
+    refused(&pipeline("").replace("github.com/acme/api", "github.com/acme/api, reviews: 99"), "99 approvals");
+    refused(&pipeline("  provenance: { slsaLevel: 4 }\n"), "slsaLevel");
+    refused(&pipeline("  provenance: { builders: [somewhere] }\n"), "provenance.builders");
+    let build = |fields: &str| pipeline("").replace("release.yml]", &format!("release.yml], {fields}"));
+    refused(&build("triggers: [full_moon]"), "full_moon");
+    refused(&build("runners: my-own"), "my-own");
+    refused(&pipeline("").replace("name: api", "name: Api"), "metadata.name");
+    refused(&pipeline("").replace("name: api", "name: default"), "cannot be called");
+    refused(&pipeline("  signatures: { anyOf: [ { key: { file: gone.pub } } ] }\n"), "gone.pub");
+    refused(&pipeline("  signatures: { anyOf: [ { key: { file: words.pub } } ] }\n"), "not a public key");
+}
+
+#[test]
+fn two_equal_claims_are_refused_wherever_they_stand() {
+    let other = pipeline("").replace("name: api", "name: other");
+    let reason = load(&[("a.yaml", &pipeline("")), ("b.yaml", &other)]).unwrap_err();
+    assert!(reason.contains("pipelines api and other both claim ghcr.io/acme/api"), "{reason}");
+    let twice = load(&[("a.yaml", &pipeline("")), ("b.yaml", &pipeline(""))]).unwrap_err();
+    assert!(twice.contains("declared a second time"), "{twice}");
+}
+
+#[test]
+fn the_longest_entry_claims_a_repository() {
+    let named = |name: &str, images: &str| {
+        pipeline("").replace("name: api", &format!("name: {name}")).replace("[ghcr.io/acme/api]", images)
+    };
+    let set = load(&[
+        ("all.yaml", &named("all", "[\"ghcr.io/acme/**\"]")),
+        ("team.yaml", &named("team", "[\"ghcr.io/acme/team/**\"]")),
+        ("one.yaml", &named("one", "[ghcr.io/acme/team/api]")),
+    ])
+    .unwrap();
+    let claims = |repository: &str| match set.claim(&repository.parse().unwrap()) {
+        Claim::Claimed(pipeline) => pipeline.name.clone(),
+        Claim::Unclaimed => "nobody".to_owned(),
+    };
+    assert_eq!(claims("ghcr.io/acme/team/api"), "one");
+    assert_eq!(claims("ghcr.io/acme/team/web"), "team");
+    assert_eq!(claims("ghcr.io/acme/teams"), "all");
+    assert_eq!(claims("ghcr.io/acmee/api"), "nobody");
+    assert_eq!(claims("quay.io/acme/api"), "nobody");
+}
+
+#[test]
+fn a_mirror_is_judged_as_its_origin() {
+    let installation = r#"
+apiVersion: custody.dev/v1
+kind: Installation
+metadata: { name: acme }
+spec:
+  mirrors: [ { from: mirror.acme.example, to: docker.io }, { from: mirror.acme.example/ghcr, to: ghcr.io } ]
+"#;
+    let set = load(&[("a.yaml", &pipeline("")), ("b.yaml", installation)]).unwrap();
+    let is_claimed = |repository: &str| matches!(set.claim(&repository.parse().unwrap()), Claim::Claimed(_));
+    assert!(is_claimed("ghcr.io/acme/api"));
+    assert!(is_claimed("mirror.acme.example/ghcr/acme/api"));
+    assert!(!is_claimed("mirror.acme.example/acme/api"));
+    assert!(!is_claimed("mirror.acme.example/ghcrx/acme/api"));
+    let origin = set.installation.origin(&"mirror.acme.example/library/redis".parse().unwrap());
+    assert_eq!(origin.to_string(), "docker.io/library/redis");
+}
+
+#[test]
+fn an_exception_says_who_why_until_when_and_instead_of_what() {
+    let exception = |fields: &str| {
+        format!(
+            "{}---\napiVersion: custody.dev/v1\nkind: Exception\nmetadata: {{ name: hotfix }}\nspec:\n{fields}",
+            pipeline("")
+        )
+    };
+    let whole = "  owner: payments\n  reason: the provider was down\n  expires: 2026-06-30\n  \
+                 compensatingControl: read in a call\n  scope: { pipeline: api, link: sbom }\n";
+    load_one(&exception(whole)).unwrap();
+    for field in ["owner", "reason", "expires", "compensatingControl", "scope"] {
+        let without: String = whole
+            .lines()
+            .filter(|line| !line.trim_start().starts_with(field))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        refused(&exception(&without), field);
+    }
+    refused(&exception(&whole.replace("owner: payments", "owner: \" \"")), "owner: it must say something");
+    refused(&exception(&whole.replace("2026-06-30", "soon")), "expires");
+    refused(&exception(&whole.replace(", link: sbom", "")), "a whole pipeline cannot be excepted");
+    refused(&exception(&whole.replace("pipeline: api", "pipeline: gone")), "there is no pipeline gone");
+    refused(&exception(&whole.replace("link: sbom", "rule: untrusted-running")), "rule");
+    refused(&exception(&whole.replace("link: sbom", "link: weather")), "weather");
+}
+
+#[test]
+fn an_exception_may_not_be_longer_than_the_administrator_allows() {
+    let text = format!(
+        "{}---\napiVersion: custody.dev/v1\nkind: Exception\nmetadata: {{ name: long }}\nspec: {{ owner: a, reason: b, expires: 2026-06-30, compensatingControl: c, scope: {{ pipeline: api, link: sbom }} }}\n---\napiVersion: custody.dev/v1\nkind: Installation\nmetadata: {{ name: acme }}\nspec: {{ exceptionLengthMax: 30d }}\n",
+        pipeline("")
+    );
+    let set = load_one(&text).unwrap();
+    assert_eq!(set.problems_at("2026-05-01T00:00:00Z".parse().unwrap()).len(), 1);
+    assert!(set.problems_at("2026-06-01T00:00:00Z".parse().unwrap()).is_empty());
+}
+
+#[test]
+fn a_trust_root_names_its_file_and_its_demands() {
+    let root = |spec: &str| {
+        format!("apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: {{ name: ours }}\nspec: {spec}\n")
+    };
+    let set = load_one(&root(
+        "{ file: root.json, forges: [ { host: git.acme.example, issuer: \"https://token.acme.example\" } ] }",
+    ))
+    .unwrap();
+    assert!(set.roots["ours"].demands.log && set.roots["ours"].demands.signed_time);
+    assert!(set.issuers_of("git.acme.example").contains("https://token.acme.example"));
+    let relaxed = load_one(&root("{ file: root.json, demands: { log: false } }")).unwrap();
+    assert!(!relaxed.roots["ours"].demands.log && relaxed.roots["ours"].demands.certificate_transparency);
+    assert_ne!(set.trust_version(), relaxed.trust_version(), "other demands verify again");
+    refused(&root("{ file: gone.json }"), "gone.json");
+}
+
+#[test]
+fn yaml_that_repeats_a_key_or_grows_without_end_is_refused() {
+    refused(&pipeline("  settle: 90s\n  settle: 10s\n"), "settle");
+    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    for pair in names.windows(2) {
+        let [before, name] = pair else { unreachable!() };
+        let line = std::iter::repeat_n(format!("*{before}"), 9).collect::<Vec<_>>().join(", ");
+        bomb.push_str(&format!("{name}: &{name} [{line}]\n"));
+    }
+    assert!(load_one(&bomb).is_err());
+    let deep = format!("apiVersion: {}x{}\n", "[".repeat(20_000), "]".repeat(20_000));
+    assert!(load_one(&deep).is_err());
+    assert!(load_one(&"#".repeat(DOCUMENT_BYTES_MAX + 1)).unwrap_err().contains("the limit is"));
+}
+
+#[test]
+fn patterns_match_whole_texts_and_a_star_stays_in_its_segment() {
+    let cases = [
+        ("refs/tags/v*", "refs/tags/v1.2", true),
+        ("refs/tags/v*", "refs/tags/v1/evil", false),
+        ("refs/tags/v*", "x/refs/tags/v1", false),
+        ("refs/heads/main", "refs/heads/main-evil", false),
+        ("refs/heads/main", "refs/heads/main", true),
+        (".github/**", ".github/workflows/a.yml", true),
+        (".github/**", ".github", false),
+        (".github/**", "docs/.github/a", false),
+        ("**/go.mod", "services/a/go.mod", true),
+        ("prod-*", "prod-", true),
+        ("a?c", "abc", false),
+        ("[ab]", "a", false),
+    ];
+    for (pattern, text, expected) in cases {
+        assert_eq!(Glob::parse(pattern).unwrap().matches(text), expected, "{pattern:?} on {text:?}");
+    }
+    assert!(Glob::parse("").is_err());
+    assert!(Glob::parse(&"*a".repeat(9)).is_err());
+    // The worst pattern that is allowed ends soon on a long text.
+    assert!(!Glob::parse("*a*a*a*a*a*a*a*b").unwrap().matches(&"a".repeat(60)));
+}
+
+#[test]
+fn image_patterns_are_one_repository_or_everything_below_a_slash() {
+    let read = |text: &str| serde_json::from_value::<ImagePattern>(serde_json::Value::from(text));
+    for text in ["ghcr.io/acme/api", "ghcr.io/acme/**", "ghcr.io/**"] {
+        assert_eq!(read(text).unwrap().to_string(), text);
+    }
+    for text in
+        ["ghcr.io/acme**", "**", "/**", "ghcr.io/*/api", "ghcr.io/acme/**/api", "ghcr.io/acme/api:v1", ""]
+    {
+        assert!(read(text).is_err(), "{text:?} is accepted");
+    }
+}
