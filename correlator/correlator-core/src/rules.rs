@@ -20,6 +20,8 @@ mod workflow_changed;
 mod workflow_changed_unreviewed;
 
 pub(crate) mod context;
+#[cfg(test)]
+mod tests;
 
 use bus_schema::case::{Finding, Severity};
 use serde::{Deserialize, Serialize};
@@ -118,7 +120,8 @@ pub(crate) fn image(context: &ImageContext<'_>) -> Vec<Raised> {
     raised.extend(unreviewed_commit_released::find(context));
     raised.extend(push_outside_ci::find(context));
     raised.extend(unsigned_image_running::find(context));
-    if raised.is_empty() {
+    // A case that only informs does not name an untrusted image loudly enough.
+    if raised.iter().all(|raised| raised.severity == Severity::Info) {
         raised.extend(untrusted_running::find(context));
     }
     raised.extend(evidence_unreachable::find(context));

@@ -187,6 +187,9 @@ pub fn fold(links: &[Link]) -> VerdictState {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// An exception in force that covers a failing link replaces its state.
 fn with_exception(
     inquiry: &Inquiry<'_>,

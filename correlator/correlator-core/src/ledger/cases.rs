@@ -243,7 +243,11 @@ impl Work<'_> {
                     continue;
                 };
                 let Some((other_order, _)) = rules::find(&other.case.rule) else { continue };
-                let is_earlier = other_order < order && other.case.state != CaseState::Resolved;
+                // What only informs covers nothing that should be looked at.
+                let informs_only =
+                    other.case.severity == Severity::Info && record.case.severity > Severity::Info;
+                let is_earlier =
+                    other_order < order && other.case.state != CaseState::Resolved && !informs_only;
                 let candidate = (other_order, id);
                 if is_earlier && earliest.as_ref().is_none_or(|known| candidate < *known) {
                     earliest = Some(candidate);

@@ -17,14 +17,23 @@ pub(super) const RULE: Rule = Rule {
 pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     let record = context.record;
     let is_silent = !record.settled || !record.is_untrusted() || record.is_only_uncovered();
-    if is_silent || !context.is_placed(record.failing()) {
+    let is_placed = match record.failing() {
+        [] => !context.placed_in.is_empty(),
+        failing => context.is_placed(failing),
+    };
+    if is_silent || !is_placed {
         return None;
     }
     if out_of_pipeline_deploy::objection(context.pipeline, record).is_some() {
         return None;
     }
-    let kind = *record.failing().first()?;
-    let state = record.state_of(kind)?;
+    let first = record.failing().first().and_then(|kind| Some((*kind, record.state_of(*kind)?)));
+    let Some((kind, state)) = first else {
+        // A contract that requires nothing proves nothing.
+        let finding = context.finding("an image runs of which its contract requires nothing");
+        let raised = RULE.raise(context.subject(), Some(&context.pipeline.name), finding);
+        return Some(raised.in_production(context.production));
+    };
     let names: Vec<&str> = record.failing().iter().map(|kind| kind.as_str()).collect();
     let mut finding = context.finding(format!("an untrusted image runs: {} not proven", names.join(", ")));
     finding.link = Some(kind);
