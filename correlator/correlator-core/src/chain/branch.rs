@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use bus_schema::CommitId;
 use jiff::Timestamp;
 
-use crate::state::source::PushRecord;
+use crate::state::Ground;
+use crate::state::source::{Merge, PushRecord};
 
 /// A branch up to some time.
 #[derive(Debug, Default)]
@@ -28,8 +29,21 @@ pub(crate) struct Step {
 }
 
 impl Branch {
+    /// The branch that these pushes and merges made, in the order of their times. A merge of which no push is known is a
+    /// step of its own: its commit was on the branch.
+    pub(crate) fn of(pushes: &[PushRecord], merges: &[Merge], ground: &Ground) -> Branch {
+        let brought: BTreeSet<CommitId> = pushes.iter().flat_map(commits_of).collect();
+        let unseen = merges.iter().filter(|merge| !brought.contains(&merge.merge_commit));
+        let mut steps: Vec<PushRecord> = unseen.map(|merge| push_of(merge, ground)).collect();
+        steps.extend(pushes.iter().cloned());
+        steps.sort_by_key(|push| push.pushed_at);
+        let mut branch = Branch::default();
+        steps.into_iter().for_each(|push| branch.add(push));
+        branch
+    }
+
     /// Adds the next push.
-    pub(crate) fn add(&mut self, push: PushRecord) {
+    fn add(&mut self, push: PushRecord) {
         if push.forced {
             self.set_back(&push);
         }
@@ -68,6 +82,13 @@ impl Branch {
     fn set_back(&mut self, forced: &PushRecord) {
         let ends = [forced.after.as_ref(), forced.commits.first().and_then(|first| first.parents.first())];
         for end in ends.into_iter().flatten() {
+            // Where a known push began is a known place as well.
+            if let Some(index) = self.line.iter().position(|step| step.push.before.as_ref() == Some(end)) {
+                for later in &mut self.line[index..] {
+                    later.commits.clear();
+                }
+                return;
+            }
             let place =
                 self.line.iter().enumerate().find_map(|(index, step)| {
                     Some((index, step.commits.iter().position(|known| known == end)?))
@@ -92,6 +113,23 @@ impl Branch {
             self.doubtful.extend(step.commits.iter().cloned());
             step.commits.retain(|commit| commit != head);
         }
+    }
+}
+
+/// What a merge tells of the push that it must have made.
+fn push_of(merge: &Merge, ground: &Ground) -> PushRecord {
+    PushRecord {
+        repository: merge.repository.clone(),
+        git_ref: merge.base.clone(),
+        before: None,
+        after: Some(merge.merge_commit.clone()),
+        forced: false,
+        pusher: None,
+        commits: Vec::new(),
+        commits_cut: false,
+        pushed_at: merge.merged_at,
+        recorded: merge.merged_at,
+        ground: ground.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::chain::inquiry::Inquiry;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::ledger::questions::Wanted;
 use crate::records::{RecordsError, Table};
+use crate::state::Ground;
 use crate::state::source::{self, ChangeRecord, Merge, PushRecord, Review};
 use crate::state::unit::fact;
 
@@ -83,16 +84,16 @@ impl History {
         });
         // The claimed branch first, where it is one; then by time.
         bringing.sort_by_key(|push| (Some(&push.git_ref) != git_ref, push.pushed_at));
+        let mut merges = merges_of(inquiry, source, commit)?;
+        merges.retain(|(_, merge, _)| is_allowed_base(source, merge));
+        let last_merge = merges.iter().map(|(_, merge, _)| merge).max_by_key(|merge| merge.merged_at);
+        let merged_at = last_merge.map(|merge| merge.merged_at);
+        // A tag's commit came by a branch: the one that it was pushed to, or that its change was merged into.
         let branch = bringing
             .first()
             .map(|push| push.git_ref.clone())
+            .or_else(|| last_merge.map(|merge| merge.base.clone()))
             .or_else(|| git_ref.filter(|git_ref| git_ref.as_branch().is_some()).cloned());
-        let merges = merges_of(inquiry, source, commit)?;
-        let merged_at = merges
-            .iter()
-            .filter(|(_, merge, _)| is_allowed_base(source, merge))
-            .map(|(_, merge, _)| merge.merged_at)
-            .max();
         let mut history = History {
             bringing,
             below: Branch::default(),
@@ -119,18 +120,24 @@ impl History {
         up_to: Timestamp,
     ) -> Result<(), RecordsError> {
         let prefix = source::pushes_prefix(&source.repository, branch);
-        let all: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
-        let mut all: Vec<PushRecord> =
-            all.into_iter().map(|(_, push)| push).filter(|push| is_same_repository(source, push)).collect();
-        let surplus = all.partition_point(|push| push.pushed_at <= up_to).saturating_sub(HISTORY_PUSHES_MAX);
-        all.drain(..surplus);
-        let is_forced_later = all.iter().any(|push| push.pushed_at > up_to && push.forced);
-        if is_forced_later {
-            let mut whole = Branch::default();
-            all.iter().cloned().for_each(|push| whole.add(push));
-            self.forced_later = Some(whole);
+        let pushes: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
+        let mut pushes: Vec<PushRecord> = pushes
+            .into_iter()
+            .map(|(_, push)| push)
+            .filter(|push| is_same_repository(source, push))
+            .collect();
+        let surplus =
+            pushes.partition_point(|push| push.pushed_at <= up_to).saturating_sub(HISTORY_PUSHES_MAX);
+        pushes.drain(..surplus);
+        let from = pushes.first().filter(|_| surplus > 0).map_or(Timestamp::MIN, |first| first.pushed_at);
+        let (merges, ground) = merges_into(inquiry, source, branch, from)?;
+        let Some(ground) = pushes.first().map(|push| push.ground.clone()).or(ground) else { return Ok(()) };
+        if pushes.iter().any(|push| push.pushed_at > up_to && push.forced) {
+            self.forced_later = Some(Branch::of(&pushes, &merges, &ground));
         }
-        all.into_iter().filter(|push| push.pushed_at <= up_to).for_each(|push| self.below.add(push));
+        pushes.retain(|push| push.pushed_at <= up_to);
+        let merges: Vec<Merge> = merges.into_iter().filter(|merge| merge.merged_at <= up_to).collect();
+        self.below = Branch::of(&pushes, &merges, &ground);
         Ok(())
     }
 
@@ -153,7 +160,7 @@ impl History {
 
     /// What dropped the commit from its ref, if a forced push did.
     pub(crate) fn forced_away(&self) -> Option<String> {
-        let whole = self.forced_later.as_ref().filter(|_| self.is_on_allowed_ref())?;
+        let whole = self.forced_later.as_ref().filter(|_| self.is_on_allowed_ref() || self.is_merge)?;
         if whole.holds(&self.commit) {
             return None;
         }
@@ -240,28 +247,30 @@ impl History {
                 unreviewed.push((missed, "nobody saw how it was pushed".to_owned()));
             }
         }
-        if let Some(first) = first.filter(|_| self.covered_since.is_some()) {
-            self.ask_before_the_first_push(inquiry, source, &first)?;
+        // The push before the first one that is known may have been missed; most often the branch stood there when the
+        // coverage began. A merge is known before its push is, and what lies below is known with the push.
+        let unseen = (!self.is_on_allowed_ref()).then(|| commit.clone());
+        for asked in first.into_iter().chain(unseen).filter(|_| self.covered_since.is_some()) {
+            self.ask_how_it_was_pushed(inquiry, source, &asked)?;
         }
         Ok(unreviewed)
     }
 
-    /// The push before the first one that is known may have been missed. The forge is asked, and nothing waits for its
-    /// answer: most often the branch stood there when the coverage began.
-    fn ask_before_the_first_push(
+    /// Asks the forge for a push, and waits for no answer.
+    fn ask_how_it_was_pushed(
         &self,
         inquiry: &Inquiry<'_>,
         source: &SourceContract,
-        before: &CommitId,
+        commit: &CommitId,
     ) -> Result<(), RecordsError> {
-        inquiry.depend_on(fact::commit(&source.repository, before));
+        inquiry.depend_on(fact::commit(&source.repository, commit));
         let question = Question::Commit {
             repository: source.repository.clone(),
-            commit: before.clone(),
+            commit: commit.clone(),
             git_ref: self.git_ref.clone(),
         };
         if inquiry.question(&question)?.is_none_or(|record| record.attempts == 0) {
-            let why = format!("looking for how commit {before} was pushed");
+            let why = format!("looking for how commit {commit} was pushed");
             inquiry.want(Wanted { question, why, attempt: 1 });
         }
         Ok(())
@@ -352,6 +361,31 @@ fn merges_of(
         }
     }
     Ok(merges)
+}
+
+/// The merges into a branch from a time on, by their times, with an event that tells of one.
+fn merges_into(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    branch: &GitRef,
+    from: Timestamp,
+) -> Result<(Vec<Merge>, Option<Ground>), RecordsError> {
+    let prefix = source::merged_at_prefix(&source.repository, branch);
+    let begin = format!("{prefix}{}", source::sortable(from));
+    let mut merges = Vec::new();
+    let mut ground = None;
+    for (key, change_key) in
+        inquiry.draft.scan_from::<String>(Table::Source, &prefix, &begin, HISTORY_PUSHES_MAX)?
+    {
+        let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else { continue };
+        let parts = crate::records::parts(&key);
+        let merge = change.merges.iter().rfind(|merge| parts.contains(&merge.merge_commit.as_str()));
+        if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
+            merges.push(merge.clone());
+            ground = ground.or_else(|| change.ground.first().cloned());
+        }
+    }
+    Ok((merges, ground))
 }
 
 fn is_allowed_base(source: &SourceContract, merge: &Merge) -> bool {

@@ -136,6 +136,23 @@ pub fn merges_prefix(repository: &RepositoryRef, merge_commit: &CommitId) -> Str
     records::prefix(["merge", &repository_key(repository), merge_commit.as_str()])
 }
 
+/// The merges into a branch by their time: from a merge to its change.
+pub fn merged_at_key(
+    repository: &RepositoryRef,
+    base: &GitRef,
+    at: Timestamp,
+    merge_commit: &CommitId,
+    number: u64,
+) -> String {
+    let number = number.to_string();
+    let merge_commit = merge_commit.as_str();
+    format!("{}{}", merged_at_prefix(repository, base), records::key([&sortable(at), merge_commit, &number]))
+}
+
+pub fn merged_at_prefix(repository: &RepositoryRef, base: &GitRef) -> String {
+    records::prefix(["merged-at", &repository_key(repository), base.as_str()])
+}
+
 pub fn workflow_key(repository: &RepositoryRef, commit: &CommitId) -> String {
     records::key(["workflow", &repository_key(repository), commit.as_str()])
 }

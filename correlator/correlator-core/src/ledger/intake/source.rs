@@ -163,6 +163,14 @@ impl Work<'_> {
         })?;
         let merge_key = source::merge_key(&change.repository, &change.merge_commit, change.number);
         self.draft.put(Table::Source, merge_key, &key)?;
+        let merged_at = source::merged_at_key(
+            &change.repository,
+            &change.base,
+            change.merged_at,
+            &change.merge_commit,
+            change.number,
+        );
+        self.draft.put(Table::Source, merged_at, &key)?;
         self.touch_change(&change.repository, &key)
     }
 
