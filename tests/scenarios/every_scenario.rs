@@ -1,16 +1,13 @@
 //! What holds for every scenario.
 
-use scenarios::play::Play;
-
-use crate::{Scenario, all};
+use crate::{Scenario, played};
 
 #[test]
 fn every_scenario_concludes_what_it_expects() {
     let rewrite = std::env::var_os("CUSTODY_REWRITE").is_some();
     let mut wrong = Vec::new();
-    for scenario in all() {
-        let Scenario { folder, name, script, names } = &scenario;
-        let found = Play::script(script).report(script, names);
+    for (Scenario { folder, name, script, names }, play) in played() {
+        let found = play.report(script, names);
         let path = folder.join("expected.txt");
         if rewrite {
             std::fs::write(&path, &found).unwrap();

@@ -4,10 +4,17 @@
 //! reviewed like code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod any_order;
+mod cases;
+mod dropped_events;
 mod every_scenario;
+mod found_again;
+mod replay;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use scenarios::play::Play;
 use scenarios::steps::Script;
 
 /// One scenario of the folder.
@@ -17,6 +24,18 @@ struct Scenario {
     script: Script,
     /// The names of digests and commits that it uses.
     names: Vec<String>,
+}
+
+/// Every scenario, played once for all tests.
+fn played() -> &'static [(Scenario, Play)] {
+    static PLAYED: OnceLock<Vec<(Scenario, Play)>> = OnceLock::new();
+    PLAYED.get_or_init(|| {
+        let play = |scenario: Scenario| {
+            let play = Play::script(&scenario.script);
+            (scenario, play)
+        };
+        all().into_iter().map(play).collect()
+    })
 }
 
 fn root() -> PathBuf {

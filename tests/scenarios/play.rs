@@ -19,7 +19,7 @@ use correlator_core::verdict::VerdictRecord;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::names::read_back;
-use crate::steps::{Answers, Happening, Script, happening, start};
+use crate::steps::{Answers, Happening, Script, Step, happening, start};
 
 /// The contracts of a scenario that brings none.
 pub const CONTRACTS: &str = include_str!("contracts.yaml");
@@ -28,6 +28,7 @@ pub const CONTRACTS: &str = include_str!("contracts.yaml");
 const INPUTS_MAX: usize = 200_000;
 
 /// A ledger with everything around it that a scenario needs.
+#[derive(Clone)]
 pub struct Play {
     pub records: MemoryRecords,
     pub entries: Vec<Entry>,
@@ -39,8 +40,10 @@ pub struct Play {
     answers: Answers,
     contracts: String,
     files: BTreeMap<String, String>,
-    /// Digests that were trusted at any time.
+    /// Digests that were trusted or waived at any time.
     pub ever_trusted: BTreeSet<String>,
+    /// What each entry led to.
+    pub decisions: Vec<Vec<Decision>>,
     /// Ids of alert changes that were sent.
     pub delivered: Vec<String>,
 }
@@ -61,6 +64,7 @@ impl Play {
             contracts: String::new(),
             files: BTreeMap::new(),
             ever_trusted: BTreeSet::new(),
+            decisions: Vec::new(),
             delivered: Vec::new(),
         };
         play.contracts = script.contracts.clone().unwrap_or_else(|| CONTRACTS.to_owned());
@@ -73,12 +77,31 @@ impl Play {
     pub fn script(script: &Script) -> Play {
         let mut play = Play::new(script);
         for (index, step) in script.steps.iter().enumerate() {
-            play.wait_until(start().checked_add(SignedDuration::from_secs(step.at)).unwrap());
-            play.happen(happening(step, index));
+            play.step(step, index);
         }
-        let last = script.steps.iter().map(|step| step.at).max().unwrap_or(0);
-        play.wait_until(start().checked_add(SignedDuration::from_secs(last + script.wait)).unwrap());
+        play.rest(script);
         play
+    }
+
+    /// Waits for a step's time, and lets it happen.
+    pub fn step(&mut self, step: &Step, index: usize) {
+        self.wait_until(start().checked_add(SignedDuration::from_secs(step.at)).unwrap());
+        self.happen(happening(step, index));
+    }
+
+    /// Waits after the last step for as long as the script says.
+    pub fn rest(&mut self, script: &Script) {
+        let last = script.steps.iter().map(|step| step.at).max().unwrap_or(0);
+        self.wait_until(start().checked_add(SignedDuration::from_secs(last + script.wait)).unwrap());
+    }
+
+    /// Makes known what verification will make of a step's evidence, before the step happens.
+    pub fn foresee(&mut self, happening: &Happening) {
+        self.outcomes.extend(happening.verification.iter().cloned());
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     pub fn happen(&mut self, happening: Happening) {
@@ -129,6 +152,7 @@ impl Play {
         self.entries.push(entry);
         self.records.commit(outcome.changes);
         self.next_deadline = outcome.next_deadline;
+        self.decisions.push(outcome.decisions.clone());
         let mut follow_up = Vec::new();
         for decision in outcome.decisions {
             self.note(&decision);
@@ -191,7 +215,7 @@ impl Play {
         let line = match decision {
             Decision::PublishVerdict { change } => {
                 let verdict = &change.verdict;
-                if verdict.state.as_str() == "trusted" {
+                if matches!(verdict.state.as_str(), "trusted" | "waived") {
                     self.ever_trusted.insert(format!("{} {}", verdict.pipeline, verdict.digest));
                 }
                 let links: Vec<String> = verdict
@@ -236,6 +260,15 @@ impl Play {
 
     pub fn verdicts(&self) -> Vec<VerdictRecord> {
         self.all(Table::Verdicts)
+    }
+
+    /// The digests that are trusted or waived now, with their pipelines.
+    pub fn trusted(&self) -> BTreeSet<String> {
+        self.verdicts()
+            .iter()
+            .filter(|record| matches!(record.verdict.state.as_str(), "trusted" | "waived"))
+            .map(|record| format!("{} {}", record.verdict.pipeline, record.verdict.digest))
+            .collect()
     }
 
     pub fn cases(&self) -> Vec<CaseRecord> {

@@ -37,7 +37,7 @@ pub fn start() -> Timestamp {
     "2026-03-02T08:00:00Z".parse().unwrap()
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Script {
     /// What happens, in one or two sentences.
@@ -732,7 +732,10 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                 number: review.number,
                 review_id: review.id,
                 reviewer: Actor { name: review.by.clone(), id: None, bot: review.bot },
-                permission: Some(Permission::from(review.permission.as_deref().unwrap_or("write"))),
+                permission: match review.permission.as_deref() {
+                    Some("unknown") => None,
+                    permission => Some(Permission::from(permission.unwrap_or("write"))),
+                },
                 state: ReviewState::from(review.state.as_str()),
                 head: Some(commit(&review.head)),
                 submitted_at: at,
