@@ -86,7 +86,7 @@ pub(crate) async fn run(play: Play<'_>, output: Output) -> anyhow::Result<Exit> 
 fn say_what_it_is(screen: Screen, recording: &Recording, data: &DataFolder) {
     let paint = screen.paint;
     screen.say(&format!(
-        "{}: {} events of an invented estate, with real signatures. Nothing outside this machine is called.",
+        "{}: {} events of five stories on real servers, with real signatures. Nothing outside this machine is called.",
         paint.strong("This is a recording"),
         recording.events.len()
     ));

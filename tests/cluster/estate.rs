@@ -23,6 +23,10 @@ use tokio::sync::OnceCell;
 
 use crate::observe::Custody;
 
+/// The name under which images of the registry with notifications are referenced.
+pub(crate) const REGISTRY: &str = "registry.acme.example";
+/// The name of the registry with referrers.
+pub(crate) const SECOND_REGISTRY: &str = "second.acme.example";
 /// The token that the registry sends with its notifications.
 const NOTIFICATION_TOKEN: &str = "notifications-of-the-test";
 /// The secret of the forge's webhooks.
@@ -169,7 +173,7 @@ listen = "127.0.0.1:{operations}"
 listen = "127.0.0.1:{api}"
 
 [[registry]]
-host = "{distribution}"
+host = "{REGISTRY}"
 url = "http://{distribution}"
 username = "custody"
 password = "read-only"
@@ -178,7 +182,7 @@ repositories = ["**"]
 poll_interval = "3s"
 
 [[registry]]
-host = "{refreg}"
+host = "{SECOND_REGISTRY}"
 url = "http://{refreg}"
 repositories = ["**"]
 poll_interval = "1s"
@@ -258,8 +262,10 @@ spec:
 
 /// The program under test, built by `tests/run` before this part.
 fn binary() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(|deps| deps.parent()).context("where the tests are built")?;
+    let own = std::env::current_exe()?;
+    // A test lies in `deps`, a program beside the one that is wanted.
+    let folder =
+        own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("where this was built")?;
     let binary = folder.join("custody");
     anyhow::ensure!(
         binary.is_file(),

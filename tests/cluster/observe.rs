@@ -50,6 +50,13 @@ impl Custody {
         self.process.lock().unwrap().log_tail()
     }
 
+    /// Ends the process as a service manager would.
+    #[allow(dead_code, reason = "the recorder ends it")]
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
+        let process = self.process.lock().unwrap();
+        process.signal("TERM")
+    }
+
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let response = self.http.get(format!("{}{path}", self.api)).send().await.context("ask custody")?;
         let status = response.status();
@@ -177,11 +184,8 @@ impl Custody {
                 let body: Value = serde_json::from_slice(&received.body).ok()?;
                 let case = &body["data"]["case"];
                 Some(Alert {
-                    change: body["type"]
-                        .as_str()?
-                        .trim_start_matches("dev.custody.case.case.")
-                        .trim_end_matches(".v1")
-                        .to_owned(),
+                    // dev.custody.case.<change>.v1
+                    change: body["type"].as_str()?.rsplit('.').nth(1)?.to_owned(),
                     rule: case["rule"].as_str()?.to_owned(),
                     subject: case["subject"].as_str()?.to_owned(),
                     id,

@@ -12,7 +12,7 @@ use harness::servers::oci::{Descriptor, OciClient};
 use harness::servers::pods::{self, ContainerReport, PodPlan};
 use serde_json::{Value, json};
 
-use crate::estate::{Estate, WEBHOOK_SECRET, acme, alice, bob, estate};
+use crate::estate::{Estate, REGISTRY, WEBHOOK_SECRET, acme, alice, bob, estate};
 
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 pub(crate) const SBOM: &str = "https://cyclonedx.org/bom";
@@ -27,7 +27,8 @@ pub(crate) struct Project {
     pub(crate) image: String,
     /// The registry's repository: `acme/<name>`.
     pub(crate) path: String,
-    registry: String,
+    /// Where the registry really is.
+    pub(crate) address: String,
 }
 
 /// What a run builds and signs.
@@ -40,8 +41,7 @@ pub(crate) struct Build {
 impl Project {
     /// A project in the registry with notifications, its pipeline loaded.
     pub(crate) async fn new(name: &'static str) -> anyhow::Result<Project> {
-        let estate = estate().await;
-        Project::with_pipeline(name, estate.distribution.host(), |yaml| yaml).await
+        Project::with_pipeline(name, REGISTRY, |yaml| yaml).await
     }
 
     /// A project in any registry of the estate; `change` edits the pipeline's text.
@@ -61,9 +61,13 @@ impl Project {
             }
             id
         };
+        let address = match registry {
+            REGISTRY => estate.distribution.host(),
+            _ => estate.refreg.host(),
+        };
         let path = format!("acme/{name}");
         let image = format!("{registry}/{path}");
-        let project = Project { estate, name, repository_id, image, path, registry: registry.to_owned() };
+        let project = Project { estate, name, repository_id, image, path, address: address.to_owned() };
         pods::ensure_namespace(&estate.kubernetes, name).await?;
         fs::write(estate.contracts.join(format!("{name}.yaml")), change(project.pipeline()))?;
         estate.custody.wait_for_pipeline(name).await?;
@@ -256,9 +260,9 @@ spec:
     }
 
     pub(crate) fn registry_as(&self, user: &str) -> anyhow::Result<OciClient> {
-        match self.registry == self.estate.distribution.host() {
+        match self.address == self.estate.distribution.host() {
             true => self.estate.registry_as(user),
-            false => OciClient::new(&self.registry, None),
+            false => OciClient::new(&self.address, None),
         }
     }
 

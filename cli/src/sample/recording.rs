@@ -137,7 +137,7 @@ mod tests {
     fn the_embedded_recording_is_whole() {
         let recording = Recording::embedded().unwrap();
         assert!(recording.events.len() > 20);
-        assert!(recording.contracts.contains_key("trusted_root.json"));
+        assert!(recording.contracts.contains_key("keyless-root.json"));
         for event in &recording.events {
             let bus_schema::Event::AttestationAttached(attached) = &event.envelope.event else { continue };
             for item in &attached.items {

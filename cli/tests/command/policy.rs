@@ -12,7 +12,7 @@ fn the_contracts_of_the_recording_are_right() {
     let contracts = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/contracts");
     let output = run(folder.path(), &["policy", "check", contracts]);
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
-    assert!(out(&output).contains("2 pipelines"), "{}", out(&output));
+    assert!(out(&output).contains("5 pipelines"), "{}", out(&output));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::play::play;
 use crate::{custody, err, out, run};
 
-const GOOD: &str = "ghcr.io/acme/web-shop:v2.0.0";
+const GOOD: &str = "registry.acme.example/acme/payments-api:v1.0.0";
 
 #[test]
 fn a_data_folder_answers_when_nothing_runs() {
@@ -21,22 +21,22 @@ fn a_data_folder_answers_when_nothing_runs() {
     let trace = ask(&["trace", GOOD]);
     assert_eq!(trace.status.code(), Some(0), "{}", err(&trace));
     let text = out(&trace);
-    for expected in ["trusted", "● source", "approved by grace", "prod-eu/shop/Deployment/web"] {
+    for expected in ["trusted", "● source", "approved by bob", "test-1/payments-api/Pod/api-1"] {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "colour without a terminal");
 
-    let broken = ask(&["trace", "ghcr.io/acme/payments-api:v1.4.1"]);
+    let broken = ask(&["trace", "registry.acme.example/acme/invoice-mailer:v2"]);
     assert_eq!(broken.status.code(), Some(1));
     let text = out(&broken);
-    for expected in ["untrusted", "✗ provenance", "wrong commit", "expected ", "found ", "broken-provenance"]
+    for expected in ["untrusted", "✗ provenance", "wrong subject", "expected ", "found ", "broken-provenance"]
     {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
 
     let places = ask(&["where", GOOD, "--output", "json"]);
     let places: Value = serde_json::from_str(&out(&places)).unwrap();
-    assert_eq!(places["places"][0]["name"], "web");
+    assert_eq!(places["places"][0]["name"], "api-1");
 
     let cases = ask(&["cases"]);
     assert_eq!(cases.status.code(), Some(1));
@@ -51,7 +51,7 @@ fn a_data_folder_answers_when_nothing_runs() {
     assert_eq!(ask(&["deadletter", "show", "99"]).status.code(), Some(2));
     let baseline = ask(&["policy", "baseline", "--owner", "a", "--reason", "b", "--control", "c"]);
     assert_eq!(baseline.status.code(), Some(0), "{}", err(&baseline));
-    let unknown = ask(&["trace", "ghcr.io/acme/never-seen:v1"]);
+    let unknown = ask(&["trace", "registry.acme.example/acme/never-seen:v1"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", out(&unknown));
 }
 

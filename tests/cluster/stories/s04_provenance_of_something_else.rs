@@ -49,20 +49,23 @@ fn story_04_provenance_of_another_commit_is_broken() {
 
 #[test]
 fn story_04_provenance_for_another_digest_is_broken() {
-    story(async {
-        let project = Project::new("s04-digest").await?;
-        let custody = &project.estate.custody;
-        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
-        let build = project.run(&commit).await?;
-        let good = project.push("ci-bot", "v1", "the one that was attested").await?;
-        let image = project.push("ci-bot", "v2", "the one that was not").await?;
-        project.attach(&build, &image, PROVENANCE, &provenance(&build, &good.digest)).await?;
-        project.deploy("api-1", &image.digest).await?;
-        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_subject"), "{verdict}");
-        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
-        Ok(())
-    });
+    story(provenance_for_another_digest());
+}
+
+/// An image of the invoice mailer with the provenance of its predecessor.
+pub(crate) async fn provenance_for_another_digest() -> anyhow::Result<()> {
+    let project = Project::new("invoice-mailer").await?;
+    let custody = &project.estate.custody;
+    let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+    let build = project.run(&commit).await?;
+    let good = project.push("ci-bot", "v1", "the one that was attested").await?;
+    let image = project.push("ci-bot", "v2", "the one that was not").await?;
+    project.attach(&build, &image, PROVENANCE, &provenance(&build, &good.digest)).await?;
+    project.deploy("api-1", &image.digest).await?;
+    let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+    anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_subject"), "{verdict}");
+    custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+    Ok(())
 }
 
 #[test]

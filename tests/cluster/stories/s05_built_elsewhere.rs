@@ -3,6 +3,7 @@
 
 use harness::github::MergeMethod;
 
+use crate::estate::REGISTRY;
 use crate::project::{Build, Project, WORKFLOW};
 use crate::story;
 
@@ -55,8 +56,7 @@ fn with_reusable_builder(yaml: String) -> String {
 #[test]
 fn story_05b_a_reusable_workflow_called_by_the_contracts_repository_is_trusted() {
     story(async {
-        let registry = crate::estate::estate().await.distribution.host();
-        let project = Project::with_pipeline("s05-reusable", registry, with_reusable_builder).await?;
+        let project = Project::with_pipeline("s05-reusable", REGISTRY, with_reusable_builder).await?;
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
         let build = called(&project.run(&commit).await?);
@@ -71,8 +71,7 @@ fn story_05b_a_reusable_workflow_called_by_the_contracts_repository_is_trusted()
 #[test]
 fn story_05b_a_reusable_workflow_called_by_a_stranger_is_not_trusted() {
     story(async {
-        let registry = crate::estate::estate().await.distribution.host();
-        let project = Project::with_pipeline("s05-stranger", registry, with_reusable_builder).await?;
+        let project = Project::with_pipeline("s05-stranger", REGISTRY, with_reusable_builder).await?;
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
         let mut build = called(&project.run(&commit).await?);

@@ -16,19 +16,22 @@ fn root() -> Person {
 
 #[test]
 fn story_07_a_workflow_changed_without_review_and_a_release_from_it_are_told() {
-    story(async {
-        let project = Project::new("s07-workflow").await?;
-        let custody = &project.estate.custody;
-        let commit = project.direct_push("main", &root(), &[WORKFLOW]).await?;
-        let build = project.run(&commit).await?;
-        let image = project.push("ci-bot", "v1", "from a changed workflow").await?;
-        project.sign(&build, &image).await?;
-        custody.wait_alert("opened", "workflow-changed-unreviewed", &commit).await?;
-        custody.wait_alert("opened", "unreviewed-commit-released", &commit).await?;
-        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        anyhow::ensure!(is_broken_by(&verdict, "source", "unreviewed"), "{verdict}");
-        Ok(())
-    });
+    story(workflow_changed_without_review());
+}
+
+/// A release of the account service by a workflow that nobody reviewed.
+pub(crate) async fn workflow_changed_without_review() -> anyhow::Result<()> {
+    let project = Project::new("account-service").await?;
+    let custody = &project.estate.custody;
+    let commit = project.direct_push("main", &root(), &[WORKFLOW]).await?;
+    let build = project.run(&commit).await?;
+    let image = project.push("ci-bot", "v1", "from a changed workflow").await?;
+    project.sign(&build, &image).await?;
+    custody.wait_alert("opened", "workflow-changed-unreviewed", &commit).await?;
+    custody.wait_alert("opened", "unreviewed-commit-released", &commit).await?;
+    let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+    anyhow::ensure!(is_broken_by(&verdict, "source", "unreviewed"), "{verdict}");
+    Ok(())
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use harness::github::MergeMethod;
 use harness::servers::refreg::{Fault, FaultKind};
 
+use crate::estate::SECOND_REGISTRY;
 use crate::observe::link;
 use crate::project::Project;
 use crate::story;
@@ -12,7 +13,7 @@ use crate::story;
 fn story_09_a_registry_that_does_not_answer_is_reported_and_never_called_unsigned() {
     story(async {
         let estate = crate::estate::estate().await;
-        let project = Project::with_pipeline("s09-faults", estate.refreg.host(), |yaml| yaml).await?;
+        let project = Project::with_pipeline("s09-faults", SECOND_REGISTRY, |yaml| yaml).await?;
         let custody = &estate.custody;
         let kinds = [
             FaultKind::Status { status: 401, retry_after_seconds: None },
@@ -41,7 +42,7 @@ fn story_09_a_registry_that_does_not_answer_is_reported_and_never_called_unsigne
                 })
                 .await?;
             anyhow::ensure!(link(&verdict, "signature")["state"] == "unknown", "fault {index}: {verdict}");
-            custody.wait_case("evidence-unreachable", estate.refreg.host(), "open").await?;
+            custody.wait_case("evidence-unreachable", SECOND_REGISTRY, "open").await?;
             let unsigned = custody.cases_of("unsigned-image-running", &image.digest).await?;
             anyhow::ensure!(unsigned.is_empty(), "called unsigned: {unsigned:?}");
             // The registry comes back, and the evidence heals what was left open.

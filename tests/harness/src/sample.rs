@@ -4,9 +4,6 @@
 //! a folder as `cli/sample` is one: `events.jsonl`, `blobs/<sha256>`, `contracts/*.yaml` with `contracts/trusted_root.json`,
 //! and `README.md`. What is written is checked first: every envelope reads back as itself, every blob that one names is there.
 
-mod estate;
-mod evidence;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -15,8 +12,6 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use bus_schema::{Digest, Envelope, Event};
 use serde_json::json;
-
-pub use estate::estate;
 
 const EVENTS: &str = "events.jsonl";
 const BLOBS: &str = "blobs";
