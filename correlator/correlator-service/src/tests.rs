@@ -7,4 +7,5 @@ mod bad_input;
 mod contracts;
 mod judging;
 mod restart;
+pub(crate) mod signing_key;
 pub(crate) mod world;

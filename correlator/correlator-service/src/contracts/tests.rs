@@ -11,7 +11,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn key() -> String {
-    sigstore_verify::crypto::KeyPair::generate_ecdsa_p256().unwrap().public_key_der().unwrap().to_pem()
+    crate::tests::signing_key::SigningKey::generate().public_pem()
 }
 
 fn problems(folder: &Path) -> String {

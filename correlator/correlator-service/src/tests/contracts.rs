@@ -23,8 +23,8 @@ async fn a_changed_contract_judges_again_and_a_broken_one_is_refused_and_shown()
     assert!(!running.health.report().ready);
 
     // Another key: what was signed with the first is no longer.
-    let other = sigstore_verify::crypto::KeyPair::generate_ecdsa_p256().unwrap();
-    std::fs::write(world.contracts().join("release.pub"), other.public_key_der().unwrap().to_pem()).unwrap();
+    let other = crate::tests::signing_key::SigningKey::generate();
+    std::fs::write(world.contracts().join("release.pub"), other.public_pem()).unwrap();
     std::fs::write(&file, good).unwrap();
     until("the new set is in force", || async { running.handle.answers().contracts().hash != hash }).await;
     running.settled().await;

@@ -28,9 +28,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde_json::json;
 use sha2::Sha256;
-use sigstore_verify::crypto::KeyPair;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::tests::signing_key::SigningKey;
 
 use crate::api::types::{DeadLetters, LetterOutcome, LetterOutcomes};
 use crate::{Context, Correlator, Handle, OpenError, Settings};
@@ -42,7 +43,7 @@ const BOUND: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) bus: Arc<dyn Bus>,
-    key: KeyPair,
+    key: SigningKey,
 }
 
 /// A correlator at work.
@@ -58,10 +59,10 @@ impl World {
     pub(crate) async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let bus = EmbeddedBus::open(&folder.path().join("house"), EmbeddedLimits::default()).await.unwrap();
-        let key = KeyPair::generate_ecdsa_p256().unwrap();
+        let key = SigningKey::generate();
         let contracts = folder.path().join("contracts");
         std::fs::create_dir_all(&contracts).unwrap();
-        std::fs::write(contracts.join("release.pub"), key.public_key_der().unwrap().to_pem()).unwrap();
+        std::fs::write(contracts.join("release.pub"), key.public_pem()).unwrap();
         std::fs::write(contracts.join("api.yaml"), PIPELINE).unwrap();
         std::fs::write(contracts.join("installation.yaml"), INSTALLATION).unwrap();
         World { folder, bus, key }
@@ -147,7 +148,7 @@ impl World {
             "optional": null,
         });
         let payload = serde_json::to_vec(&payload).unwrap();
-        let signature = self.key.sign(&payload).unwrap().to_base64();
+        let signature = self.key.sign(&payload);
         attached(digest, place, BlobRef::inlined(&payload).unwrap(), &signature)
     }
 
