@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod any_order;
+mod bounded_work;
 mod cases;
 mod dropped_events;
 mod every_scenario;

@@ -12,7 +12,7 @@ use crate::facts::{Outcome, PredicateKind, Refusal, Statement};
 use crate::ledger::touched::{LEVELS_MAX, placements_of};
 use crate::records::{self, RecordsError, Table};
 use crate::state::Ground;
-use crate::state::digest::{self, DigestRecord};
+use crate::state::digest::DigestRecord;
 use crate::state::evidence::{self, EVIDENCE_PER_DIGEST_MAX, EvidenceRecord};
 use crate::state::placement::PlacementRecord;
 
@@ -187,6 +187,18 @@ impl ImageFacts {
         (carrier != self.digest).then_some(carrier)
     }
 
+    /// The digest that is asked about for this one: itself, or the nearest above it that was pushed, tagged or placed where
+    /// it was none of these.
+    pub(crate) fn asked_about(&self) -> Digest {
+        let is_known_by_itself = |record: &DigestRecord| !record.pushes.is_empty() || !record.tags.is_empty();
+        let own = self.carriers.first().filter(|own| is_known_by_itself(&own.record));
+        if own.is_some() || !self.placements.is_empty() {
+            return self.digest;
+        }
+        let above = self.carriers.iter().find(|carrier| is_known_by_itself(&carrier.record));
+        above.map_or(self.digest, |carrier| carrier.digest)
+    }
+
     /// Whether the digest is placed: it runs, or ran within the linger window.
     pub(crate) fn is_placed(&self, inquiry: &Inquiry<'_>) -> bool {
         self.placements.iter().any(|(_, placement)| self.is_there(inquiry, placement))
@@ -231,10 +243,7 @@ fn carriers(inquiry: &Inquiry<'_>, digest: Digest) -> Result<(Vec<Carrier>, bool
                 is_cut = true;
                 continue;
             }
-            let Some(record) = inquiry.draft.get::<DigestRecord>(Table::Digests, &digest::key(&digest))?
-            else {
-                continue;
-            };
+            let Some(record) = inquiry.memo.digest(inquiry.draft, &digest)? else { continue };
             above.extend(record.parents.iter().copied());
             carriers.push(Carrier { digest, record });
         }

@@ -7,6 +7,7 @@ use bus_schema::question::Question;
 use bus_schema::{EventId, ForgeHost, ForgeId, RepositoryRef, RunId};
 use jiff::Timestamp;
 
+use crate::chain::memo::Memo;
 use crate::contracts::ContractSet;
 use crate::ledger::questions::Wanted;
 use crate::records::{Draft, RecordsError, Table};
@@ -26,11 +27,12 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) draft: &'a Draft<'a>,
     pub(crate) contracts: &'a ContractSet,
     pub(crate) now: Timestamp,
+    pub(crate) memo: &'a Memo,
     notes: RefCell<Notes>,
 }
 
 /// What came up while judging.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     /// Facts that the result depends on.
     pub(crate) depends_on: BTreeSet<String>,
@@ -43,8 +45,33 @@ pub(crate) struct Notes {
 }
 
 impl<'a> Inquiry<'a> {
-    pub(crate) fn new(draft: &'a Draft<'a>, contracts: &'a ContractSet, now: Timestamp) -> Inquiry<'a> {
-        Inquiry { draft, contracts, now, notes: RefCell::default() }
+    pub(crate) fn new(
+        draft: &'a Draft<'a>,
+        contracts: &'a ContractSet,
+        now: Timestamp,
+        memo: &'a Memo,
+    ) -> Inquiry<'a> {
+        Inquiry { draft, contracts, now, memo, notes: RefCell::default() }
+    }
+
+    /// The same inquiry with notes of its own, for a part whose result is remembered.
+    pub(crate) fn aside(&self) -> Inquiry<'a> {
+        Inquiry::new(self.draft, self.contracts, self.now, self.memo)
+    }
+
+    /// Takes over what came up in a part.
+    pub(crate) fn add(&self, part: &Notes) {
+        let mut notes = self.notes.borrow_mut();
+        notes.depends_on.extend(part.depends_on.iter().cloned());
+        notes.wanted.extend(part.wanted.iter().cloned());
+        notes.deadline = [notes.deadline, part.deadline].into_iter().flatten().min();
+        for event in &part.ground {
+            if notes.ground.len() < GROUND_MAX {
+                notes.ground.insert(*event);
+            }
+        }
+        let unreachable = part.unreachable.iter().map(|(host, detail)| (host.clone(), detail.clone()));
+        notes.unreachable.extend(unreachable);
     }
 
     pub(crate) fn into_notes(self) -> Notes {

@@ -117,13 +117,14 @@ fn missing(image: &ImageFacts, pipeline: &Pipeline, waiting_for: &str) -> Findin
     })
 }
 
-/// Where evidence of a digest may lie: its registry, and the forge of its source.
+/// Where evidence of a digest may lie: its registry, and the forge of its source. A manifest that is only known as part of
+/// an index is not asked about by itself: whoever looks at the index looks at what it lists.
 pub(crate) fn questions(image: &ImageFacts, pipeline: &Pipeline) -> Vec<bus_schema::question::Question> {
     use bus_schema::question::Question;
-    let mut questions = vec![Question::Image { repository: image.repository.clone(), digest: image.digest }];
+    let digest = image.asked_about();
+    let mut questions = vec![Question::Image { repository: image.repository.clone(), digest }];
     if let Some(source) = &pipeline.source {
-        questions
-            .push(Question::Attestations { repository: source.repository.clone(), digest: image.digest });
+        questions.push(Question::Attestations { repository: source.repository.clone(), digest });
     }
     questions
 }

@@ -4,6 +4,7 @@
 //! pushed range that the change ended. Ancestors count: every commit pushed to the ref since coverage began.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bus_schema::question::Question;
 use bus_schema::source::ReviewState;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::chain::branch::{Branch, commits_of};
 use crate::chain::image_facts::ImageFacts;
-use crate::chain::inquiry::Inquiry;
+use crate::chain::inquiry::{Inquiry, Notes};
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::ledger::questions::Wanted;
 use crate::records::{RecordsError, Table};
@@ -40,6 +41,7 @@ pub(crate) struct History {
     is_merge: bool,
     /// Since when the forge's pushes are seen.
     covered_since: Option<Timestamp>,
+    notes: Notes,
 }
 
 /// The result of looking for reviews.
@@ -102,6 +104,7 @@ impl History {
             commit: commit.clone(),
             is_merge: merged_at.is_some(),
             covered_since: inquiry.forge_covered_since("source", repository)?,
+            notes: Notes::default(),
         };
         let Some(branch) = branch else { return Ok(history) };
         let up_to = history.bringing.first().map(|push| push.pushed_at).or(merged_at);
@@ -175,48 +178,6 @@ impl History {
             .flat_map(|push| &push.commits)
             .find(|commit| commit.id == self.commit && commit.signature_verified.is_some())
             .and_then(|commit| commit.signature_verified)
-    }
-
-    /// Looks for the reviews of the commit and of everything below it.
-    pub(crate) fn judge(
-        &self,
-        inquiry: &Inquiry<'_>,
-        image: &ImageFacts,
-        pipeline: &Pipeline,
-        source: &SourceContract,
-        commit: &CommitId,
-    ) -> Result<ReviewJudgement, RecordsError> {
-        let mut judgement = ReviewJudgement::default();
-        let own = self.judge_own(inquiry, source, commit)?;
-        let object = |objection| Ok(ReviewJudgement { objection: Some(objection), ..Default::default() });
-        let objection = match own {
-            Reviewed::Yes { witness, bypassed: None } => {
-                judgement.witnesses.push(witness);
-                None
-            }
-            Reviewed::Yes { bypassed: Some(change), .. } => Some(Objection::RulesBypassed { change }),
-            Reviewed::No { .. } if !self.is_on_allowed_ref() && !self.is_merge => Some(Objection::Unknown),
-            Reviewed::No { found } => Some(Objection::Commit { found }),
-        };
-        if let Some(objection) = objection {
-            match excepted(inquiry, image, pipeline, commit) {
-                Some(exception) => {
-                    judgement.waived_by = Some(exception);
-                    judgement.waived_instead_of = format!("commit {commit}: {}", objection.found());
-                }
-                None => return object(objection),
-            }
-        }
-        for (below, found) in self.unreviewed_below(inquiry, source, commit)? {
-            match excepted(inquiry, image, pipeline, &below) {
-                Some(exception) => {
-                    judgement.waived_by.get_or_insert(exception);
-                    judgement.waived_instead_of = format!("commit {below}: {found}");
-                }
-                None => return object(Objection::Ancestor { commit: below, found }),
-            }
-        }
-        Ok(judgement)
     }
 
     /// The commits below that need a review and have none, and those of which nobody saw how they came there.
@@ -301,6 +262,94 @@ impl History {
             }
         }
         Ok(Reviewed::No { found })
+    }
+}
+
+/// A commit's history and reviews under one pipeline, apart from any image: many images are built from one commit.
+pub(crate) struct Remembered {
+    pub(crate) history: History,
+    own: Reviewed,
+    own_notes: Notes,
+    /// Commits below without a review.
+    below: Vec<(CommitId, String)>,
+    below_notes: Notes,
+}
+
+impl Remembered {
+    pub(crate) fn of(
+        inquiry: &Inquiry<'_>,
+        pipeline: &Pipeline,
+        source: &SourceContract,
+        commit: &CommitId,
+        git_ref: Option<&GitRef>,
+    ) -> Result<Arc<Remembered>, RecordsError> {
+        let git_ref_text = git_ref.map_or("-", GitRef::as_str);
+        let key = crate::records::key([pipeline.name.as_str(), commit.as_str(), git_ref_text]);
+        if let Some(known) = inquiry.memo.review(&key) {
+            inquiry.add(&known.history.notes);
+            return Ok(known);
+        }
+        let aside = inquiry.aside();
+        let mut history = History::of(&aside, source, commit, git_ref)?;
+        history.notes = aside.into_notes();
+        let aside = inquiry.aside();
+        let own = history.judge_own(&aside, source, commit)?;
+        let own_notes = aside.into_notes();
+        let aside = inquiry.aside();
+        let below = history.unreviewed_below(&aside, source, commit)?;
+        let below_notes = aside.into_notes();
+        inquiry.add(&history.notes);
+        let review = Arc::new(Remembered { history, own, own_notes, below, below_notes });
+        inquiry.memo.keep_review(key, Arc::clone(&review));
+        Ok(review)
+    }
+
+    /// Looks for the reviews of the commit and of everything below it.
+    pub(crate) fn judge(
+        &self,
+        inquiry: &Inquiry<'_>,
+        image: &ImageFacts,
+        pipeline: &Pipeline,
+        commit: &CommitId,
+    ) -> ReviewJudgement {
+        let mut judgement = ReviewJudgement::default();
+        inquiry.add(&self.own_notes);
+        let history = &self.history;
+        let object = |objection| ReviewJudgement { objection: Some(objection), ..Default::default() };
+        let objection = match self.own.clone() {
+            Reviewed::Yes { witness, bypassed: None } => {
+                judgement.witnesses.push(witness);
+                None
+            }
+            Reviewed::Yes { bypassed: Some(change), .. } => Some(Objection::RulesBypassed { change }),
+            Reviewed::No { .. } if !history.is_on_allowed_ref() && !history.is_merge => {
+                Some(Objection::Unknown)
+            }
+            Reviewed::No { found } => Some(Objection::Commit { found }),
+        };
+        if let Some(objection) = objection {
+            match excepted(inquiry, image, pipeline, commit) {
+                Some(exception) => {
+                    judgement.waived_by = Some(exception);
+                    judgement.waived_instead_of = format!("commit {commit}: {}", objection.found());
+                }
+                None => return object(objection),
+            }
+        }
+        inquiry.add(&self.below_notes);
+        for (below, found) in &self.below {
+            match excepted(inquiry, image, pipeline, below) {
+                Some(exception) => {
+                    judgement.waived_by.get_or_insert(exception);
+                    judgement.waived_instead_of = format!("commit {below}: {found}");
+                }
+                None => {
+                    let (commit, found) = (below.clone(), found.clone());
+                    return object(Objection::Ancestor { commit, found });
+                }
+            }
+        }
+        judgement
     }
 }
 

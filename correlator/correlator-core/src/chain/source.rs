@@ -7,7 +7,7 @@ use bus_schema::{CommitId, GitRef};
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::provenance::shown_repository;
-use crate::chain::review::{History, Objection};
+use crate::chain::review::{History, Objection, Remembered};
 use crate::chain::signer::{CertificateIdentity, is_contract_repository};
 use crate::chain::{Finding, Missing, a_break, a_commit_break};
 use crate::contracts::pipeline::{Pipeline, SourceContract};
@@ -70,7 +70,8 @@ fn judge_commit(
     source: &SourceContract,
     claim: &CommitClaim,
 ) -> Result<Finding, RecordsError> {
-    let history = History::of(inquiry, source, &claim.commit, claim.git_ref.as_ref())?;
+    let review = Remembered::of(inquiry, pipeline, source, &claim.commit, claim.git_ref.as_ref())?;
+    let history = &review.history;
     let mut breaks: Vec<Break> = Vec::new();
     if let Some(forced) = history.forced_away() {
         breaks.push(a_break(BreakReason::ForcedAway, format!("commit {} on its ref", claim.commit), forced));
@@ -95,11 +96,11 @@ fn judge_commit(
         }
     }
     if source.reviews > 0 {
-        let judgement = history.judge(inquiry, image, pipeline, source, &claim.commit)?;
+        let judgement = review.judge(inquiry, image, pipeline, &claim.commit);
         if !breaks.is_empty() {
             return Ok(Finding::Broken(breaks));
         }
-        return finish_review(inquiry, image, source, claim, &history, judgement);
+        return finish_review(inquiry, image, source, claim, history, judgement);
     }
     if !breaks.is_empty() {
         return Ok(Finding::Broken(breaks));

@@ -10,6 +10,7 @@ use super::Work;
 use crate::chain::artifact;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
+use crate::chain::memo::Memo;
 use crate::contracts::pipeline::Pipeline;
 use crate::contracts::{Claim, DEFAULT_PIPELINE};
 use crate::decision::Decision;
@@ -41,11 +42,12 @@ impl Work<'_> {
     /// Judges everything that is marked: images first, because the rest looks at their verdicts.
     pub(super) fn judge_touched(&mut self) -> Result<(), RecordsError> {
         let mut changed_cases = BTreeSet::new();
+        let memo = Memo::default();
         let (images, mut others) = self.resolve_touched()?;
         let images = self.running_first(images)?;
         for unit in images {
             if let Unit::Image { digest, pipeline } = &unit {
-                let conclusion = self.judge_image(digest, pipeline)?;
+                let conclusion = self.judge_image(digest, pipeline, &memo)?;
                 self.conclude(&unit, conclusion, &mut changed_cases)?;
             }
         }
@@ -54,9 +56,9 @@ impl Work<'_> {
         for unit in others {
             let conclusion = match &unit {
                 Unit::Image { .. } => continue,
-                Unit::Placement { key } => self.judge_placement(key)?,
-                Unit::Tag { repository, tag } => self.judge_tag(repository, tag)?,
-                Unit::Workflow { repository, commit } => self.judge_workflow(repository, commit)?,
+                Unit::Placement { key } => self.judge_placement(key, &memo)?,
+                Unit::Tag { repository, tag } => self.judge_tag(repository, tag, &memo)?,
+                Unit::Workflow { repository, commit } => self.judge_workflow(repository, commit, &memo)?,
                 Unit::Completeness { agent, scope } => self.judge_completeness(agent, scope)?,
                 Unit::RemovedPipeline { pipeline } => self.judge_removed_pipeline(pipeline)?,
             };
@@ -78,10 +80,15 @@ impl Work<'_> {
         Ok(ranked.into_iter().map(|(_, unit)| unit).collect())
     }
 
-    fn judge_image(&mut self, digest: &Digest, pipeline: &str) -> Result<Conclusion, RecordsError> {
+    fn judge_image(
+        &mut self,
+        digest: &Digest,
+        pipeline: &str,
+        memo: &Memo,
+    ) -> Result<Conclusion, RecordsError> {
         let contracts = std::sync::Arc::clone(&self.contracts);
         let claiming = contracts.pipelines.get(pipeline);
-        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now, memo);
         let is_default = pipeline == DEFAULT_PIPELINE;
         let image = match claiming.is_some() || is_default {
             true => ImageFacts::gather(&inquiry, *digest, claiming)?,
@@ -184,9 +191,9 @@ impl Work<'_> {
         self.draft.put(Table::Verdicts, key, &record)
     }
 
-    fn judge_placement(&mut self, key: &str) -> Result<Conclusion, RecordsError> {
+    fn judge_placement(&mut self, key: &str, memo: &Memo) -> Result<Conclusion, RecordsError> {
         let contracts = std::sync::Arc::clone(&self.contracts);
-        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now, memo);
         let Some(record) = self.draft.get::<PlacementRecord>(Table::Placements, key)? else {
             return Ok(Conclusion {
                 raised: Vec::new(),
@@ -264,9 +271,10 @@ impl Work<'_> {
         &mut self,
         repository: &bus_schema::ImageRepository,
         tag: &bus_schema::Tag,
+        memo: &Memo,
     ) -> Result<Conclusion, RecordsError> {
         let contracts = std::sync::Arc::clone(&self.contracts);
-        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now, memo);
         let record: TagRecord = self.draft.get(Table::Tags, &tag::key(repository, tag))?.unwrap_or_default();
         let raised = match contracts.claim(repository) {
             Claim::Claimed(pipeline) => rules::tag(&context::TagContext {
@@ -289,9 +297,10 @@ impl Work<'_> {
         &mut self,
         repository: &bus_schema::RepositoryRef,
         commit: &bus_schema::CommitId,
+        memo: &Memo,
     ) -> Result<Conclusion, RecordsError> {
         let contracts = std::sync::Arc::clone(&self.contracts);
-        let inquiry = Inquiry::new(&self.draft, &contracts, self.now);
+        let inquiry = Inquiry::new(&self.draft, &contracts, self.now, memo);
         inquiry.depend_on(fact::commit(repository, commit));
         let key = crate::state::source::workflow_key(repository, commit);
         let record: WorkflowChangeRecord = self.draft.get(Table::Source, &key)?.unwrap_or_default();

@@ -228,7 +228,8 @@ spec:
     fn raised(&self, record: &VerdictRecord) -> Vec<Raised> {
         let pipeline = self.contracts.pipelines.get("api").unwrap();
         let draft = Draft::new(&self.records);
-        let inquiry = Inquiry::new(&draft, &self.contracts, Timestamp::UNIX_EPOCH);
+        let memo = crate::chain::memo::Memo::default();
+        let inquiry = Inquiry::new(&draft, &self.contracts, Timestamp::UNIX_EPOCH, &memo);
         let mut raised = image(&ImageContext {
             image: &self.image,
             pipeline,

@@ -1,0 +1,47 @@
+//! What one input's judgements share: facts that many units look at are read and followed once.
+//!
+//! It lives as long as one input is judged. Judging changes no fact, so nothing in it can grow old.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bus_schema::Digest;
+
+use crate::chain::review::Remembered;
+use crate::records::{Draft, RecordsError, Table};
+use crate::state::digest::{self, DigestRecord};
+
+#[derive(Default)]
+pub(crate) struct Memo {
+    /// Without what they list: an index lies above each of its thousand manifests.
+    digests: RefCell<BTreeMap<Digest, Option<DigestRecord>>>,
+    reviews: RefCell<BTreeMap<String, Arc<Remembered>>>,
+}
+
+impl Memo {
+    /// What is known of a digest, without what it lists.
+    pub(crate) fn digest(
+        &self,
+        draft: &Draft<'_>,
+        digest: &Digest,
+    ) -> Result<Option<DigestRecord>, RecordsError> {
+        if let Some(known) = self.digests.borrow().get(digest) {
+            return Ok(known.clone());
+        }
+        let mut record: Option<DigestRecord> = draft.get(Table::Digests, &digest::key(digest))?;
+        if let Some(record) = &mut record {
+            record.resolved = None;
+        }
+        self.digests.borrow_mut().insert(*digest, record.clone());
+        Ok(record)
+    }
+
+    pub(crate) fn review(&self, key: &str) -> Option<Arc<Remembered>> {
+        self.reviews.borrow().get(key).cloned()
+    }
+
+    pub(crate) fn keep_review(&self, key: String, review: Arc<Remembered>) {
+        self.reviews.borrow_mut().insert(key, review);
+    }
+}
