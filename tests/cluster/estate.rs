@@ -263,9 +263,12 @@ spec:
 /// The program under test, built by `tests/run` before this part.
 fn binary() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    // A test lies in `deps`, a program beside the one that is wanted.
-    let folder =
-        own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("where this was built")?;
+    // A test lies in `deps` and an example in `examples`, below the folder of the program.
+    let folder = own
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps") && !folder.ends_with("examples"))
+        .context("where this was built")?;
     let binary = folder.join("custody");
     anyhow::ensure!(
         binary.is_file(),

@@ -20,7 +20,7 @@ use correlator_store::{Store, StoreSettings};
 use harness::sample::{RecordedEvent, Recording};
 
 /// Only the tests call it.
-fn story<F>(_: F) {}
+fn story<F: Future<Output = anyhow::Result<()>>>(_: F) {}
 
 /// The projects of the stories that are recorded.
 const PROJECTS: [&str; 5] =
