@@ -121,6 +121,35 @@ pub(crate) async fn a_fetch_waits_for_the_first_message(place: &dyn Place) {
     assert!(published.elapsed() < PATIENCE / 4);
 }
 
+pub(crate) async fn a_cancelled_fetch_loses_nothing(place: &dyn Place) {
+    let bus = place.open().await;
+    let consumer = bus.consumer(quick_events()).await.unwrap();
+    let publishing = tokio::spawn(async move {
+        for n in 0..60 {
+            bus.publish(message(format!("m{n}"))).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        bus
+    });
+    let mut seen = BTreeSet::new();
+    let until = Instant::now() + PATIENCE;
+    for patience_millis in [1, 3, 9, 27].into_iter().cycle() {
+        assert!(Instant::now() < until, "only {} of 60 came", seen.len());
+        let fetched = consumer.fetch(7, A_MOMENT);
+        let Ok(fetched) = tokio::time::timeout(Duration::from_millis(patience_millis), fetched).await else {
+            continue;
+        };
+        for delivery in fetched.unwrap() {
+            consumer.ack(&delivery).await.unwrap();
+            seen.insert(delivery.message.id);
+        }
+        if seen.len() == 60 {
+            break;
+        }
+    }
+    publishing.await.unwrap();
+}
+
 pub(crate) async fn a_removed_consumer_says_so(place: &dyn Place) {
     let bus = place.open().await;
     publish(&*bus, ["a"]).await;

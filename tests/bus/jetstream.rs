@@ -1,6 +1,7 @@
 //! The bus on real NATS servers: one server per case, or an account per case on three nodes that all cases share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,7 +43,7 @@ pub(crate) struct OneServer {
 
 impl OneServer {
     pub(crate) async fn new() -> OneServer {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let server = Mutex::new(Nats::start(folder.path()).await.unwrap());
         OneServer { _folder: folder, server }
     }
@@ -89,12 +90,12 @@ pub(crate) struct ThreeNodes {
 
 impl ThreeNodes {
     pub(crate) async fn new() -> ThreeNodes {
-        static CLUSTER: OnceCell<(NatsCluster, TempDir)> = OnceCell::const_new();
+        static CLUSTER: OnceCell<(NatsCluster, Child)> = OnceCell::const_new();
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let (cluster, _) = CLUSTER
             .get_or_init(|| async {
-                let folder = folder_of_this_run();
-                (NatsCluster::start(folder.path(), &logins(ACCOUNTS)).await.unwrap(), folder)
+                let (folder, removes_it) = folder_of_this_run();
+                (NatsCluster::start(&folder, &logins(ACCOUNTS)).await.unwrap(), removes_it)
             })
             .await;
         let login = logins(ACCOUNTS).swap_remove(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -119,20 +120,23 @@ pub(crate) fn logins(count: usize) -> Vec<Login> {
     (0..count).map(|number| Login::new(format!("case-{number}"), format!("password-{number}"))).collect()
 }
 
-/// A folder for servers that live as long as the program. Nothing removes it at the end: the next run does.
-pub(crate) fn folder_of_this_run() -> TempDir {
-    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let process = name.strip_prefix("bus-").and_then(|rest| rest.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            // Another run may be faster.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    std::fs::create_dir_all(parent).unwrap();
-    let prefix = format!("bus-{}-", std::process::id());
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).unwrap()
+/// A folder for a server's data: in memory where the machine has such a place, because thousands of small files are slow to
+/// remove elsewhere.
+pub(crate) fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// A folder for servers that live as long as the program. A shell that waits for the program's end removes it.
+fn folder_of_this_run() -> (PathBuf, Child) {
+    const REMOVE_AT_THE_END: &str = r#"read -r _; sleep 1; rm -rf "$1""#;
+    let folder = folder().keep();
+    let shell = Command::new("sh")
+        .args(["-c", REMOVE_AT_THE_END, "remove"])
+        .arg(&folder)
+        .stdin(Stdio::piped())
+        .spawn();
+    (folder, shell.unwrap())
 }
 
 /// Replaces a chunk of a blob by another, as somebody could who may write to the bucket.

@@ -2,18 +2,21 @@
 //!
 //! A bus takes part with a `Place`: how to open it, and how to open it again on what it kept. `contract!` makes one
 //! test of each case per place. What only the embedded bus can promise (`kill -9`) stands in `killed`, what only servers
-//! can suffer in `servers`.
+//! can suffer in `repaired`, `guarded` and `nodes`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod blobs;
 mod delivery;
+mod guarded;
 mod jetstream;
 mod key_value;
 mod killed;
 mod limits;
+mod nodes;
 mod place;
 mod poison;
 mod publish;
+mod repaired;
 mod restart;
 
 macro_rules! contract {
@@ -50,6 +53,7 @@ macro_rules! whole_contract {
             an_old_delivery_still_settles_its_message
             two_readers_of_one_name_share_the_messages
             a_fetch_waits_for_the_first_message
+            a_cancelled_fetch_loses_nothing
             a_removed_consumer_says_so
         }
         poison {

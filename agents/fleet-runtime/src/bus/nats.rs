@@ -87,7 +87,8 @@ impl NatsBus {
         let link = Link::connect(&settings, closed).await?;
         let is_cluster = link.client().server_info().cluster.is_some_and(|name| !name.is_empty());
         let replicas = settings.replicas.unwrap_or(if is_cluster { REPLICAS_ON_CLUSTER } else { 1 });
-        let outbound = Outbound::new(link.clone(), settings.publish_within);
+        let order = Arc::new(Order::default());
+        let outbound = Outbound::new(link.clone(), settings.publish_within, order.clone());
         let own = &settings.blob_bucket;
         let blobs = ObjectBlobs::new(link.clone(), outbound.clone(), own, &settings.other_blob_buckets);
         let shared = Arc::new(Shared {
@@ -98,7 +99,7 @@ impl NatsBus {
             blobs: Arc::new(blobs),
             consumers: Mutex::default(),
             buckets: Mutex::default(),
-            order: Arc::default(),
+            order,
             tasks: TaskTracker::new(),
         });
         if let Some(drift) = shared.server_drift() {
@@ -202,12 +203,7 @@ impl Shared {
             NotPublished::Conflict => {
                 BusError::Unavailable { reason: "the stream has an order of its own".to_owned() }
             }
-            NotPublished::Fault(fault) => {
-                if matches!(fault, Fault::Silent { .. }) {
-                    self.order.hurry();
-                }
-                fault.into_bus("publish")
-            }
+            NotPublished::Fault(fault) => fault.into_bus("publish"),
         }
     }
 }

@@ -40,9 +40,14 @@ pub struct Nats {
 impl Nats {
     /// Starts a server of its own with its data in `<folder>/nats`.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(folder, "").await
+    }
+
+    /// The same with more lines of configuration: accounts, encryption.
+    pub async fn start_with(folder: &Path, more: &str) -> anyhow::Result<Self> {
         start_on_free_ports(async || {
             let port = free_port()?;
-            let mut server = Self::begin(&folder.join("nats"), port, "")?;
+            let mut server = Self::begin(&folder.join("nats"), port, more)?;
             server.ready().await?;
             Ok(server)
         })
@@ -204,10 +209,9 @@ fn accounts(users: &[Login]) -> String {
 
 /// The server names the file after its binary and process, and writes it once it listens.
 fn read_ports(folder: &Path) -> anyhow::Result<Ports> {
-    for path in ports_files(folder)? {
-        return serde_json::from_slice(&fs::read(path)?).context("read ports");
-    }
-    bail!("no ports file in {}", folder.display())
+    let path = ports_files(folder)?.into_iter().next();
+    let path = path.with_context(|| format!("no ports file in {}", folder.display()))?;
+    serde_json::from_slice(&fs::read(path)?).context("read ports")
 }
 
 /// A killed server leaves its file behind.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::declared;
 use super::fault::{Fault, code};
-use super::link::{ANSWER_WITHIN, Link};
+use super::link::Link;
 use super::message::delivery;
 use super::pull::{End, Place, Pulled, Request};
 use crate::bus::{BusError, Consumer, ConsumerConfig, Delivery, FETCH_MESSAGES_MAX, Stream};
@@ -129,7 +129,7 @@ impl NatsConsumer {
         let config = self.known.config();
         create(&self.link, self.stream.name(), &declared::consumer(&config)).await.map_err(
             |fault| match fault {
-                fault @ (Fault::Closed | Fault::Denied { .. } | Fault::Silent { .. }) => {
+                fault @ (Fault::Closed | Fault::Denied { .. } | Fault::NoStream | Fault::Silent { .. }) => {
                     fault.into_bus("open a consumer")
                 }
                 Fault::Answer { code: code::STREAM_NOT_FOUND, text } => {
@@ -223,7 +223,7 @@ impl Consumer for NatsConsumer {
                 End::Trouble(reason) => reason,
                 End::Fault(fault) => return Err(fault.into_bus("fetch messages")),
             };
-            if Instant::now() >= deadline + ANSWER_WITHIN {
+            if Instant::now() >= deadline + self.link.answer_within() {
                 return Err(BusError::Unavailable { reason: trouble });
             }
             tracing::debug!(consumer = self.name, reason = trouble, "asking again for messages");

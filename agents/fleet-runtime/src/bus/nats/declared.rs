@@ -34,6 +34,8 @@ pub(super) const BLOB_AGE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
 /// How often a message is delivered beyond the limit of its reader before the server gives it up: as often as the dead
 /// letter may fail to take it.
 pub(super) const DELIVERIES_BEYOND: u32 = 8;
+/// Requests for deliveries that wait at one consumer: readers of one name, and those whose process has gone.
+const REQUESTS_WAITING_MAX: u32 = 512;
 const GIVEN_UP_BYTES_MAX: u64 = 16 << 20;
 
 /// What the streams and buckets may hold.
@@ -197,6 +199,7 @@ pub(super) fn consumer(config: &ConsumerConfig) -> Map<String, Value> {
         "filter_subject": config.filter.as_str(),
         "replay_policy": "instant",
         "max_ack_pending": signed(config.in_flight_max as u64),
+        "max_waiting": REQUESTS_WAITING_MAX,
     });
     object(config)
 }
@@ -212,6 +215,7 @@ pub(super) fn given_up_consumer() -> Map<String, Value> {
         "max_deliver": -1,
         "replay_policy": "instant",
         "max_ack_pending": 64,
+        "max_waiting": REQUESTS_WAITING_MAX,
     }))
 }
 

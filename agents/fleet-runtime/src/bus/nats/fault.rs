@@ -37,6 +37,9 @@ pub(super) enum Fault {
     Denied { subject: String },
     #[error("{text} (error {code})")]
     Answer { code: u64, text: String },
+    /// No stream takes the subject, or it has no leader at the moment.
+    #[error("no stream takes the subject")]
+    NoStream,
     /// Nobody answered, or what came was no answer.
     #[error("{reason}")]
     Silent { reason: String },
@@ -52,7 +55,7 @@ impl Fault {
         match self {
             Fault::Closed | Fault::Denied { .. } => false,
             Fault::Answer { code, .. } => code::MOMENTARY.contains(code),
-            Fault::Silent { .. } => true,
+            Fault::NoStream | Fault::Silent { .. } => true,
         }
     }
 
@@ -70,6 +73,9 @@ impl Fault {
             }
             Fault::Answer { code, text } => {
                 BusError::Unavailable { reason: format!("failed to {action}: {text} (error {code})") }
+            }
+            Fault::NoStream => {
+                BusError::Unavailable { reason: format!("failed to {action}: no stream takes the subject") }
             }
             Fault::Silent { reason } => {
                 BusError::Unavailable { reason: format!("failed to {action}: {reason}") }
@@ -100,7 +106,7 @@ impl From<jetstream::context::PublishError> for Fault {
             return answer;
         }
         match error.kind() {
-            PublishErrorKind::StreamNotFound => Fault::silent("no stream takes the subject"),
+            PublishErrorKind::StreamNotFound => Fault::NoStream,
             PublishErrorKind::TimedOut => Fault::silent("not confirmed in time"),
             PublishErrorKind::BrokenPipe => Fault::silent("the connection ended before it was confirmed"),
             _ => Fault::silent(error.to_string()),

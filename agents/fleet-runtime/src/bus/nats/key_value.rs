@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::time::{Instant, sleep};
 
-use super::link::{ANSWER_WITHIN, Link};
+use super::link::Link;
 use super::message::with_id;
 use super::publish::{NotPublished, Outbound, Outgoing};
 use super::read::last_message;
@@ -126,7 +126,7 @@ impl KeyValue for NatsBucket {
 
     async fn put_if(&self, key: &str, value: Bytes, expected: u64) -> Result<u64, BusError> {
         let bytes = value.len();
-        let until = Instant::now() + ANSWER_WITHIN;
+        let until = Instant::now() + self.link.answer_within();
         let mut outgoing = self.outgoing(key, value)?;
         let mut compared = expected;
         loop {

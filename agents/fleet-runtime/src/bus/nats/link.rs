@@ -27,8 +27,6 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 /// Pauses between attempts, doubled each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long reads and changes of what is declared are tried.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Pauses between attempts to reach a server again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -45,6 +43,8 @@ pub(super) struct Link {
     context: Context,
     heard: Arc<Heard>,
     closed: CancellationToken,
+    /// How long what is not a publish is tried.
+    answer_within: Duration,
 }
 
 /// What the server said on the side.
@@ -86,7 +86,7 @@ impl Link {
             .max_ack_inflight(CONFIRMATIONS_MAX)
             .backpressure_on_inflight(true)
             .build(client);
-        Ok(Link { context, heard, closed })
+        Ok(Link { context, heard, closed, answer_within: settings.answer_within })
     }
 
     pub(super) fn client(&self) -> Client {
@@ -101,6 +101,11 @@ impl Link {
         &self.closed
     }
 
+    /// How long an answer is waited for, attempt after attempt.
+    pub(super) fn answer_within(&self) -> Duration {
+        self.answer_within
+    }
+
     /// Changes with each new connection.
     pub(super) fn connections(&self) -> watch::Receiver<u64> {
         let mut connections = self.heard.connections.subscribe();
@@ -108,8 +113,13 @@ impl Link {
         connections
     }
 
-    /// One request of JetStream's API; `subject` without its prefix.
+    /// One request of JetStream's API, asked once; `subject` without its prefix.
     pub(super) async fn ask<V: DeserializeOwned>(&self, subject: &str, payload: &Value) -> Result<V, Fault> {
+        let asked = timeout(ATTEMPT_FIRST, self.ask_patiently(subject, payload)).await;
+        asked.unwrap_or_else(|_| Err(Fault::silent("no answer in time")))
+    }
+
+    async fn ask_patiently<V: DeserializeOwned>(&self, subject: &str, payload: &Value) -> Result<V, Fault> {
         let full = format!("$JS.API.{subject}");
         let asked = self.attend(&full, async {
             match self.context.request::<_, Value, Response<V>>(subject.to_owned(), payload).await? {
@@ -126,7 +136,7 @@ impl Link {
         subject: &str,
         payload: &Value,
     ) -> Result<V, Fault> {
-        self.persist(ANSWER_WITHIN, || self.ask(subject, payload)).await
+        self.persist(self.answer_within, || self.ask_patiently(subject, payload)).await
     }
 
     /// Repeats what may pass, with growing pauses and growing patience, for as long as `within`.
@@ -159,9 +169,24 @@ impl Link {
         }
     }
 
-    /// Waits for an answer, and for the word that there will be none.
+    /// How many refusals the server has told; to be asked before a request is sent.
+    pub(super) fn denials(&self) -> u64 {
+        *self.heard.denials.borrow()
+    }
+
+    /// Sends a request and waits for its answer, and for the word that there will be none.
     pub(super) async fn attend<T>(
         &self,
+        subject: &str,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        self.attend_since(self.denials(), subject, answer).await
+    }
+
+    /// The same for a request that was sent when so many refusals had been told.
+    pub(super) async fn attend_since<T>(
+        &self,
+        before: u64,
         subject: &str,
         answer: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
@@ -169,9 +194,9 @@ impl Link {
             return Err(Fault::Closed);
         }
         let mut denials = self.heard.denials.subscribe();
-        let before = *denials.borrow_and_update();
         let denied = async {
             loop {
+                denials.mark_unchanged();
                 if let Some(fault) = self.heard.fault_since(before, subject) {
                     return fault;
                 }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::fault::{Fault, code};
 use super::link::Link;
+use super::tend::Order;
 use crate::bus::Published;
 
 /// Bytes that wait for their confirmation.
@@ -27,6 +28,7 @@ pub(super) struct Outbound {
     link: Link,
     room: Arc<Semaphore>,
     within: Duration,
+    order: Arc<Order>,
 }
 
 /// What is published.
@@ -52,8 +54,8 @@ pub(super) enum NotPublished {
 }
 
 impl Outbound {
-    pub(super) fn new(link: Link, within: Duration) -> Outbound {
-        Outbound { link, room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX / UNIT_BYTES)), within }
+    pub(super) fn new(link: Link, within: Duration, order: Arc<Order>) -> Outbound {
+        Outbound { link, room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX / UNIT_BYTES)), within, order }
     }
 
     pub(super) async fn publish(&self, outgoing: &Outgoing) -> Result<Published, NotPublished> {
@@ -83,7 +85,12 @@ impl Outbound {
             let confirmed = confirmation.await?;
             Ok(Published { sequence: confirmed.sequence, duplicate: confirmed.duplicate })
         };
-        self.link.attend(&outgoing.subject, confirmed).await
+        let attended = self.link.attend(&outgoing.subject, confirmed).await;
+        if matches!(attended, Err(Fault::NoStream)) {
+            // Between two leaders, or deleted: whoever manages the streams looks soon.
+            self.order.hurry();
+        }
+        attended
     }
 }
 

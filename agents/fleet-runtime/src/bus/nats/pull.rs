@@ -67,6 +67,8 @@ pub(super) struct Request {
     subject: String,
     answers: Subscriber,
     connections: watch::Receiver<u64>,
+    /// Refusals that the server had told before.
+    denials: u64,
     asked: usize,
     came: usize,
     /// The server has ended the request and said that so many messages were sent before.
@@ -99,7 +101,7 @@ impl Request {
         let request = json!({
             "batch": messages_max, "max_bytes": BYTES_MAX, "no_wait": true, "expires": nanos(wait),
         });
-        let connections = link.connections();
+        let (connections, denials) = (link.connections(), link.denials());
         let trouble = |error: &dyn std::fmt::Display| End::Trouble(error.to_string());
         let answers = client.subscribe(inbox.clone()).await.map_err(|error| trouble(&error))?;
         let sent = client.publish_with_reply(subject.clone(), inbox, request.to_string().into()).await;
@@ -108,6 +110,7 @@ impl Request {
             subject,
             answers,
             connections,
+            denials,
             asked: messages_max,
             came: 0,
             promised: None,
@@ -120,9 +123,9 @@ impl Request {
     /// Takes up to `messages_max` as they come, until the request has ended or `until`.
     pub(super) async fn look(&mut self, link: &Link, messages_max: usize, until: Instant) -> Pulled {
         if self.ended.is_none() {
-            let subject = self.subject.clone();
-            let gathered = link.attend(&subject, async { Ok(self.gather(messages_max, until).await) }).await;
-            match gathered {
+            let (subject, denials) = (self.subject.clone(), self.denials);
+            let gathering = async { Ok(self.gather(messages_max, until).await) };
+            match link.attend_since(denials, &subject, gathering).await {
                 Ok(ended) => self.ended = ended,
                 Err(fault) => self.ended = Some(End::Fault(fault)),
             }

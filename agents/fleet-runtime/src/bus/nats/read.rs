@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::fault::{Fault, code};
-use super::link::{ANSWER_WITHIN, Link};
+use super::link::Link;
 use super::message::stored;
 use crate::bus::{BusError, FETCH_MESSAGES_MAX, Stored, Stream};
 
@@ -42,7 +42,8 @@ enum Query<'a> {
 
 async fn found(link: &Link, stream: &str, query: Query<'_>) -> Result<Option<StreamMessage>, Fault> {
     let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
-    let message = link.persist(ANSWER_WITHIN, || link.attend(&subject, ask(link, stream, query))).await;
+    let message =
+        link.persist(link.answer_within(), || link.attend(&subject, ask(link, stream, query))).await;
     match message {
         Ok(message) => Ok(Some(message)),
         Err(fault) if fault.has_code(code::NO_MESSAGE_FOUND) => Ok(None),

@@ -45,6 +45,9 @@ pub struct RawNatsSettings {
     pub other_blob_buckets: Vec<String>,
     /// How long a publish is tried before it has failed, 1s to 10m.
     pub publish_within: DurationText,
+    /// How long anything else is tried before it has failed, 1s to 10m. A fetch ends this long after its own time when no
+    /// server says whether anything is there.
+    pub answer_within: DurationText,
     /// How long the first connection may take, 1s to 10m.
     pub connect_within: DurationText,
     /// Allows `nats://` to other machines: only where the network itself is encrypted.
@@ -98,6 +101,7 @@ impl Default for RawNatsSettings {
             blob_bucket: None,
             other_blob_buckets: Vec::new(),
             publish_within: DurationText::seconds(30),
+            answer_within: DurationText::seconds(15),
             connect_within: DurationText::seconds(30),
             plain_text_allowed: false,
             root_certificates_file: None,
@@ -147,6 +151,7 @@ pub struct NatsSettings {
     pub(super) blob_bucket: String,
     pub(super) other_blob_buckets: Vec<String>,
     pub(super) publish_within: Duration,
+    pub(super) answer_within: Duration,
     pub(super) connect_within: Duration,
     pub(super) tls: Tls,
     pub(super) login: Option<NatsLogin>,
@@ -229,6 +234,7 @@ impl Checked for NatsSettings {
             problems.at("other_blob_buckets", BUCKET_NAME);
         }
         let publish_within = within("publish_within", raw.publish_within, problems);
+        let answer_within = within("answer_within", raw.answer_within, problems);
         let connect_within = within("connect_within", raw.connect_within, problems);
         let certificate_files = match (raw.certificate_file, raw.certificate_key_file) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -259,6 +265,7 @@ impl Checked for NatsSettings {
             blob_bucket,
             other_blob_buckets: raw.other_blob_buckets,
             publish_within,
+            answer_within,
             connect_within,
             tls,
             login,

@@ -2,7 +2,7 @@
 //!
 //! In: a bucket and a prefix. Out: entries, `CaughtUp`, changes; or, as the last item, that changes were missed. The
 //! server keeps only the last values of a key, so that a place in the sequence that never came is a lost change and is
-//! said, never passed over.
+//! said, never passed over. Until it has caught up, a watch that lost its place begins with what is there then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
