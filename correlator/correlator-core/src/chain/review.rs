@@ -23,7 +23,7 @@ use crate::state::source::{self, ChangeRecord, Merge, PushRecord, Review};
 use crate::state::unit::fact;
 
 /// The most pushes to one ref that are looked at below a commit: the newest ones.
-const HISTORY_PUSHES_MAX: usize = 5000;
+const HISTORY_PUSHES_MAX: usize = 20_000;
 /// The most pushes that may bring one commit.
 const PUSHES_OF_COMMIT_MAX: usize = 64;
 
