@@ -93,7 +93,7 @@ impl Estate {
         let sigstore = PrivateSigstore::start(&folder).await?;
         keyless.write_trusted_root(&contracts.join("keyless-root.json")).await?;
         fs::copy(&sigstore.files().trusted_root, contracts.join("servers-root.json"))?;
-        fs::write(contracts.join("installation.yaml"), installation(&sigstore.issuer.url()))?;
+        fs::write(contracts.join("installation.yaml"), installation(sigstore.issuer.url()))?;
         let alerts = Listener::start().await?;
         let configuration = configuration(&Wiring {
             ports: &ports,
