@@ -2,13 +2,16 @@
 
 use harness::github::MergeMethod;
 
+use crate::estate::REGISTRY;
 use crate::project::Project;
 use crate::story;
 
 #[test]
 fn story_06_an_attestation_inside_the_window_heals_without_a_word() {
     story(async {
-        let project = Project::new("s06-inside").await?;
+        // A window that a busy machine cannot miss.
+        let wide = |yaml: String| yaml.replace("settle: 4s", "settle: 20s");
+        let project = Project::with_pipeline("s06-inside", REGISTRY, wide).await?;
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
         let build = project.run(&commit).await?;
