@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use bus_schema::AgentId;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use bus_schema::question::Answerer;
+use bus_schema::{AgentId, Digest};
 use fleet_runtime::bus::nats::{NatsBus, NatsSettings, RawNatsSettings};
 use fleet_runtime::bus::{Bus, BusError, Message, PAYLOAD_BYTES_MAX, Stream};
 use fleet_runtime::settings::{DurationText, Secret};
@@ -200,4 +202,39 @@ async fn what_strangers_put_into_a_stream_is_bounded_and_handed_out() {
     let taken = take(&*bus.consumer(all_events()).await.unwrap(), 2).await;
     assert_eq!(ids(&taken), ["unnamed-1", "ours"]);
     assert_eq!(taken[0].message.payload, "no id");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_hides_a_blob_by_what_he_puts_under_its_name() {
+    let place = OneServer::new().await;
+    let urls = [place.url().await];
+    let of = async |own: &str, others: &[&str]| {
+        let raw = RawNatsSettings {
+            blob_bucket: Some(own.to_owned()),
+            other_blob_buckets: others.iter().map(|name| (*name).to_owned()).collect(),
+            ..settings(&urls, None)
+        };
+        NatsBus::connect(NatsSettings::from_raw(raw).unwrap()).await.unwrap()
+    };
+    let (honest, _other) = (of("b", &[]).await, of("a", &[]).await);
+    let reader = of("blobs", &["a", "b"]).await;
+    let bytes = "an attestation";
+    let digest = Digest::sha256_of(bytes.as_bytes());
+    let description = format!("$O.a.M.{}", URL_SAFE.encode(format!("sha256-{}", digest.hex())));
+    let huge = json!({ "name": "x", "bucket": "a", "nuid": ">", "size": u64::MAX, "chunks": 1 }).to_string();
+    let wild = json!({ "name": "x", "bucket": "a", "nuid": "*", "size": 3, "chunks": 9 }).to_string();
+    for wrong in ["no description", huge.as_str(), wild.as_str()] {
+        place.wire().await.request(&description, wrong.as_bytes()).await.unwrap();
+        let alone = reader.blobs().get(&digest, 100).await;
+        assert!(
+            matches!(alone, Err(BusError::BlobTampered { .. } | BusError::BlobTooLarge { .. })),
+            "{alone:?}"
+        );
+    }
+    honest.blobs().put(bytes.into()).await.unwrap();
+    assert_eq!(reader.blobs().get(&digest, 100).await.unwrap().unwrap(), bytes);
+    // Whoever owns the bucket mends it by putting the blob again.
+    let mending = of("a", &[]).await;
+    mending.blobs().put(bytes.into()).await.unwrap();
+    assert_eq!(mending.blobs().get(&digest, 100).await.unwrap().unwrap(), bytes);
 }

@@ -24,7 +24,7 @@ mod settings;
 mod tend;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,8 +55,6 @@ pub use settings::{NatsSettings, RawNatsLimits, RawNatsSettings};
 const REPLICAS_ON_CLUSTER: usize = 3;
 /// How long closing waits for the servers and for our own tasks.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Buckets that one process opens at most beside those that are declared.
-const BUCKETS_MAX: usize = 64;
 
 /// The bus on NATS servers. Dropping the last handle closes it.
 #[derive(Debug)]
@@ -73,7 +71,6 @@ struct Shared {
     outbound: Outbound,
     blobs: Arc<ObjectBlobs>,
     consumers: Mutex<BTreeMap<(Stream, String), Arc<Known>>>,
-    buckets: Mutex<BTreeSet<String>>,
     order: Arc<Order>,
     tasks: TaskTracker,
 }
@@ -98,7 +95,6 @@ impl NatsBus {
             outbound,
             blobs: Arc::new(blobs),
             consumers: Mutex::default(),
-            buckets: Mutex::default(),
             order,
             tasks: TaskTracker::new(),
         });
@@ -120,6 +116,7 @@ impl NatsBus {
 }
 
 impl Shared {
+    /// Every stream that a fleet needs.
     fn declarations(&self) -> Vec<declared::Declaration> {
         declared::streams(&self.settings.limits, &self.settings.blob_bucket, self.replicas)
     }
@@ -143,7 +140,8 @@ impl Shared {
 
     fn begin_to_manage(self: &Arc<Self>) {
         let (link, order) = (self.link.clone(), self.order.clone());
-        self.tasks.spawn(tend::run(link.clone(), order, self.declarations(), self.settings.limits));
+        order.look_after(self.declarations());
+        self.tasks.spawn(tend::run(link.clone(), order, self.settings.limits));
         // This handle does not keep the bus open: the task ends with it.
         let bus: Arc<dyn Bus> = Arc::new(NatsBus { shared: Arc::clone(self), _close_on_drop: None });
         self.tasks.spawn(given_up::run(link, bus));
@@ -284,17 +282,12 @@ impl Bus for NatsBus {
         if !settings::is_bucket(bucket) {
             return Err(BusError::Key { key: bucket.to_owned() });
         }
-        let is_known =
-            |shared: &Shared| shared.buckets.lock().unwrap_or_else(PoisonError::into_inner).contains(bucket);
         let shared = &self.shared;
-        if shared.settings.manages && !is_known(shared) {
-            let declaration = declared::key_value(bucket, &shared.settings.limits, shared.replicas);
+        let declaration = declared::key_value(bucket, &shared.settings.limits, shared.replicas);
+        if shared.settings.manages && !shared.order.looks_after(&declaration.name) {
             let applied = apply::apply(&shared.link, &declaration).await;
             applied.map_err(|fault| fault.into_bus("open a bucket"))?;
-            let mut buckets = shared.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-            if buckets.len() < BUCKETS_MAX {
-                buckets.insert(bucket.to_owned());
-            }
+            shared.order.look_after([declaration]);
         }
         Ok(Arc::new(NatsBucket::new(shared.link.clone(), shared.outbound.clone(), bucket)))
     }

@@ -63,7 +63,8 @@ struct ObjectInfo {
 
 /// An object as it lies there.
 struct Found {
-    info: ObjectInfo,
+    /// None where somebody has written what is no description.
+    info: Option<ObjectInfo>,
     /// The place of its description.
     sequence: u64,
     at: Timestamp,
@@ -93,14 +94,19 @@ impl ObjectBlobs {
         let Some(message) = read.map_err(|fault| fault.into_bus("look for a blob"))? else {
             return Ok(None);
         };
-        let at = super::message::stored(message.clone()).published_at;
-        let info: ObjectInfo = serde_json::from_slice(&message.payload)
-            .map_err(|error| BusError::storage("read the description of a blob", error))?;
-        Ok(Some(Found { info, sequence: message.sequence, at }))
+        let info = serde_json::from_slice(&message.payload).ok();
+        let stored = super::message::stored(message);
+        Ok(Some(Found { info, sequence: stored.sequence, at: stored.published_at }))
     }
 
     /// The bytes of an object, cut off at one byte more than `bytes_max`.
     async fn bytes(&self, bucket: &str, info: &ObjectInfo, bytes_max: usize) -> Result<Bytes, BusError> {
+        if info.size > bytes_max as u64 {
+            return Err(BusError::BlobTooLarge { bytes: info.size, bytes_max: bytes_max as u64 });
+        }
+        if crate::bus::check_subject(&info.nuid).is_err() {
+            return Ok(Bytes::new());
+        }
         let (stream, subject) = (format!("OBJ_{bucket}"), chunks_of(bucket, &info.nuid));
         let mut bytes = BytesMut::new();
         let mut next = 1;
@@ -129,14 +135,12 @@ impl ObjectBlobs {
         digest: &Digest,
         bytes_max: usize,
     ) -> Result<Option<Bytes>, BusError> {
-        if found.info.deleted {
-            return Ok(None);
-        }
+        let bytes = match &found.info {
+            Some(info) if info.deleted => return Ok(None),
+            Some(info) => self.bytes(bucket, info, bytes_max).await?,
+            None => Bytes::new(),
+        };
         let too_large = |bytes: u64| BusError::BlobTooLarge { bytes, bytes_max: bytes_max as u64 };
-        if found.info.size > bytes_max as u64 {
-            return Err(too_large(found.info.size));
-        }
-        let bytes = self.bytes(bucket, &found.info, bytes_max).await?;
         if bytes.len() > bytes_max {
             return Err(too_large(bytes.len() as u64));
         }
@@ -186,8 +190,9 @@ impl ObjectBlobs {
         let outgoing = Outgoing { subject: description_of(bucket, name), headers, payload: payload.into() };
         match self.outbound.publish(&outgoing).await {
             Ok(_) => {
-                if let Some(before) = before.filter(|found| found.info.nuid != nuid) {
-                    self.forget(bucket, &before.info.nuid).await;
+                let before = before.and_then(|found| found.info).filter(|info| info.nuid != nuid);
+                if let Some(before) = before.filter(|info| crate::bus::check_subject(&info.nuid).is_ok()) {
+                    self.forget(bucket, &before.nuid).await;
                 }
                 Ok(())
             }
@@ -264,22 +269,27 @@ impl Blobs for ObjectBlobs {
         let bytes_max = bytes_max.min(BLOB_BYTES_MAX);
         name_of(digest)?;
         let _permit = self.permit().await?;
-        let mut damage = None;
+        let (mut damaged, mut unknown) = (None, None);
         for bucket in &self.buckets {
             match self.read(bucket, digest, bytes_max).await {
                 Ok(None) => {}
-                // Another bucket may hold it whole: nobody hides a blob by damaging his own copy.
-                Err(error @ BusError::BlobTampered { .. }) => damage = Some(error),
-                outcome => return outcome,
+                Ok(found) => return Ok(found),
+                // Another bucket may hold it whole: nobody hides a blob by what he puts under its name.
+                Err(error @ (BusError::BlobTampered { .. } | BusError::BlobTooLarge { .. })) => {
+                    damaged = Some(error);
+                }
+                Err(error) => unknown = Some(error),
             }
         }
-        damage.map_or(Ok(None), Err)
+        // What one bucket does not answer, the others cannot say to be absent.
+        unknown.or(damaged).map_or(Ok(None), Err)
     }
 
     async fn exists(&self, digest: &Digest) -> Result<bool, BusError> {
         let name = name_of(digest)?;
         for bucket in &self.buckets {
-            if self.find(bucket, &name).await?.is_some_and(|found| !found.info.deleted) {
+            let found = self.find(bucket, &name).await?.and_then(|found| found.info);
+            if found.is_some_and(|info| !info.deleted) {
                 return Ok(true);
             }
         }

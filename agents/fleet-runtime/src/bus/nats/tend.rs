@@ -24,20 +24,41 @@ use crate::bus::Stream;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Asked for room, the least time between two rounds.
 const HURRIED_INTERVAL: Duration = Duration::from_secs(1);
+/// Streams and buckets that are looked after; further buckets are made and left alone.
+const LOOKED_AFTER_MAX: usize = 64;
 /// Consumers of one stream that are looked at; a stream with more is not trimmed.
 const CONSUMERS_MAX: usize = 4096;
 /// At this share of its bytes a stream is trimmed below age, down to the lower share.
 const TRIM_ABOVE_PERCENT: u64 = 80;
 const TRIM_TO_PERCENT: u64 = 50;
 
-/// Who stands in the way of trimming, and the wish for a round soon.
+/// What is looked after, who stands in the way of trimming, and the wish for a round soon.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     hurry: Notify,
+    declared: Mutex<BTreeMap<String, Declaration>>,
     held_by: Mutex<BTreeMap<Stream, String>>,
 }
 
 impl Order {
+    /// Looks after these too, from the next round on.
+    pub(super) fn look_after(&self, declarations: impl IntoIterator<Item = Declaration>) {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        for declaration in declarations {
+            if declared.len() < LOOKED_AFTER_MAX {
+                declared.insert(declaration.name.clone(), declaration);
+            }
+        }
+    }
+
+    pub(super) fn looks_after(&self, name: &str) -> bool {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+
+    fn declared(&self) -> Vec<Declaration> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     pub(super) fn hurry(&self) {
         self.hurry.notify_one();
     }
@@ -55,15 +76,15 @@ impl Order {
     }
 }
 
-pub(super) async fn run(link: Link, order: Arc<Order>, declared: Vec<Declaration>, limits: NatsLimits) {
+pub(super) async fn run(link: Link, order: Arc<Order>, limits: NatsLimits) {
     loop {
         tokio::select! {
             () = link.closed().cancelled() => return,
             () = sleep(INTERVAL) => {}
             () = order.hurry.notified() => {}
         }
-        for declaration in &declared {
-            if let Err(fault) = restore(&link, declaration).await {
+        for declaration in order.declared() {
+            if let Err(fault) = restore(&link, &declaration).await {
                 tracing::warn!(stream = declaration.name, reason = %fault, "failed to look after a stream");
             }
         }
