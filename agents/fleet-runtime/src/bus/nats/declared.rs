@@ -27,7 +27,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + BESIDE_PAYLOAD_B
 /// reader's own memory of events.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
 /// Values of one key that are kept for watchers that are a little behind.
-const KEY_VALUE_HISTORY: i64 = 8;
+pub(super) const KEY_VALUE_HISTORY: u8 = 8;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a blob lies on the bus; whoever needs it has copied it long before.
 pub(super) const BLOB_AGE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -141,7 +141,7 @@ pub(super) fn key_value(bucket: &str, limits: &NatsLimits, replicas: usize) -> D
         name: format!("KV_{bucket}"),
         subjects: vec![format!("$KV.{bucket}.>")],
         max_bytes: signed(limits.key_value_bytes_max),
-        max_messages_per_subject: KEY_VALUE_HISTORY,
+        max_messages_per_subject: i64::from(KEY_VALUE_HISTORY),
         max_message_size: message_bytes_max(),
         allow_rollup: true,
         deny_delete: true,
