@@ -11,7 +11,7 @@ use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::provenance::shown_repository;
 use crate::chain::settle::settles_at;
-use crate::chain::signer::{CertificateIdentity, is_contract_repository};
+use crate::chain::signer::CertificateIdentity;
 use crate::chain::{Finding, Missing, a_break};
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
@@ -91,7 +91,7 @@ fn check_certificate(
     breaks: &mut Vec<Break>,
 ) {
     let contract = &pipeline.build;
-    if !identity.repository.as_ref().is_some_and(|found| is_contract_repository(&source.repository, found)) {
+    if !identity.comes_from(&source.repository) {
         let found = identity
             .repository
             .as_ref()
@@ -171,7 +171,7 @@ fn check_report(
     breaks: &mut Vec<Break>,
 ) {
     let Some(run) = &record.run else { return };
-    if !is_contract_repository(&source.repository, &run.repository) {
+    if !source.repository.is_same(&run.repository) {
         breaks.push(a_break(
             BreakReason::RunContradicts,
             source.repository.to_string(),

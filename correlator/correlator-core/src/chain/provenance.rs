@@ -6,7 +6,7 @@ use bus_schema::verdict::{Break, BreakReason};
 
 use crate::chain::image_facts::BoundStatement;
 use crate::chain::inquiry::Inquiry;
-use crate::chain::signer::{CertificateIdentity, SignerMatch, is_contract_repository, match_signer};
+use crate::chain::signer::{CertificateIdentity, SignerMatch, match_signer};
 use crate::chain::{Finding, a_break};
 use crate::contracts::pipeline::{Builder, Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
@@ -70,7 +70,7 @@ fn check_origin(
         breaks.push(a_break(BreakReason::WrongSigner, expected, format!("issuer {}", identity.issuer)));
     }
     match &identity.repository {
-        Some(found) if is_contract_repository(&source.repository, found) => {}
+        Some(_) if identity.comes_from(&source.repository) => {}
         found => {
             let found = found
                 .as_ref()
@@ -113,10 +113,12 @@ fn check_builder(
                 let mine = &workflow.repository;
                 // A builder in the contract's own repository is compared by its id, like every use of that repository.
                 let is_repository = match source.repository.is_same(mine) {
-                    true => identity.repository.as_ref().is_some_and(|found| {
-                        is_contract_repository(&source.repository, found)
-                            && found.path().eq_ignore_ascii_case(&signer.repository.path())
-                    }),
+                    true => {
+                        identity.comes_from(&source.repository)
+                            && identity.repository.as_ref().is_some_and(|found| {
+                                found.path().eq_ignore_ascii_case(&signer.repository.path())
+                            })
+                    }
                     false => mine.is_same(&signer.repository),
                 };
                 is_repository
@@ -147,7 +149,7 @@ fn check_builder(
 /// A key says nothing about the repository: what the predicate states must fit, and the CI agent must confirm the run.
 fn check_claims_of_key(source: &SourceContract, provenance: &Provenance, breaks: &mut Vec<Break>) {
     match &provenance.repository {
-        Some(found) if is_contract_repository(&source.repository, found) => {}
+        Some(found) if source.repository.is_same(found) => {}
         found => {
             let found =
                 found.as_ref().map_or_else(|| "no repository in the predicate".to_owned(), shown_repository);

@@ -50,6 +50,14 @@ impl CertificateIdentity {
         }
     }
 
+    /// Whether the certificate is of a run in the contract's repository: by id (.15) where the contract has one, which the
+    /// certificate must then state, for a name can be registered again; by name (.12) where the contract has none.
+    pub(crate) fn comes_from(&self, contract: &RepositoryRef) -> bool {
+        self.repository
+            .as_ref()
+            .is_some_and(|found| contract.is_same(found) && (contract.id.is_none() || found.id.is_some()))
+    }
+
     /// The workflow that was started, in one line.
     pub(crate) fn shown(&self) -> String {
         match (&self.caller_workflow, &self.repository) {
@@ -147,26 +155,20 @@ fn fits_keyless(
         Some(issuer) => BTreeSet::from([issuer]),
         None => inquiry.contracts.issuers_of(source.repository.host.as_str()),
     };
-    let is_repository =
-        identity.repository.as_ref().is_some_and(|found| is_contract_repository(&source.repository, found));
+    let is_repository = identity.comes_from(&source.repository);
     let is_ref = identity
         .git_ref
         .as_ref()
         .is_some_and(|found| source.refs.iter().any(|glob| glob.matches(found.as_str())));
     let is_workflow = identity.caller_workflow.as_ref().is_some_and(|found| {
-        is_contract_repository(&source.repository, &found.repository)
+        // The workflow's address carries no id: it is the repository's own where both have the repository's name.
+        source.repository.is_same(&found.repository)
             && match workflow {
                 Some(path) => found.path == *path,
                 None => pipeline.build.workflows.is_empty() || pipeline.build.workflows.contains(&found.path),
             }
     });
     issuers.contains(identity.issuer.as_str()) && is_repository && is_ref && is_workflow
-}
-
-/// Whether a certificate's repository is the contract's: by id where the contract has one, which the certificate must
-/// then state; and always by name where no id decides.
-pub(crate) fn is_contract_repository(contract: &RepositoryRef, found: &RepositoryRef) -> bool {
-    contract.is_same(found)
 }
 
 pub(crate) fn expected_signers(pipeline: &Pipeline) -> String {

@@ -8,7 +8,7 @@ use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::provenance::shown_repository;
 use crate::chain::review::{History, Objection, Remembered};
-use crate::chain::signer::{CertificateIdentity, is_contract_repository};
+use crate::chain::signer::CertificateIdentity;
 use crate::chain::{Finding, Missing, a_break, a_commit_break};
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
@@ -22,17 +22,20 @@ pub(crate) fn judge(
     bound: &BoundStatement,
     provenance: &Provenance,
 ) -> Result<Finding, RecordsError> {
-    let (repository, git_ref, commit) = match &bound.statement.signer {
+    let (is_ours, repository, git_ref, commit) = match &bound.statement.signer {
         Signer::Keyless(claims) => {
             let identity = CertificateIdentity::read(claims);
-            (identity.repository, identity.git_ref, identity.commit)
+            let is_ours = identity.comes_from(&source.repository);
+            (is_ours, identity.repository, identity.git_ref, identity.commit)
         }
         Signer::Key { .. } => {
-            (provenance.repository.clone(), provenance.git_ref.clone(), provenance.commit.clone())
+            let is_ours =
+                provenance.repository.as_ref().is_some_and(|found| source.repository.is_same(found));
+            (is_ours, provenance.repository.clone(), provenance.git_ref.clone(), provenance.commit.clone())
         }
     };
     let is_keyless = matches!(bound.statement.signer, Signer::Keyless(_));
-    if !repository.as_ref().is_some_and(|found| is_contract_repository(&source.repository, found)) {
+    if !is_ours {
         let found = repository.as_ref().map_or_else(|| "no repository".to_owned(), shown_repository);
         let expected = shown_repository(&source.repository);
         return Ok(Finding::Broken(vec![a_break(BreakReason::WrongRepository, expected, found)]));
