@@ -6,8 +6,8 @@ use correlator_service::Handle;
 use correlator_service::api::types::ImageCounts;
 use tokio_util::sync::CancellationToken;
 
-use crate::output::outside_text::harmless;
 use crate::screen::Screen;
+use fleet_runtime::outside_text::shown;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Agents list what is there at their start; this is given to the slower ones.
@@ -34,11 +34,11 @@ pub(crate) async fn tell(handle: Handle, screen: Screen, stop: CancellationToken
         screen.say(&counts(&images));
         if let Some(suggestion) = &images.suggestion {
             let yaml: Vec<String> =
-                suggestion.yaml.lines().map(|line| format!("  {}", harmless(line))).collect();
+                suggestion.yaml.lines().map(|line| format!("  {}", shown(line))).collect();
             screen.say(&format!(
                 "The pipeline to write next, for {}; complete it and save it as {} in the contracts folder:\n\n{}\n",
-                harmless(&suggestion.repository),
-                harmless(&suggestion.file),
+                shown(&suggestion.repository),
+                shown(&suggestion.file),
                 yaml.join("\n")
             ));
         }
@@ -54,7 +54,7 @@ pub(crate) fn counts(images: &ImageCounts) -> String {
         text.push_str("; no cluster has reported a running container yet");
     }
     if let Some(busiest) = images.unclaimed_repositories.first() {
-        let (repository, containers) = (harmless(&busiest.repository), busiest.containers);
+        let (repository, containers) = (shown(&busiest.repository), busiest.containers);
         text.push_str(&format!(
             "; the busiest that nothing claims is {repository} ({containers} containers)"
         ));

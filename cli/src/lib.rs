@@ -43,7 +43,7 @@ pub async fn run() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
             let said: Vec<String> =
-                format!("{error:#}").lines().map(output::outside_text::harmless).collect();
+                format!("{error:#}").lines().map(fleet_runtime::outside_text::shown).collect();
             let _ = std::io::Write::write_all(
                 &mut std::io::stderr(),
                 format!("custody: {}\n", said.join("\n")).as_bytes(),

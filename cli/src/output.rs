@@ -5,7 +5,6 @@
 
 pub(crate) mod cases;
 pub(crate) mod chain;
-pub(crate) mod outside_text;
 pub(crate) mod paint;
 
 use std::io::{self, IsTerminal, Write};
@@ -55,7 +54,7 @@ impl Output {
 
     /// Prints one object on one line.
     pub(crate) fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        let value = outside_text::harmless_json(serde_json::to_value(value)?);
+        let value = fleet_runtime::outside_text::whole_json(serde_json::to_value(value)?);
         self.text(&value.to_string())
     }
 

@@ -13,6 +13,7 @@ pub mod http;
 pub mod intake;
 pub mod metrics;
 pub mod operations;
+pub mod outside_text;
 pub mod publisher;
 pub mod run;
 pub mod settings;

@@ -21,7 +21,7 @@ use crate::data::DataFolder;
 use crate::exit::{Exit, Failure};
 use crate::house::bus_failure;
 use crate::output::Output;
-use crate::output::outside_text::harmless;
+use fleet_runtime::outside_text::shown;
 
 /// The most letters of a list.
 const LETTERS_MAX: usize = 10_000;
@@ -79,7 +79,7 @@ impl Desk {
                 let outcome = self.replay(*number).await?;
                 output.either(&outcome, |_| match &outcome.problem {
                     None => format!("letter {number} is with its reader again\n"),
-                    Some(problem) => format!("letter {number} stays: {}\n", harmless(problem)),
+                    Some(problem) => format!("letter {number} stays: {}\n", shown(problem)),
                 })?;
                 Ok(if outcome.done { Exit::Fine } else { Exit::Finding })
             }
@@ -193,9 +193,9 @@ fn list_text(letters: &[DeadLetterSummary]) -> String {
         table.add_row([
             letter.number.to_string(),
             letter.at.map(|at| at.to_string()).unwrap_or_default(),
-            harmless(&letter.source),
+            shown(&letter.source),
             letter.bytes.to_string(),
-            harmless(&letter.reason),
+            shown(&letter.reason),
         ]);
     }
     table.trim_fmt() + "\n"
@@ -205,17 +205,17 @@ fn letter_text(letter: &DeadLetterDetail) -> String {
     let summary = &letter.summary;
     let mut lines = vec![
         format!("letter   {}", summary.number),
-        format!("from     {}", harmless(&summary.source)),
-        format!("reason   {}", harmless(&summary.reason)),
+        format!("from     {}", shown(&summary.source)),
+        format!("reason   {}", shown(&summary.reason)),
     ];
-    lines.extend(summary.subject.iter().map(|subject| format!("subject  {}", harmless(subject))));
+    lines.extend(summary.subject.iter().map(|subject| format!("subject  {}", shown(subject))));
     lines.extend(summary.at.iter().map(|at| format!("at       {at}")));
     match &letter.payload_base64 {
         Some(payload) => {
             let bytes = STANDARD.decode(payload).unwrap_or_default();
-            let shown = bytes.get(..PAYLOAD_BYTES_SHOWN_MAX).unwrap_or(&bytes);
+            let beginning = bytes.get(..PAYLOAD_BYTES_SHOWN_MAX).unwrap_or(&bytes);
             lines.push(format!("payload  {} bytes", bytes.len()));
-            lines.extend(String::from_utf8_lossy(shown).lines().map(|line| format!("  {}", harmless(line))));
+            lines.extend(String::from_utf8_lossy(beginning).lines().map(|line| format!("  {}", shown(line))));
         }
         None => lines.push("payload  not kept: it was larger than anything that is".to_owned()),
     }

@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::data::DataFolder;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::output::outside_text::harmless;
 use crate::output::paint::Paint;
 use crate::settings::{self, Found};
+use fleet_runtime::outside_text::shown;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,14 +89,14 @@ fn text(findings: &[Finding], paint: Paint) -> String {
             State::Lacks => paint.waiting("lacks"),
             State::Fails => paint.bad("fails"),
         };
-        let detail: Vec<String> = finding.detail.lines().map(harmless).collect();
+        let detail: Vec<String> = finding.detail.lines().map(shown).collect();
         text.push_str(&format!(
             "{mark}  {}: {}\n",
-            paint.strong(&harmless(&finding.what)),
+            paint.strong(&shown(&finding.what)),
             detail.join("\n         ")
         ));
         if let Some(advice) = &finding.advice {
-            text.push_str(&format!("       do: {}\n", harmless(advice)));
+            text.push_str(&format!("       do: {}\n", shown(advice)));
         }
     }
     text

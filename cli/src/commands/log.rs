@@ -10,7 +10,7 @@ use crate::data::DataFolder;
 use crate::exit::{Exit, Failure};
 use crate::house::store_failure;
 use crate::output::Output;
-use crate::output::outside_text::harmless;
+use fleet_runtime::outside_text::shown;
 
 /// A log of years takes its time.
 const VERIFY_TIME_MAX: Duration = Duration::from_secs(3600);
@@ -26,10 +26,10 @@ pub(crate) async fn verify(data: &DataFolder, output: Output) -> anyhow::Result<
             let what = format!("{entries} entries in {segments} segments, {signed_heads} signed heads");
             let mut text = format!("{}  {what}\n", paint.good("the log holds"));
             text.extend(verified.head.iter().map(|head| format!("head  {head}\n")));
-            text.extend(verified.notes.iter().map(|note| format!("note  {}\n", harmless(note))));
+            text.extend(verified.notes.iter().map(|note| format!("note  {}\n", shown(note))));
             text
         }
-        Some(problem) => format!("{}  {}\n", paint.bad("the log does not hold"), harmless(problem)),
+        Some(problem) => format!("{}  {}\n", paint.bad("the log does not hold"), shown(problem)),
     })?;
     Ok(if verified.verified { Exit::Fine } else { Exit::Finding })
 }

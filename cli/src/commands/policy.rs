@@ -12,8 +12,8 @@ use crate::args;
 use crate::data::DataFolder;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
-use crate::output::outside_text::harmless;
 use crate::settings::{self, Found};
+use fleet_runtime::outside_text::shown;
 
 /// What a check found.
 #[derive(Debug, Serialize)]
@@ -77,11 +77,11 @@ fn check(folder: PathBuf, output: Output) -> anyhow::Result<Exit> {
         let mut text = String::new();
         for problem in &checked.problems {
             // The parser's excerpt has lines of its own.
-            let lines: Vec<String> = problem.lines().map(harmless).collect();
+            let lines: Vec<String> = problem.lines().map(shown).collect();
             text.push_str(&format!("{} {}\n", paint.bad("wrong:"), lines.join("\n  ")));
         }
         for warning in &checked.warnings {
-            text.push_str(&format!("{} {}\n", paint.waiting("look at:"), harmless(warning)));
+            text.push_str(&format!("{} {}\n", paint.waiting("look at:"), shown(warning)));
         }
         if checked.problems.is_empty() {
             let (pipelines, exceptions) = (checked.pipelines.len(), checked.exceptions.len());

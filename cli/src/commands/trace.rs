@@ -8,9 +8,9 @@ use crate::answers::Answers;
 use crate::commands::where_runs;
 use crate::data::DataFolder;
 use crate::exit::Exit;
-use crate::output::outside_text::harmless;
 use crate::output::paint::Paint;
 use crate::output::{Output, cases, chain};
+use fleet_runtime::outside_text::shown;
 
 pub(crate) async fn run(image: &str, data: &DataFolder, output: Output) -> anyhow::Result<Exit> {
     let trace = Answers::of(data).await?.trace(image).await?;
@@ -23,7 +23,7 @@ pub(crate) async fn run(image: &str, data: &DataFolder, output: Output) -> anyho
 fn text(trace: &Trace, paint: Paint) -> String {
     let mut text = String::new();
     if let Some(from) = &trace.resolved_from {
-        text.push_str(&format!("{}\n\n", paint.faint(&harmless(from))));
+        text.push_str(&format!("{}\n\n", paint.faint(&shown(from))));
     }
     if trace.verdicts.is_empty() {
         text.push_str(&format!("{}  {}\n", paint.strong("image"), trace.digest));
@@ -77,8 +77,8 @@ fn text(trace: &Trace, paint: Paint) -> String {
         text.push_str(&format!("{}\n", paint.strong("cases")));
         for case in &trace.cases {
             let state = if case.state == CaseState::Resolved { " (resolved)" } else { "" };
-            let (severity, rule) = (cases::severity(case, paint), harmless(&case.rule));
-            text.push_str(&format!("  {severity}  {rule}{state}  {}\n", harmless(&case.next_step)));
+            let (severity, rule) = (cases::severity(case, paint), shown(&case.rule));
+            text.push_str(&format!("  {severity}  {rule}{state}  {}\n", shown(&case.next_step)));
         }
     }
     if trace.cut {
@@ -88,7 +88,7 @@ fn text(trace: &Trace, paint: Paint) -> String {
 }
 
 fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>, paint: Paint) {
-    let lines: Vec<String> = lines.map(|line| format!("  {}\n", harmless(&line))).collect();
+    let lines: Vec<String> = lines.map(|line| format!("  {}\n", shown(&line))).collect();
     if !lines.is_empty() {
         text.push_str(&format!("{}\n{}\n", paint.strong(title), lines.concat()));
     }

@@ -6,7 +6,7 @@ use crate::answers::Answers;
 use crate::data::DataFolder;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::output::outside_text::harmless;
+use fleet_runtime::outside_text::shown;
 
 pub(crate) async fn run(image: &str, data: &DataFolder, output: Output) -> anyhow::Result<Exit> {
     let places = Answers::of(data).await?.places(image).await?;
@@ -41,7 +41,5 @@ pub(crate) fn line(place: &Place) -> String {
         1 => "1 container".to_owned(),
         count => format!("{count} containers"),
     };
-    harmless(&format!(
-        "  {cluster_name}/{namespace}/{kind}/{name}  slot {slot}, {containers}, {when}{relation}"
-    ))
+    shown(&format!("  {cluster_name}/{namespace}/{kind}/{name}  slot {slot}, {containers}, {when}{relation}"))
 }

@@ -2,8 +2,8 @@
 
 use bus_schema::case::{Case, CaseState, Severity};
 
-use super::outside_text::harmless;
 use super::paint::Paint;
+use fleet_runtime::outside_text::shown;
 
 /// How much of an id is shown in a list; enough to name it.
 const ID_CHARS: usize = 12;
@@ -24,11 +24,11 @@ pub(crate) fn list(cases: &[Case], paint: Paint) -> String {
     for case in cases {
         let covered = if case.covered_by.is_some() { " (covered)" } else { "" };
         table.add_row([
-            harmless(case.id.as_str()).chars().take(ID_CHARS).collect(),
+            shown(case.id.as_str()).chars().take(ID_CHARS).collect(),
             severity(case, paint),
             format!("{}{covered}", case.state.as_str()),
-            harmless(&case.rule),
-            harmless(&case.subject),
+            shown(&case.rule),
+            shown(&case.subject),
         ]);
     }
     table.trim_fmt() + "\n"
@@ -38,25 +38,25 @@ pub(crate) fn list(cases: &[Case], paint: Paint) -> String {
 pub(crate) fn one(case: &Case, paint: Paint) -> String {
     let field = |name: &str, value: &str| format!("{}  {value}", paint.strong(&format!("{name:<9}")));
     let mut lines = vec![
-        field("case", &harmless(case.id.as_str())),
-        field("rule", &format!("{}  {}", harmless(&case.rule), severity(case, paint))),
-        field("subject", &harmless(&case.subject)),
+        field("case", &shown(case.id.as_str())),
+        field("rule", &format!("{}  {}", shown(&case.rule), severity(case, paint))),
+        field("subject", &shown(&case.subject)),
         field("state", &format!("{} since {}", case.state.as_str(), since(case))),
     ];
     if case.reopened > 0 {
         lines.push(field("came back", &format!("{} times", case.reopened)));
     }
     if let Some(covering) = &case.covered_by {
-        lines.push(field("covered", &format!("told as part of {}", harmless(covering.as_str()))));
+        lines.push(field("covered", &format!("told as part of {}", shown(covering.as_str()))));
     }
     if let Some(resolution) = &case.resolution {
-        lines.push(field("because", &harmless(resolution)));
+        lines.push(field("because", &shown(resolution)));
     }
     lines.push(String::new());
     lines.extend(findings(case));
     lines.push(String::new());
-    lines.push(field("next", &harmless(&case.next_step)));
-    lines.push(field("runbook", &harmless(&case.runbook)));
+    lines.push(field("next", &shown(&case.next_step)));
+    lines.push(field("runbook", &shown(&case.runbook)));
     lines.join("\n") + "\n"
 }
 
@@ -64,11 +64,11 @@ pub(crate) fn one(case: &Case, paint: Paint) -> String {
 pub(crate) fn findings(case: &Case) -> Vec<String> {
     let mut lines = Vec::new();
     for finding in &case.findings {
-        lines.push(format!("  {}", harmless(&finding.what)));
+        lines.push(format!("  {}", shown(&finding.what)));
         lines.extend(finding.digest.iter().map(|digest| format!("    digest   {digest}")));
-        lines.extend(finding.expected.iter().map(|text| format!("    expected {}", harmless(text))));
-        lines.extend(finding.found.iter().map(|text| format!("    found    {}", harmless(text))));
-        lines.extend(finding.runs_at.iter().map(|place| format!("    runs at  {}", harmless(place))));
+        lines.extend(finding.expected.iter().map(|text| format!("    expected {}", shown(text))));
+        lines.extend(finding.found.iter().map(|text| format!("    found    {}", shown(text))));
+        lines.extend(finding.runs_at.iter().map(|place| format!("    runs at  {}", shown(place))));
     }
     let told = u32::try_from(case.findings.len()).unwrap_or(u32::MAX);
     if case.findings_total > told {

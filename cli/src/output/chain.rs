@@ -2,8 +2,8 @@
 
 use bus_schema::verdict::{Link, LinkKind, LinkState, Verdict, VerdictState};
 
-use super::outside_text::harmless;
 use super::paint::Paint;
+use fleet_runtime::outside_text::shown;
 
 /// The longest word of a state, `not required`, fits with its gap.
 const STATE_CHARS: usize = 12;
@@ -13,8 +13,8 @@ const INDENT: &str = "                              ";
 /// The whole chain of one verdict.
 pub(crate) fn chain(verdict: &Verdict, paint: Paint) -> String {
     let mut lines = vec![
-        format!("{}  {}", paint.strong("image"), harmless(&format!("{}@{}", verdict.image, verdict.digest))),
-        format!("{}  {}", paint.strong("under"), harmless(&verdict.pipeline)),
+        format!("{}  {}", paint.strong("image"), shown(&format!("{}@{}", verdict.image, verdict.digest))),
+        format!("{}  {}", paint.strong("under"), shown(&verdict.pipeline)),
         format!(
             "{}  {}  {}",
             paint.strong("is   "),
@@ -44,7 +44,7 @@ pub(crate) fn because(state: &VerdictState) -> String {
     match state {
         VerdictState::Trusted => "every link of the chain holds".to_owned(),
         VerdictState::Waived { exceptions } => {
-            let names: Vec<String> = exceptions.iter().map(|name| harmless(name)).collect();
+            let names: Vec<String> = exceptions.iter().map(|name| shown(name)).collect();
             format!("by exception: {}", names.join(", "))
         }
         VerdictState::Pending { until } => format!("something may still come, until {until}"),
@@ -91,19 +91,19 @@ pub(crate) fn details(state: &LinkState) -> Vec<String> {
         LinkState::Proven { witnesses, copied_from } => {
             let mut lines: Vec<String> = witnesses
                 .iter()
-                .map(|witness| harmless(&format!("{}: {}", witness.who, witness.says)))
+                .map(|witness| shown(&format!("{}: {}", witness.who, witness.says)))
                 .collect();
             lines.extend(copied_from.iter().map(|from| format!("copied from {from}, where it is proven")));
             lines
         }
         LinkState::Claimed { why } => {
-            vec![format!("claimed by evidence that does not verify: {}", harmless(why))]
+            vec![format!("claimed by evidence that does not verify: {}", shown(why))]
         }
         LinkState::Pending { until, waiting_for } => {
-            vec![format!("waiting for {} until {until}", harmless(waiting_for))]
+            vec![format!("waiting for {} until {until}", shown(waiting_for))]
         }
         LinkState::Absent { looked_at } => {
-            let places: Vec<String> = looked_at.iter().map(|place| harmless(place)).collect();
+            let places: Vec<String> = looked_at.iter().map(|place| shown(place)).collect();
             match places.is_empty() {
                 true => vec!["there is none".to_owned()],
                 false => vec![format!("there is none; asked {}", places.join(", "))],
@@ -114,19 +114,19 @@ pub(crate) fn details(state: &LinkState) -> Vec<String> {
             .flat_map(|one| {
                 let reason = one.reason.to_string().replace('_', " ");
                 [
-                    harmless(&reason),
-                    format!("  expected {}", harmless(&one.expected)),
-                    format!("  found    {}", harmless(&one.found)),
+                    shown(&reason),
+                    format!("  expected {}", shown(&one.expected)),
+                    format!("  found    {}", shown(&one.found)),
                 ]
             })
             .collect(),
-        LinkState::Expired { since, what } => vec![format!("{} ran out at {since}", harmless(what))],
-        LinkState::Revoked { since, what } => vec![format!("{} was withdrawn at {since}", harmless(what))],
+        LinkState::Expired { since, what } => vec![format!("{} ran out at {since}", shown(what))],
+        LinkState::Revoked { since, what } => vec![format!("{} was withdrawn at {since}", shown(what))],
         LinkState::Unknown { reason, detail } => {
-            vec![format!("{}: {}", harmless(&reason.to_string().replace('_', " ")), harmless(detail))]
+            vec![format!("{}: {}", shown(&reason.to_string().replace('_', " ")), shown(detail))]
         }
         LinkState::Waived { exception, instead_of } => {
-            vec![format!("by the exception {}, instead of {}", harmless(exception), harmless(instead_of))]
+            vec![format!("by the exception {}, instead of {}", shown(exception), shown(instead_of))]
         }
         LinkState::NotRequired => vec!["the contract does not ask for it".to_owned()],
     }

@@ -13,9 +13,9 @@ use fleet_runtime::bus::reader::Reader;
 use fleet_runtime::bus::{Bus, ConsumerConfig, Pattern, Stream};
 use tokio_util::sync::CancellationToken;
 
-use crate::output::outside_text::harmless;
 use crate::output::{cases, chain};
 use crate::screen::Screen;
+use fleet_runtime::outside_text::shown;
 
 const CONSUMER: &str = "sample-console";
 const FETCH_MESSAGES_MAX: usize = 64;
@@ -80,7 +80,7 @@ fn verdict(changed: &VerdictChanged, screen: Screen) -> Option<String> {
     let digest: String = verdict.digest.to_string().chars().take(DIGEST_CHARS).collect();
     let pad = " ".repeat(10_usize.saturating_sub(word.len()));
     let state = chain::state(&verdict.state, screen.paint);
-    let mut text = format!("{state}{pad} {}@{digest}…", harmless(&verdict.image.to_string()));
+    let mut text = format!("{state}{pad} {}@{digest}…", shown(&verdict.image.to_string()));
     for link in &verdict.links {
         if let LinkState::Broken { .. } = &link.state {
             let said = chain::details(&link.state);
@@ -101,8 +101,8 @@ fn told(change: &str, case: &Case, screen: Screen) -> Option<String> {
         "{}  [{}] {} {change}: {}",
         screen.paint.bad("ALERT"),
         cases::severity(case, screen.paint),
-        harmless(&case.rule),
-        harmless(&case.subject)
+        shown(&case.rule),
+        shown(&case.subject)
     )];
     lines.extend(cases::findings(case).into_iter().map(|line| format!("     {line}")));
     Some(lines.join("\n"))

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::output::outside_text::harmless;
 use crate::screen::Screen;
+use fleet_runtime::outside_text::shown;
 
 /// Where alerts are posted.
 pub(crate) const PATH: &str = "/alerts";
@@ -93,19 +93,18 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
 fn alert(body: &AlertBody, screen: Screen) -> String {
     let paint = screen.paint;
     let (case, text) = (&body.case, &body.text);
-    let title = harmless(&text.title);
+    let title = shown(&text.title);
     let mut lines = vec![match case.state {
         CaseState::Resolved => format!("{}  {title}", paint.good("ALERT")),
         _ => format!("{}  {title}", paint.bad("ALERT")),
     }];
-    lines.extend(text.what.iter().map(|what| format!("       {}", harmless(what))));
+    lines.extend(text.what.iter().map(|what| format!("       {}", shown(what))));
     for link in &text.links {
-        lines.extend(link.expected.iter().map(|expected| format!("       expected {}", harmless(expected))));
-        lines.extend(link.found.iter().map(|found| format!("       found    {}", harmless(found))));
+        lines.extend(link.expected.iter().map(|expected| format!("       expected {}", shown(expected))));
+        lines.extend(link.found.iter().map(|found| format!("       found    {}", shown(found))));
     }
-    lines.extend(text.runs_at.iter().map(|place| format!("       runs at  {}", harmless(place))));
-    lines
-        .extend(text.resolution.iter().map(|resolution| format!("       because  {}", harmless(resolution))));
-    lines.push(format!("       next     {}", harmless(&text.next_step)));
+    lines.extend(text.runs_at.iter().map(|place| format!("       runs at  {}", shown(place))));
+    lines.extend(text.resolution.iter().map(|resolution| format!("       because  {}", shown(resolution))));
+    lines.push(format!("       next     {}", shown(&text.next_step)));
     lines.join("\n")
 }

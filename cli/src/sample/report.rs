@@ -10,9 +10,9 @@ use correlator_service::Handle;
 use serde::Serialize;
 
 use crate::first_look;
-use crate::output::outside_text::harmless;
 use crate::output::{Output, cases, chain};
 use crate::screen::Screen;
+use fleet_runtime::outside_text::shown;
 
 /// The verdicts and cases at the end.
 #[derive(Debug, Serialize)]
@@ -63,7 +63,7 @@ impl Report {
         for verdict in self.verdicts.iter().filter(is_shown) {
             let word = verdict.state.as_str();
             let pad = " ".repeat(10_usize.saturating_sub(word.len()));
-            let image = harmless(&format!("{}@{}", verdict.image, verdict.digest));
+            let image = shown(&format!("{}@{}", verdict.image, verdict.digest));
             lines.push(format!("{}{pad}{image}", chain::state(&verdict.state, paint)));
             lines.push(format!("          {}", paint.faint(&chain::because(&verdict.state))));
         }

@@ -14,7 +14,6 @@ mod deliver;
 mod dispatch;
 mod heads;
 mod metrics;
-mod outside_text;
 mod pause;
 mod query;
 mod recorder;

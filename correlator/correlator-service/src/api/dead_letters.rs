@@ -18,7 +18,7 @@ use super::types::{
     LettersChosen,
 };
 use crate::deliver::{Resend, ResendError};
-use crate::outside_text::shown;
+use fleet_runtime::outside_text::shown;
 
 const LETTERS_PER_PAGE_MAX: usize = 200;
 const LETTERS_PER_CHANGE_MAX: usize = 1000;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::outside_text::{shown, shown_json};
+use fleet_runtime::outside_text::{shown, shown_json};
 
 /// Findings that the text tells one by one.
 const TOLD_MAX: usize = 5;

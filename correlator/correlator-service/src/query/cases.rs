@@ -8,7 +8,7 @@ use correlator_store::Snapshot;
 
 use super::{QueryError, reads};
 use crate::api::types::{CaseDetail, Cases, CasesAsked};
-use crate::outside_text::shown;
+use fleet_runtime::outside_text::shown;
 
 const CASES_PER_PAGE_MAX: usize = 200;
 /// Cases that are looked at for those that one covers.

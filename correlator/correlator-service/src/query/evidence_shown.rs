@@ -5,7 +5,7 @@ use correlator_core::facts::{Outcome, Predicate, PredicateKind, Provenance, Sign
 use correlator_core::state::evidence::EvidenceRecord;
 
 use crate::api::types::{EvidenceState, SignerShown, TracedEvidence};
-use crate::outside_text::shown;
+use fleet_runtime::outside_text::shown;
 
 pub(super) fn show(id: Digest, record: &EvidenceRecord) -> TracedEvidence {
     TracedEvidence {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{QueryError, carriers, reads};
 use crate::api::types::{Place, Places, RunsIn};
-use crate::outside_text::shown;
+use fleet_runtime::outside_text::shown;
 
 /// Placements that one answer names.
 const PLACES_MAX: usize = 2000;

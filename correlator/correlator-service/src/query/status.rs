@@ -19,8 +19,8 @@ use crate::api::types::{
     AgentStatus, ContractsInForce, CoverageStatus, ImageCounts, LogStatus, PipelineSummary, Status,
     UnclaimedRepository, Waiting,
 };
-use crate::outside_text::shown;
 use crate::shared::{Consuming, Shared};
+use fleet_runtime::outside_text::shown;
 
 /// Placements that are counted; more sets `cut`.
 const PLACEMENTS_COUNTED_MAX: usize = 200_000;

@@ -17,7 +17,7 @@ use correlator_store::Snapshot;
 
 use super::{QueryError, carriers, cases, evidence_shown, places, reads, verdicts};
 use crate::api::types::{Carrier, PushSeen, QuestionState, TagSeen, Trace, TracedEvidence, VerdictShown};
-use crate::outside_text::shown;
+use fleet_runtime::outside_text::shown;
 
 /// Pieces of evidence that one answer shows.
 const EVIDENCE_MAX: usize = 300;

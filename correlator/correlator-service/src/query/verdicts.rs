@@ -9,7 +9,7 @@ use correlator_store::Snapshot;
 
 use super::{QueryError, reads};
 use crate::api::types::{VerdictShown, Verdicts, VerdictsAsked};
-use crate::outside_text::shown;
+use fleet_runtime::outside_text::shown;
 
 const VERDICTS_PER_PAGE_MAX: usize = 200;
 /// Placements of one digest that are looked at for one that runs.

@@ -5,21 +5,36 @@ use serde_json::Value;
 /// The longest single text that people are shown, in characters.
 const SHOWN_CHARS_MAX: usize = 2000;
 
-/// The text with control characters, terminal escapes, and characters that reorder or hide text made visible.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_CHARS_MAX).map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
+/// The text, cut to what people read, with control characters, terminal escapes, and characters that reorder or hide
+/// text made visible.
+pub fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).map(visible).collect()
 }
 
 /// Every text in a JSON value, keys included, as [`shown`].
-pub(crate) fn shown_json(value: Value) -> Value {
+pub fn shown_json(value: Value) -> Value {
+    each_text(value, &shown)
+}
+
+/// Every text in a JSON value, keys included, made harmless and left whole: for programs, which must not lose the end.
+pub fn whole_json(value: Value) -> Value {
+    each_text(value, &|text| text.chars().map(visible).collect())
+}
+
+fn each_text(value: Value, change: &impl Fn(&str) -> String) -> Value {
     match value {
-        Value::String(text) => Value::String(shown(&text)),
-        Value::Array(items) => Value::Array(items.into_iter().map(shown_json).collect()),
+        Value::String(text) => Value::String(change(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| each_text(item, change)).collect()),
         Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(key, value)| (shown(&key), shown_json(value))).collect())
+            let changed = fields.into_iter().map(|(key, value)| (change(&key), each_text(value, change)));
+            Value::Object(changed.collect())
         }
         other => other,
     }
+}
+
+fn visible(c: char) -> char {
+    if is_harmful(c) { '\u{fffd}' } else { c }
 }
 
 /// Control characters, line and paragraph separators, and the format characters of bidirectional and invisible text.
@@ -47,6 +62,12 @@ mod tests {
         assert_eq!(shown("a\u{202e}b\u{200b}c"), "a\u{fffd}b\u{fffd}c");
         assert_eq!(shown("größe 大きさ"), "größe 大きさ");
         assert_eq!(shown(&"x".repeat(3000)).chars().count(), SHOWN_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_program_gets_the_whole_of_a_long_text() {
+        let long = "x".repeat(3000);
+        assert_eq!(whole_json(serde_json::json!([long, "\u{1b}"])), serde_json::json!([long, "\u{fffd}"]));
     }
 
     #[test]
