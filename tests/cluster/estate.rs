@@ -21,6 +21,7 @@ use harness::servers::sigstore::PrivateSigstore;
 use kube::Client;
 use tokio::sync::OnceCell;
 
+use crate::before;
 use crate::observe::Custody;
 
 /// The name under which images of the registry with notifications are referenced.
@@ -41,6 +42,8 @@ pub(crate) struct Estate {
     pub(crate) refreg: Refreg,
     pub(crate) kubernetes: Client,
     pub(crate) cluster_id: String,
+    /// The digest that ran before custody did.
+    pub(crate) before: String,
     pub(crate) forge: GithubStandIn,
     /// Certificates with GitHub's issuer and a certificate-transparency proof.
     pub(crate) keyless: Keyless,
@@ -94,6 +97,7 @@ impl Estate {
         keyless.write_trusted_root(&contracts.join("keyless-root.json")).await?;
         fs::copy(&sigstore.files().trusted_root, contracts.join("servers-root.json"))?;
         fs::write(contracts.join("installation.yaml"), installation(sigstore.issuer.url()))?;
+        let before = before::install(refreg.host(), &kubernetes, &forge, &keyless, &contracts).await?;
         let alerts = Listener::start().await?;
         let configuration = configuration(&Wiring {
             ports: &ports,
@@ -122,6 +126,7 @@ impl Estate {
             refreg,
             kubernetes,
             cluster_id,
+            before,
             forge,
             keyless,
             sigstore,
@@ -261,7 +266,7 @@ spec:
 }
 
 /// The program under test, built by `tests/run` before this part.
-fn binary() -> anyhow::Result<PathBuf> {
+pub(crate) fn binary() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     // A test lies in `deps` and an example in `examples`, below the folder of the program.
     let folder = own

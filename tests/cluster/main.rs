@@ -6,6 +6,7 @@
 //! must not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::large_futures)]
 
+mod before;
 mod estate;
 mod observe;
 mod project;

@@ -69,38 +69,12 @@ impl Project {
         let image = format!("{registry}/{path}");
         let project = Project { estate, name, repository_id, image, path, address: address.to_owned() };
         pods::ensure_namespace(&estate.kubernetes, name).await?;
-        fs::write(estate.contracts.join(format!("{name}.yaml")), change(project.pipeline()))?;
+        fs::write(
+            estate.contracts.join(format!("{name}.yaml")),
+            change(pipeline(name, &project.image, repository_id)),
+        )?;
         estate.custody.wait_for_pipeline(name).await?;
         Ok(project)
-    }
-
-    fn pipeline(&self) -> String {
-        format!(
-            r#"apiVersion: custody.dev/v1
-kind: Pipeline
-metadata: {{ name: {name} }}
-spec:
-  images: ["{image}"]
-  require: [source, build, provenance, artifact, signature, sbom]
-  source:
-    repository: github.com/acme/{name}
-    repositoryId: "{id}"
-    refs: [refs/heads/main, "refs/tags/v*"]
-    reviews: 1
-  build:
-    workflows: [{WORKFLOW}]
-    triggers: [push, workflow_dispatch]
-    runners: github-hosted
-  provenance: {{ builders: [github-hosted], slsaLevel: 2 }}
-  artifact: {{ pushers: [ci-bot], immutableTags: ["v*"] }}
-  sbom: required
-  deploy: {{ byDigest: true, namespaces: ["{name}"] }}
-  settle: 4s
-"#,
-            name = self.name,
-            image = self.image,
-            id = self.repository_id,
-        )
     }
 
     pub(crate) fn key(&self) -> (&'static str, &'static str) {
@@ -401,4 +375,31 @@ fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value {
         "predicateType": predicate_type,
         "predicate": predicate,
     })
+}
+
+/// The pipeline of a project.
+pub(crate) fn pipeline(name: &str, image: &str, repository_id: u64) -> String {
+    format!(
+        r#"apiVersion: custody.dev/v1
+kind: Pipeline
+metadata: {{ name: {name} }}
+spec:
+  images: ["{image}"]
+  require: [source, build, provenance, artifact, signature, sbom]
+  source:
+    repository: github.com/acme/{name}
+    repositoryId: "{repository_id}"
+    refs: [refs/heads/main, "refs/tags/v*"]
+    reviews: 1
+  build:
+    workflows: [{WORKFLOW}]
+    triggers: [push, workflow_dispatch]
+    runners: github-hosted
+  provenance: {{ builders: [github-hosted], slsaLevel: 2 }}
+  artifact: {{ pushers: [ci-bot], immutableTags: ["v*"] }}
+  sbom: required
+  deploy: {{ byDigest: true, namespaces: ["{name}"] }}
+  settle: 4s
+"#
+    )
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "the rest of the stories is for the tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::large_futures)]
 
+mod before;
 mod estate;
 mod observe;
 mod project;
