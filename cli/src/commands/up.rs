@@ -12,8 +12,8 @@ use crate::sample::{self, Play};
 use crate::settings::{self, EXAMPLE, Found};
 use crate::up;
 
-/// The sample shows its verdicts and alerts; its log would hide them.
-const SAMPLE_FILTER: &str = "warn";
+/// The sample shows its verdicts and alerts; its log would hide them. The recording's times are of another day.
+const SAMPLE_FILTER: &str = "warn,correlator_service::consume::clocks=error";
 
 pub(crate) async fn run(up: &Up, global: &Global, output: Output) -> anyhow::Result<Exit> {
     if up.sample {

@@ -4,6 +4,7 @@
 //! or cannot be read goes to the dead letter with its reason and never stops what is behind it. A failure of our own (store,
 //! disk, bus) holds what is in hand and fetches nothing more: it spends no deliveries.
 
+mod clocks;
 mod keep;
 mod refusal;
 mod sender;
@@ -29,6 +30,7 @@ use crate::pause::Pauses;
 use crate::recorder::{Record, RecordError, Recorder};
 use crate::settings::{CorrelatorSettings, Settings};
 use crate::shared::{Consuming, Shared};
+use clocks::Clocks;
 use keep::{KeepError, Keeper};
 use refusal::Refusal;
 use sender::Senders;
@@ -54,6 +56,7 @@ pub(crate) struct Consume {
     recorder: Recorder,
     keeper: Keeper,
     senders: Senders,
+    clocks: Clocks,
     shared: Arc<Shared>,
     metrics: CorrelatorMetrics,
     settings: CorrelatorSettings,
@@ -96,6 +99,7 @@ impl Consume {
             recorder,
             keeper: Keeper::new(bus.blobs(), store.blobs().clone()),
             senders: Senders::new(settings.agents.clone(), correlator.clock_skew_max),
+            clocks: Clocks::new(metrics.clone()),
             shared: Arc::clone(shared),
             metrics,
             settings: correlator,
@@ -252,11 +256,10 @@ impl Consume {
     fn read(&self, delivery: &Delivery) -> Result<Envelope, Refusal> {
         let subject: Subject = delivery.message.subject.parse().map_err(Refusal::Subject)?;
         let envelope = Envelope::from_json(&delivery.message.payload).map_err(Refusal::Envelope)?;
-        let is_ahead = self.senders.check(&subject, &envelope, Timestamp::now())?;
-        if is_ahead {
-            self.metrics.skewed();
-            tracing::warn!(agent = %envelope.agent, event_id = %envelope.id, seen = %envelope.seen,
-                "an event was seen ahead of this machine's clock");
+        self.senders.check(&subject, &envelope, Timestamp::now())?;
+        // A repeated delivery says nothing new of the clock.
+        if delivery.deliveries == 1 {
+            self.clocks.note(&envelope, delivery.published_at);
         }
         Ok(envelope)
     }

@@ -22,7 +22,7 @@ pub(crate) struct CorrelatorMetrics {
     inputs: PerKind,
     decisions: PerKind,
     refused: PerKind,
-    skewed: Counter,
+    skewed: PerKind,
     repeats: Counter,
     verifications: PerKind,
     dispatched: PerKind,
@@ -48,7 +48,7 @@ impl CorrelatorMetrics {
             registry.register("correlator_refused", "Events refused, by reason", own.refused.clone());
             registry.register(
                 "correlator_skewed",
-                "Events seen ahead of this machine's clock",
+                "Events seen long after or before the bus took them, by the agent's clock",
                 own.skewed.clone(),
             );
             registry.register(
@@ -106,8 +106,9 @@ impl CorrelatorMetrics {
         self.refused.get_or_create(&Kind { kind: reason }).inc();
     }
 
-    pub(crate) fn skewed(&self) {
-        self.skewed.inc();
+    /// `ahead` or `behind`.
+    pub(crate) fn skewed(&self, direction: &'static str) {
+        self.skewed.get_or_create(&Kind { kind: direction }).inc();
     }
 
     pub(crate) fn repeated(&self) {

@@ -71,7 +71,7 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_an_hour_off_is_no_reason_to_refuse() {
+async fn a_clock_an_hour_off_is_noted_and_no_reason_to_refuse() {
     let world = World::new().await;
     let running = world.start("").await;
     let digest = Digest::sha256_of(b"x");
@@ -88,6 +88,9 @@ async fn a_clock_an_hour_off_is_no_reason_to_refuse() {
     assert_eq!(world.dead_letters().await, Vec::<String>::new());
     let places = running.handle.answers().places(&digest.to_string()).await.unwrap();
     assert_eq!(places.places.len(), 2);
+    for direction in ["ahead", "behind"] {
+        assert_eq!(running.counted("correlator_skewed", direction), 1, "{direction}");
+    }
     running.stop().await;
 }
 
