@@ -62,7 +62,14 @@ pub enum OpenError {
 impl RegistryAgent {
     /// Opens the state in the agent's folder. Once per folder: a second one is refused.
     pub fn open(settings: Settings, context: &AgentContext) -> Result<RegistryAgent, OpenError> {
-        let state = state::State::open(&context.data)?;
+        RegistryAgent::with(settings, context, state::State::open(&context.data)?)
+    }
+
+    fn with(
+        settings: Settings,
+        context: &AgentContext,
+        state: state::State,
+    ) -> Result<RegistryAgent, OpenError> {
         let mut registries = BTreeMap::new();
         for registry in settings.registries {
             let client = RegistryClient::new(&registry)?;

@@ -5,6 +5,7 @@
 //! commit: a crash loses none of them and doubles none. It judges nothing.
 
 mod batch;
+mod file;
 mod record;
 mod tables;
 
@@ -12,6 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
+
+use file::{Opener, StateFile};
 
 pub(crate) use batch::{Batch, LOOK_UPS_MAX, Waiting};
 pub(crate) use record::{OpenGap, RegistryRecord, RepositoryRecord};
@@ -23,7 +26,7 @@ const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The agent's durable state.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
-    database: Arc<Database>,
+    file: Arc<StateFile>,
 }
 
 /// Why the state could not be read or written.
@@ -65,13 +68,16 @@ impl State {
         std::fs::create_dir_all(folder)
             .map_err(|source| StateError::Folder { path: folder.display().to_string(), source })?;
         let path = folder.join(FILE);
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES_MAX).create(&path).map_err(|source| {
-                StateError::Open { path: path.display().to_string(), source: Box::new(source) }
-            })?;
-        let state = State { database: Arc::new(database) };
-        state.write_now(|batch| batch.check_format())?;
-        Ok(state)
+        State::open_by(Box::new(move || open_database(&path)))
+    }
+
+    fn open_by(opener: Opener) -> Result<State, StateError> {
+        let opener = Box::new(move || {
+            let database = opener()?;
+            write(&database, |batch| batch.check_format())?;
+            Ok(database)
+        });
+        Ok(State { file: Arc::new(StateFile::open(opener)?) })
     }
 
     /// Changes the state, durably, in one commit; an error leaves it as it was.
@@ -79,22 +85,7 @@ impl State {
         &self,
         change: impl FnOnce(&mut Batch<'_>) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
-        let state = self.clone();
-        tokio::task::spawn_blocking(move || state.write_now(change)).await.map_err(|_| StateError::Stopped)?
-    }
-
-    fn write_now<T>(
-        &self,
-        change: impl FnOnce(&mut Batch<'_>) -> Result<T, StateError>,
-    ) -> Result<T, StateError> {
-        let mut transaction: WriteTransaction = self.database.begin_write()?;
-        transaction.set_quick_repair(true);
-        let done = {
-            let mut batch = Batch::open(&transaction)?;
-            change(&mut batch)?
-        };
-        transaction.commit()?;
-        Ok(done)
+        self.work(move |database| write(database, change)).await
     }
 
     /// Reads a consistent view.
@@ -102,14 +93,41 @@ impl State {
         &self,
         read: impl FnOnce(&tables::View) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
-        let database = self.database.clone();
-        let work = move || {
-            let transaction = database.begin_read()?;
-            read(&tables::View::open(&transaction)?)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Stopped)?
+        self.work(move |database| read(&tables::View::open(&database.begin_read()?)?)).await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || file.with(work)).await.map_err(|_| StateError::Stopped)?
     }
 }
 
+fn open_database(path: &Path) -> Result<Database, StateError> {
+    Database::builder()
+        .set_cache_size(CACHE_BYTES_MAX)
+        .create(path)
+        .map_err(|source| StateError::Open { path: path.display().to_string(), source: Box::new(source) })
+}
+
+fn write<T>(
+    database: &Database,
+    change: impl FnOnce(&mut Batch<'_>) -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    let mut transaction: WriteTransaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let done = {
+        let mut batch = Batch::open(&transaction)?;
+        change(&mut batch)?
+    };
+    transaction.commit()?;
+    Ok(done)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(crate) mod disk;
 #[cfg(test)]
 mod tests;

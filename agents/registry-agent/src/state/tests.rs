@@ -63,3 +63,20 @@ async fn a_look_that_is_queued_again_while_it_runs_is_taken_again() {
     state.write(move |batch| batch.looked(&again)).await.unwrap();
     assert_eq!(due().await.1, Some(later), "what has changed since is not ended");
 }
+
+#[tokio::test]
+async fn after_a_full_disk_the_state_is_as_before_and_takes_changes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = disk::Disk::default();
+    let state = disk.open(folder.path()).unwrap();
+    assert!(state.write(|batch| batch.see("r.example", "before")).await.unwrap());
+    disk.fill();
+    for _ in 0..3 {
+        state.write(|batch| batch.see("r.example", "during")).await.unwrap_err();
+    }
+    disk.make_room();
+    let seen =
+        state.write(|batch| Ok((batch.see("r.example", "before")?, batch.see("r.example", "during")?)));
+    assert_eq!(seen.await.unwrap(), (false, true));
+    state.read(|view| view.outbox(1)).await.unwrap();
+}

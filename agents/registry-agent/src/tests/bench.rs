@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::RegistryAgent;
 use crate::api::fake::Fake;
 use crate::poll::{PollError, Polled};
+use crate::state::disk::Disk;
 
 pub(super) const TOKEN: &str = "notify-token";
 
@@ -52,6 +53,16 @@ impl Bench {
         let bus: Arc<dyn Bus> =
             EmbeddedBus::open(&folder.path().join("bus"), EmbeddedLimits::default()).await.unwrap();
         let agent = open(&bus, folder.path(), &settings);
+        Bench { folder, bus, fake, agent, settings }
+    }
+
+    /// The same agent, its state on a disk that can be full.
+    pub(super) async fn on(disk: &Disk) -> Bench {
+        let Bench { folder, bus, fake, agent, settings } = Bench::start().await;
+        drop(agent);
+        let (checked, context) = given(&bus, folder.path(), &settings);
+        let state = disk.open(&context.data).unwrap();
+        let agent = RegistryAgent::with(checked, &context, state).unwrap();
         Bench { folder, bus, fake, agent, settings }
     }
 
@@ -161,6 +172,11 @@ pub(super) fn section(host: &str, lines: &str) -> String {
 }
 
 fn open(bus: &Arc<dyn Bus>, folder: &std::path::Path, settings: &str) -> RegistryAgent {
+    let (settings, context) = given(bus, folder, settings);
+    RegistryAgent::open(settings, &context).unwrap()
+}
+
+fn given(bus: &Arc<dyn Bus>, folder: &std::path::Path, settings: &str) -> (crate::Settings, AgentContext) {
     let file = folder.join("custody.toml");
     std::fs::write(&file, settings).unwrap();
     let settings = load(&Sources { file: Some(file), variables: Vec::new() }).unwrap();
@@ -173,7 +189,7 @@ fn open(bus: &Arc<dyn Bus>, folder: &std::path::Path, settings: &str) -> Registr
         health: Health::default(),
         stop: CancellationToken::new(),
     };
-    RegistryAgent::open(settings, &context).unwrap()
+    (settings, context)
 }
 
 fn told(event: &Event) -> Option<String> {

@@ -11,6 +11,7 @@ use super::bench::{Bench, TOKEN, section};
 use crate::NOTIFICATIONS_PATH;
 use crate::api::fake::{CONFIG, Fake, Fault, LAYER};
 use crate::media_type::OCI_MANIFEST;
+use crate::state::disk::Disk;
 
 const APP: &str = "acme/app";
 
@@ -255,4 +256,25 @@ async fn what_the_bus_did_not_take_is_refused_and_said_once_when_it_is_back() {
     let told = bench.told().await;
     assert_eq!(told.len(), 4, "{told:?}");
     assert_eq!(told[3], format!("moved {APP}:v1 {}>{}", a.short(), b.short()));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_notifications_for_now_and_the_agent_works_again_when_there_is_room() {
+    let disk = Disk::default();
+    let bench = Bench::on(&disk).await;
+    let digest = bench.fake.image(APP, Some("v1"), "a");
+    let door = Door::open(&bench).await;
+    disk.fill();
+    for _ in 0..3 {
+        assert_eq!(door.deliver(&[push("10", "v1", digest)]).await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(bench.told().await, Vec::<String>::new());
+    disk.make_room();
+    // The registry repeats what was not answered.
+    assert_eq!(door.deliver(&[push("10", "v1", digest)]).await, StatusCode::ACCEPTED);
+    let digest = digest.short();
+    let told = [format!("pushed acme/app:v1@{digest}"), format!("moved acme/app:v1 ->{digest}")];
+    assert_eq!(bench.told().await, told);
+    bench.poll().await.unwrap();
+    assert_eq!(bench.told().await, told);
 }
