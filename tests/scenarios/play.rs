@@ -9,6 +9,7 @@ use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
 use bus_schema::question::Answerer;
 use bus_schema::verdict::LinkState;
 use bus_schema::{Digest, Envelope, Event};
+use correlator_core::contracts::trust_root::EmbeddedRoot;
 use correlator_core::decision::{CaseChange, Decision};
 use correlator_core::facts::{Outcome, Verified};
 use correlator_core::input::{ContractLoaded, Entry, Input};
@@ -69,6 +70,9 @@ impl Play {
         };
         play.contracts = script.contracts.clone().unwrap_or_else(|| CONTRACTS.to_owned());
         play.files = script.keys.iter().map(|(file, key)| (file.clone(), public_key(key))).collect();
+        play.files.extend(script.roots.clone());
+        let embedded = EmbeddedRoot::ALL.map(|root| (root.file().to_owned(), root.as_str().to_owned()));
+        play.files.extend(embedded);
         play.load(script.more_contracts.as_deref());
         play
     }

@@ -16,8 +16,8 @@ use bus_schema::source::{
 use bus_schema::verdict::{Break, BreakReason};
 use bus_schema::{Actor, Envelope, Event, GitRef, RepositoryRef, RunId};
 use correlator_core::facts::{
-    CertificateClaims, Outcome, Predicate, Provenance, Refusal, RefusalReason, RunNumber, SbomFacts, Signer,
-    Statement,
+    CertificateClaims, Outcome, Predicate, Provenance, Refusal, RefusalReason, RootVersion, RunNumber,
+    SbomFacts, Signer, Statement,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -54,6 +54,9 @@ pub struct Script {
     /// Key files of the contracts, each with the name of its key.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
+    /// Files of trust roots of the contracts, each with the name of its root.
+    #[serde(default)]
+    pub roots: BTreeMap<String, String>,
     /// How the agents answer questions by themselves; the default is that every source says `not_found`.
     #[serde(default)]
     pub answers: Answers,
@@ -230,6 +233,9 @@ pub struct Attest {
     pub run: Option<u64>,
     #[serde(default)]
     pub issuer: Option<String>,
+    /// The trust root that it verified with; `public-good` for a certificate by default.
+    #[serde(default)]
+    pub root: Option<String>,
     #[serde(default)]
     pub components: Option<u64>,
     /// When it was signed, in seconds; the step's time by default.
@@ -928,6 +934,11 @@ fn container(one: &Container_, at: i64) -> Container {
     }
 }
 
+/// A root by its name. Its content is its name, as it is in the files of the contracts.
+fn root(name: &str) -> RootVersion {
+    RootVersion { name: name.to_owned(), content: digest(name) }
+}
+
 fn outcome(attest: &Attest, at: i64) -> Outcome {
     let subjects: Vec<_> = match &attest.subjects {
         Some(names) => names.iter().map(|name| digest(name)).collect(),
@@ -1018,5 +1029,10 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
         Some(_) => attest.signed.map(time),
         None => Some(time(attest.signed.unwrap_or(at))),
     };
-    Outcome::Verified(Box::new(Statement { subjects, signer, signed_at, root: None, predicate }))
+    let root = match (&attest.root, &attest.key) {
+        (Some(name), _) => Some(root(name)),
+        (None, Some(_)) => None,
+        (None, None) => Some(root("public-good")),
+    };
+    Outcome::Verified(Box::new(Statement { subjects, signer, signed_at, root, predicate }))
 }

@@ -5,6 +5,7 @@ mod baseline;
 use std::path::{Path, PathBuf};
 
 use correlator_core::contracts::ContractSet;
+use correlator_core::contracts::trust_root::{RootSource, TrustRootContract};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -22,10 +23,38 @@ struct Checked {
     folder: PathBuf,
     pipelines: Vec<String>,
     exceptions: Vec<String>,
-    trust_roots: Vec<String>,
+    trust_roots: Vec<TrustRoot>,
     /// Each begins with the file, and has line and column where they are known.
     problems: Vec<String>,
     warnings: Vec<String>,
+}
+
+/// A trust root in force.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TrustRoot {
+    name: String,
+    /// The digest of its content, as verdicts name it.
+    content: String,
+    /// Brought along by the program, as of its build, instead of read from a file.
+    embedded: bool,
+    /// What every signature must carry under it.
+    demands: String,
+    /// For which issuers' certificates it is believed, each with its forge where it is one's.
+    speaks_for: Vec<String>,
+}
+
+impl From<&TrustRootContract> for TrustRoot {
+    fn from(root: &TrustRootContract) -> TrustRoot {
+        let forges = root.forges.iter().map(|forge| format!("{} ({})", forge.host, forge.issuer));
+        TrustRoot {
+            name: root.name.clone(),
+            content: root.content.to_string(),
+            embedded: matches!(root.source, RootSource::Embedded(_)),
+            demands: root.demands.to_string(),
+            speaks_for: forges.chain(root.issuers.iter().cloned()).collect(),
+        }
+    }
 }
 
 pub(crate) async fn run(
@@ -69,7 +98,7 @@ fn check(folder: PathBuf, output: Output) -> anyhow::Result<Exit> {
         folder,
         pipelines: set.pipelines.keys().cloned().collect(),
         exceptions: set.exceptions.keys().cloned().collect(),
-        trust_roots: set.roots.keys().cloned().collect(),
+        trust_roots: set.roots.values().map(TrustRoot::from).collect(),
         problems,
         warnings: set.warnings,
     };
@@ -86,6 +115,9 @@ fn check(folder: PathBuf, output: Output) -> anyhow::Result<Exit> {
         if checked.problems.is_empty() {
             let (pipelines, exceptions) = (checked.pipelines.len(), checked.exceptions.len());
             let roots = checked.trust_roots.len();
+            for root in &checked.trust_roots {
+                text.push_str(&format!("{}\n", shown(&root_line(root))));
+            }
             text.push_str(&format!(
                 "{pipelines} pipelines, {exceptions} exceptions, {roots} trust roots: all right\n"
             ));
@@ -93,4 +125,13 @@ fn check(folder: PathBuf, output: Output) -> anyhow::Result<Exit> {
         text
     })?;
     Ok(if checked.problems.is_empty() { Exit::Fine } else { Exit::Usage })
+}
+
+fn root_line(root: &TrustRoot) -> String {
+    let origin = if root.embedded { ", part of this program" } else { "" };
+    let speaks_for = match root.speaks_for.is_empty() {
+        true => "nobody".to_owned(),
+        false => root.speaks_for.join(", "),
+    };
+    format!("trust root {}{origin}: demands {}; speaks for {speaks_for}", root.name, root.demands)
 }

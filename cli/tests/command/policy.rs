@@ -16,6 +16,33 @@ fn the_contracts_of_the_recording_are_right() {
 }
 
 #[test]
+fn contracts_without_a_trust_root_have_the_programs_own_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let contracts = folder.path().join("contracts");
+    fs::create_dir(&contracts).unwrap();
+    let pipeline = "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: { name: a }\nspec:\n  \
+        images: [ghcr.io/acme/a]\n  source: { repository: github.com/acme/a, repositoryId: \"1\" }\n  \
+        build: { workflows: [.github/workflows/release.yml] }\n";
+    fs::write(contracts.join("a.yaml"), pipeline).unwrap();
+    let output = run(folder.path(), &["policy", "check"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    let text = out(&output);
+    assert!(text.contains("trust root public-good, part of this program: demands ct=true"), "{text}");
+    assert!(text.contains("trust root github, part of this program: demands ct=false"), "{text}");
+    assert!(text.contains("1 pipelines, 0 exceptions, 2 trust roots"), "{text}");
+    assert!(!text.contains("look at:"), "{text}");
+
+    let root =
+        "apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: { name: only }\nspec: { source: github }\n";
+    fs::write(contracts.join("root.yaml"), root).unwrap();
+    let output = run(folder.path(), &["policy", "check", "--output", "json"]);
+    let checked: Value = serde_json::from_str(&out(&output)).unwrap();
+    let roots = checked["trustRoots"].as_array().unwrap();
+    assert_eq!(roots.len(), 1, "{checked}");
+    assert_eq!((&roots[0]["name"], &roots[0]["embedded"]), (&Value::from("only"), &Value::from(true)));
+}
+
+#[test]
 fn every_problem_has_its_file_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let contracts = folder.path().join("contracts");

@@ -22,6 +22,7 @@ use crate::contracts::exception::Exception;
 use crate::contracts::installation::Installation;
 use crate::contracts::pipeline::Pipeline;
 use crate::contracts::trust_root::{TrustRootContract, TrustedKeyContract};
+use crate::facts::RootVersion;
 
 /// The name of the pipeline that judges what no other claims.
 pub const DEFAULT_PIPELINE: &str = "default";
@@ -107,19 +108,15 @@ impl ContractSet {
             .collect()
     }
 
-    /// The issuer whose certificates speak for runs of a forge host.
+    /// The issuers whose certificates speak for runs of a forge host, under whichever root speaks for it.
     pub fn issuers_of(&self, forge_host: &str) -> BTreeSet<&str> {
-        let mut issuers: BTreeSet<&str> = self
-            .roots
-            .values()
-            .flat_map(|root| &root.forges)
-            .filter(|forge| forge.host.as_str() == forge_host)
-            .map(|forge| forge.issuer.as_str())
-            .collect();
-        if forge_host == "github.com" {
-            issuers.insert(GITHUB_ISSUER);
-        }
-        issuers
+        let forges = self.roots.values().flat_map(|root| &root.forges);
+        forges.filter(|forge| forge.host.as_str() == forge_host).map(|forge| forge.issuer.as_str()).collect()
+    }
+
+    /// The root in force that verified something; `None` when another is in force by that name.
+    pub fn root(&self, version: &RootVersion) -> Option<&TrustRootContract> {
+        self.roots.get(&version.name).filter(|root| root.content == version.content)
     }
 }
 

@@ -46,5 +46,5 @@ pub use builders::{Builder, builder_of};
 pub use correlator_core::contracts::trust_root::Demands;
 pub use proof::{Artifact, Proof, verify_bundle};
 pub use sbom::{SbomError, read as read_sbom};
-pub use trust::{LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey};
+pub use trust::{LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey, embedded_root};
 pub use verify::{Unverified, VERIFIER_VERSION, is_evidence, verify};

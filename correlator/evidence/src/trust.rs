@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bus_schema::Digest;
-use correlator_core::contracts::trust_root::Demands;
+use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
 use correlator_core::facts::RootVersion;
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
@@ -105,9 +105,13 @@ fn hash_of(roots: &[TrustRoot], keys: &[TrustedKey]) -> Digest {
     Digest::Sha256(bus_schema::hash::hash_fields(fields.iter().map(String::as_str)))
 }
 
-/// What GitHub's own Sigstore instance (private repositories) can meet: it has neither a public certificate log nor a
-/// signature log, its timestamp authority is the only witness.
-const TIME_ONLY: Demands = Demands { certificate_transparency: false, log: false, signed_time: true };
+/// The text of a root that the program brings along, as of its build.
+pub fn embedded_root(root: EmbeddedRoot) -> &'static str {
+    match root {
+        EmbeddedRoot::PublicGood => SIGSTORE_PRODUCTION_TRUSTED_ROOT,
+        EmbeddedRoot::Github => SIGSTORE_GITHUB_TRUSTED_ROOT,
+    }
+}
 
 /// One Sigstore trust root (`trusted_root.json`), ready to verify with.
 pub struct TrustRoot {
@@ -140,16 +144,6 @@ impl TrustRoot {
             log_keys,
             anchors,
         })
-    }
-
-    /// The public-good instance of Sigstore, as of this program's build.
-    pub fn public_good(name: &str) -> Result<TrustRoot, TrustError> {
-        TrustRoot::from_json(name, SIGSTORE_PRODUCTION_TRUSTED_ROOT, Demands::default())
-    }
-
-    /// GitHub's own instance (attestations of private repositories), as of this program's build.
-    pub fn github(name: &str) -> Result<TrustRoot, TrustError> {
-        TrustRoot::from_json(name, SIGSTORE_GITHUB_TRUSTED_ROOT, TIME_ONLY)
     }
 
     pub fn version(&self) -> &RootVersion {
@@ -313,11 +307,13 @@ mod tests {
 
     #[test]
     fn the_embedded_roots_parse_and_have_versions() {
-        let public = TrustRoot::public_good("public-good").unwrap();
-        let github = TrustRoot::github("github").unwrap();
-        assert_eq!(public.demands(), Demands::default());
-        assert_ne!(public.version().content, github.version().content);
-        assert!(!github.demands().log);
+        let roots = EmbeddedRoot::ALL
+            .map(|root| TrustRoot::from_json(root.as_str(), embedded_root(root), root.demands()).unwrap());
+        assert_ne!(roots[0].version().content, roots[1].version().content);
+        assert_eq!(roots[0].demands(), Demands::default());
+        // What GitHub's instance cannot give is not demanded of it: it has neither kind of log.
+        assert!(roots[1].trusted_root().tlogs.is_empty() && roots[1].trusted_root().ctlogs.is_empty());
+        assert!(!roots[1].demands().log && !roots[1].demands().certificate_transparency);
     }
 
     #[test]
@@ -343,7 +339,7 @@ mod tests {
         assert_eq!(base, reordered);
         let keys = || vec![key(&one, LogDemand::Required), key(&two, LogDemand::Required)];
         assert_ne!(base, hash(vec![root("a", all), root("c", all)], keys()));
-        assert_ne!(base, hash(vec![root("a", all), root("b", TIME_ONLY)], keys()));
+        assert_ne!(base, hash(vec![root("a", all), root("b", Demands::TIME_ONLY)], keys()));
         assert_ne!(base, hash(vec![root("a", all)], keys()));
         let weaker = vec![key(&one, LogDemand::NotRequired), key(&two, LogDemand::Required)];
         assert_ne!(base, hash(vec![root("a", all), root("b", all)], weaker));
@@ -369,7 +365,8 @@ mod tests {
                 "{text}"
             );
         }
-        let twice = || TrustRoot::public_good("same").unwrap();
+        let text = embedded_root(EmbeddedRoot::PublicGood);
+        let twice = || TrustRoot::from_json("same", text, Demands::default()).unwrap();
         assert!(matches!(TrustSet::new(vec![twice(), twice()], vec![]), Err(TrustError::RootTwice { .. })));
     }
 }

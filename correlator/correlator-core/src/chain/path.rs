@@ -6,6 +6,7 @@ use bus_schema::verdict::{BreakReason, LinkKind, UnknownReason};
 
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
+use crate::chain::signer::unvouched;
 use crate::chain::{Finding, Missing, a_break, build, provenance, source};
 use crate::contracts::pipeline::Pipeline;
 use crate::facts::{Predicate, PredicateKind};
@@ -71,12 +72,22 @@ fn judge(
         return Ok(None);
     };
     inquiry.rest_on(&bound.ground);
+    let provenance = provenance::judge(inquiry, pipeline, contract, bound, predicate);
+    // What a certificate says of a forge's commit and run is nothing where its root does not speak for the forge.
+    let host = contract.repository.host.as_str();
+    let (source, build) = match unvouched(inquiry.contracts, host, &bound.statement) {
+        Some(stranger) => (Finding::Broken(vec![stranger.clone()]), Finding::Broken(vec![stranger])),
+        None => (
+            source::judge(inquiry, image, pipeline, contract, bound, predicate)?,
+            build::judge(inquiry, image, pipeline, contract, bound, predicate)?,
+        ),
+    };
     Ok(Some(Path {
         statement: Some(bound.evidence),
         carrier: image.shown_carrier(bound.carrier),
-        source: source::judge(inquiry, image, pipeline, contract, bound, predicate)?,
-        build: build::judge(inquiry, image, pipeline, contract, bound, predicate)?,
-        provenance: provenance::judge(inquiry, pipeline, contract, bound, predicate),
+        source,
+        build,
+        provenance,
     }))
 }
 

@@ -6,7 +6,7 @@ use bus_schema::verdict::{Break, BreakReason};
 
 use crate::chain::image_facts::BoundStatement;
 use crate::chain::inquiry::Inquiry;
-use crate::chain::signer::{CertificateIdentity, SignerMatch, match_signer};
+use crate::chain::signer::{CertificateIdentity, SignerMatch, match_signer, unvouched};
 use crate::chain::{Finding, a_break};
 use crate::contracts::pipeline::{Builder, Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
@@ -22,12 +22,14 @@ pub(crate) fn judge(
     match &bound.statement.signer {
         Signer::Keyless(claims) => {
             let identity = CertificateIdentity::read(claims);
-            check_origin(inquiry, source, &identity, &mut breaks);
+            let host = source.repository.host.as_str();
+            breaks.extend(unvouched(inquiry.contracts, host, &bound.statement));
+            check_origin(source, &identity, &mut breaks);
             check_builder(pipeline, source, &identity, &mut breaks);
         }
-        signer @ Signer::Key { .. } => {
+        Signer::Key { .. } => {
             let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
-            match match_signer(inquiry, pipeline, signer, counted_at) {
+            match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
                 SignerMatch::Fits { .. } => {}
                 SignerMatch::OutsideValidity { since, what } => return Finding::Expired { since, what },
                 SignerMatch::Differs { expected, found } => {
@@ -57,18 +59,8 @@ pub(crate) fn judge(
     )
 }
 
-/// The certificate's issuer, repository and ref against the contract's.
-fn check_origin(
-    inquiry: &Inquiry<'_>,
-    source: &SourceContract,
-    identity: &CertificateIdentity,
-    breaks: &mut Vec<Break>,
-) {
-    let issuers = inquiry.contracts.issuers_of(source.repository.host.as_str());
-    if !issuers.contains(identity.issuer.as_str()) {
-        let expected = format!("issuer {}", issuers.into_iter().collect::<Vec<_>>().join(" or "));
-        breaks.push(a_break(BreakReason::WrongSigner, expected, format!("issuer {}", identity.issuer)));
-    }
+/// The certificate's repository and ref against the contract's.
+fn check_origin(source: &SourceContract, identity: &CertificateIdentity, breaks: &mut Vec<Break>) {
     match &identity.repository {
         Some(_) if identity.comes_from(&source.repository) => {}
         found => {

@@ -22,7 +22,7 @@ pub(crate) fn judge(
     for bound in image.of_kind(PredicateKind::Sbom) {
         let Predicate::Sbom(sbom) = &bound.statement.predicate else { continue };
         let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
-        match match_signer(inquiry, pipeline, &bound.statement.signer, counted_at) {
+        match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
             SignerMatch::Fits { who } if sbom.components > 0 => {
                 inquiry.rest_on(&bound.ground);
                 let says = format!("{} with {} components, signed by {who}", sbom.format, sbom.components);

@@ -26,7 +26,7 @@ pub(crate) fn judge(
         }
         // A key signature without signed time counts from when its bytes were first recorded.
         let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
-        match match_signer(inquiry, pipeline, &bound.statement.signer, counted_at) {
+        match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
             SignerMatch::Fits { who } => {
                 inquiry.rest_on(&bound.ground);
                 let witness = match bound.statement.signer {

@@ -1,13 +1,14 @@
 //! Who signed, read from the certificate's claims: the identity rules of the chain.
 
-use std::collections::BTreeSet;
-
 use bus_schema::ci::{RunnerEnvironment, Trigger};
+use bus_schema::verdict::{Break, BreakReason};
 use bus_schema::{CommitId, GitRef, RepositoryRef, WorkflowRef};
 
+use crate::chain::a_break;
 use crate::chain::inquiry::Inquiry;
+use crate::contracts::ContractSet;
 use crate::contracts::pipeline::{Pipeline, SignerContract, SourceContract};
-use crate::facts::{CertificateClaims, PredicateKind, RunNumber, Signer};
+use crate::facts::{CertificateClaims, PredicateKind, RootVersion, RunNumber, Signer, Statement};
 
 /// A certificate's claims as identities. A claim that does not parse is `None`, which matches nothing.
 #[derive(Debug, Clone)]
@@ -81,6 +82,35 @@ fn run_of_invocation(uri: &str) -> Option<RunNumber> {
     Some(RunNumber { id, attempt })
 }
 
+/// Why a certificate's signature counts for no run of a forge, whatever else it says: its issuer is not the forge's, or the
+/// root that it verified with does not speak for the forge. An authority can write any issuer into its certificates, so
+/// that only the roots which the contracts name for a forge are believed about it. Nothing is objected to a key.
+pub(crate) fn unvouched(contracts: &ContractSet, host: &str, statement: &Statement) -> Option<Break> {
+    let Signer::Keyless(claims) = &statement.signer else { return None };
+    if speaks_for_forge(contracts, statement.root.as_ref(), host, &claims.issuer) {
+        return None;
+    }
+    let expected: Vec<String> = contracts
+        .roots
+        .values()
+        .flat_map(|root| root.forges.iter().map(move |forge| (root, forge)))
+        .filter(|(_, forge)| forge.host.as_str() == host)
+        .map(|(root, forge)| format!("issuer {} under trust root {}", forge.issuer, root.name))
+        .collect();
+    let expected = match expected.is_empty() {
+        true => format!("a trust root that speaks for {host}"),
+        false => expected.join(" or "),
+    };
+    let root = statement.root.as_ref().map_or("none", |root| root.name.as_str());
+    let found = format!("issuer {} under trust root {root}", claims.issuer);
+    Some(a_break(BreakReason::WrongSigner, expected, found))
+}
+
+fn speaks_for_forge(contracts: &ContractSet, root: Option<&RootVersion>, host: &str, issuer: &str) -> bool {
+    let root = root.and_then(|version| contracts.root(version));
+    root.is_some_and(|root| root.speaks_for_forge(host, issuer))
+}
+
 /// Whether a signature counts for a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SignerMatch {
@@ -102,16 +132,19 @@ pub(crate) enum SignerMatch {
 pub(crate) fn match_signer(
     inquiry: &Inquiry<'_>,
     pipeline: &Pipeline,
-    signer: &Signer,
+    statement: &Statement,
     counted_at: jiff::Timestamp,
 ) -> SignerMatch {
     let mut outside = None;
     for contract in &pipeline.signatures.any_of {
-        match (contract, signer) {
+        match (contract, &statement.signer) {
             (SignerContract::Keyless { issuer, workflow }, Signer::Keyless(claims)) => {
                 let identity = CertificateIdentity::read(claims);
                 let Some(source) = &pipeline.source else { continue };
-                if fits_keyless(inquiry, source, issuer.as_deref(), &identity, pipeline, workflow.as_ref()) {
+                let host = source.repository.host.as_str();
+                let is_issuer = issuer.as_ref().is_none_or(|issuer| *issuer == claims.issuer)
+                    && unvouched(inquiry.contracts, host, statement).is_none();
+                if is_issuer && fits_keyless(source, &identity, pipeline, workflow.as_ref()) {
                     return SignerMatch::Fits { who: identity.shown() };
                 }
             }
@@ -139,22 +172,19 @@ pub(crate) fn match_signer(
     }
     match outside {
         Some((since, what)) => SignerMatch::OutsideValidity { since, what },
-        None => SignerMatch::Differs { expected: expected_signers(pipeline), found: shown_signer(signer) },
+        None => SignerMatch::Differs {
+            expected: expected_signers(pipeline),
+            found: shown_signer(inquiry.contracts, statement),
+        },
     }
 }
 
 fn fits_keyless(
-    inquiry: &Inquiry<'_>,
     source: &SourceContract,
-    issuer: Option<&str>,
     identity: &CertificateIdentity,
     pipeline: &Pipeline,
     workflow: Option<&bus_schema::WorkflowPath>,
 ) -> bool {
-    let issuers: BTreeSet<&str> = match issuer {
-        Some(issuer) => BTreeSet::from([issuer]),
-        None => inquiry.contracts.issuers_of(source.repository.host.as_str()),
-    };
     let is_repository = identity.comes_from(&source.repository);
     let is_ref = identity
         .git_ref
@@ -168,7 +198,7 @@ fn fits_keyless(
                 None => pipeline.build.workflows.is_empty() || pipeline.build.workflows.contains(&found.path),
             }
     });
-    issuers.contains(identity.issuer.as_str()) && is_repository && is_ref && is_workflow
+    is_repository && is_ref && is_workflow
 }
 
 pub(crate) fn expected_signers(pipeline: &Pipeline) -> String {
@@ -192,10 +222,20 @@ pub(crate) fn expected_signers(pipeline: &Pipeline) -> String {
     }
 }
 
-pub(crate) fn shown_signer(signer: &Signer) -> String {
-    match signer {
-        Signer::Keyless(claims) => format!("{} (issuer {})", claims.subject, claims.issuer),
-        Signer::Key { fingerprint, .. } => format!("key {fingerprint}"),
+fn shown_signer(contracts: &ContractSet, statement: &Statement) -> String {
+    let claims = match &statement.signer {
+        Signer::Keyless(claims) => claims,
+        Signer::Key { fingerprint, .. } => return format!("key {fingerprint}"),
+    };
+    let CertificateClaims { subject, issuer, .. } = &**claims;
+    let root = statement.root.as_ref();
+    let known = root.and_then(|version| contracts.root(version));
+    match known.is_some_and(|root| root.speaks_for_issuer(issuer)) {
+        true => format!("{subject} (issuer {issuer})"),
+        false => {
+            let root = root.map_or("none", |root| root.name.as_str());
+            format!("{subject} (issuer {issuer}, for which trust root {root} does not speak)")
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use crate::contracts::exception::ExceptionSpec;
 use crate::contracts::installation::InstallationSpec;
 use crate::contracts::pattern::ImagePattern;
 use crate::contracts::pipeline::{NamedKey, PipelineSpec};
-use crate::contracts::trust_root::{TrustRootContract, TrustRootSpec, TrustedKeyContract, pem_fingerprint};
+use crate::contracts::trust_root::{
+    self, EMBEDDED_PREFIX, EmbeddedRoot, RootSource, TrustRootSpec, TrustedKeyContract, pem_fingerprint,
+};
 use crate::contracts::{ContractSet, DEFAULT_PIPELINE};
 use crate::input::ContractLoaded;
 
@@ -76,15 +78,18 @@ struct Metadata {
     name: String,
 }
 
-/// The files that the documents name, so that a loader can read them before it parses the whole.
+/// The files that the documents name, so that a loader can read them before it parses the whole. Embedded trust roots are
+/// among them under names of their own ([`EmbeddedRoot::file`]), as those that hold where no document names a root.
 pub fn named_files(documents: &BTreeMap<String, String>) -> Vec<String> {
     let mut gathering = Gathering::default();
     for (file, text) in documents {
         gathering.read_file(file, text);
     }
-    let roots = gathering.roots.into_iter().map(|(_, _, spec)| spec.file);
-    let keys = gathering.keys.into_iter().map(|(_, key)| key.file);
-    let mut files: Vec<String> = roots.chain(keys).collect();
+    let mut files: Vec<String> = match gathering.names_root {
+        true => gathering.roots.iter().map(|(_, _, source, _)| source.file().to_owned()).collect(),
+        false => EmbeddedRoot::ALL.iter().map(|root| root.file().to_owned()).collect(),
+    };
+    files.extend(gathering.keys.into_iter().map(|(_, key)| key.file));
     files.sort();
     files.dedup();
     files
@@ -107,7 +112,10 @@ pub fn parse(loaded: &ContractLoaded) -> Result<ContractSet, Problems> {
 struct Gathering {
     set: Option<ContractSet>,
     problems: Vec<Problem>,
-    roots: Vec<(String, String, TrustRootSpec)>,
+    /// Each with its file, name and source.
+    roots: Vec<(String, String, RootSource, TrustRootSpec)>,
+    /// A document of this kind is there, even if it is wrong.
+    names_root: bool,
     keys: Vec<(String, NamedKey)>,
     exception_files: BTreeMap<String, String>,
     pipeline_files: BTreeMap<String, String>,
@@ -207,11 +215,15 @@ impl Gathering {
     }
 
     fn read_trust_root(&mut self, file: &str, text: &str) {
+        self.names_root = true;
         let Some((name, spec)) = self.document::<TrustRootSpec>(file, text) else { return };
-        if self.roots.iter().any(|(_, other, _)| *other == name) {
+        if self.roots.iter().any(|(_, other, ..)| *other == name) {
             return self.problem(file, format!("trust root {name} is declared a second time"));
         }
-        self.roots.push((file.to_owned(), name, spec));
+        match spec.source() {
+            Ok(source) => self.roots.push((file.to_owned(), name, source, spec)),
+            Err(reason) => self.problem(file, format!("trust root {name}: {reason}")),
+        }
     }
 
     fn read_installation(&mut self, file: &str, text: &str) {
@@ -228,21 +240,10 @@ impl Gathering {
     }
 
     fn finish(mut self, loaded: &ContractLoaded) -> Result<ContractSet, Problems> {
-        for (file, name, spec) in std::mem::take(&mut self.roots) {
-            match loaded.files.get(&spec.file) {
-                Some(content) => {
-                    let content = Digest::sha256_of(content.as_bytes());
-                    let TrustRootSpec { file, demands, forges } = spec;
-                    let root = TrustRootContract { name: name.clone(), file, content, demands, forges };
-                    self.set().roots.insert(name, root);
-                }
-                None => {
-                    self.problem(&file, format!("trust root {name}: the file {:?} is not there", spec.file))
-                }
-            }
-        }
+        self.finish_roots(loaded);
         for (file, key) in std::mem::take(&mut self.keys) {
-            let Some(content) = loaded.files.get(&key.file) else {
+            let content = loaded.files.get(&key.file).filter(|_| !key.file.starts_with(EMBEDDED_PREFIX));
+            let Some(content) = content else {
                 self.problem(&file, format!("the key file {:?} is not there", key.file));
                 continue;
             };
@@ -271,6 +272,27 @@ impl Gathering {
         match self.problems.is_empty() {
             true => Ok(set),
             false => Err(Problems(self.problems)),
+        }
+    }
+
+    fn finish_roots(&mut self, loaded: &ContractLoaded) {
+        if !self.names_root {
+            let roots = trust_root::by_default(&loaded.files);
+            self.set().roots.extend(roots.into_iter().map(|root| (root.name.clone(), root)));
+        }
+        for (file, name, source, spec) in std::mem::take(&mut self.roots) {
+            let Some(text) = loaded.files.get(source.file()) else {
+                let missing = format!("trust root {name}: the file {:?} is not there", source.file());
+                self.problem(&file, missing);
+                continue;
+            };
+            let root = spec.check(&name, source, Digest::sha256_of(text.as_bytes()));
+            // What verifies is said to have verified with one root: two that are the same could not be told apart.
+            if let Some(same) = self.set().roots.values().find(|other| other.content == root.content) {
+                let text = format!("trust roots {} and {name} hold the same", same.name);
+                self.problem(&file, text);
+            }
+            self.set().roots.insert(name, root);
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::parse::{DOCUMENT_BYTES_MAX, parse};
 use super::pattern::{Glob, ImagePattern};
+use super::trust_root::{Demands, EmbeddedRoot};
 use super::{Claim, ContractSet};
 use crate::input::ContractLoaded;
 
@@ -13,11 +14,15 @@ const KEY: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 
 fn load(documents: &[(&str, &str)]) -> Result<ContractSet, String> {
     let documents = documents.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let files = BTreeMap::from([
-        ("release.pub".to_owned(), KEY.to_owned()),
-        ("root.json".to_owned(), "{}".to_owned()),
-        ("words.pub".to_owned(), "no key at all".to_owned()),
-    ]);
+    let files = [
+        ("release.pub", KEY),
+        ("root.json", "{}"),
+        ("same.json", "{}"),
+        ("words.pub", "no key at all"),
+        (EmbeddedRoot::PublicGood.file(), "public-good"),
+        (EmbeddedRoot::Github.file(), "github"),
+    ];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     parse(&ContractLoaded { documents, files }).map_err(|problems| problems.to_string())
 }
 
@@ -254,11 +259,12 @@ fn an_exception_may_not_be_longer_than_the_administrator_allows() {
     assert!(set.problems_at("2026-06-01T00:00:00Z".parse().unwrap()).is_empty());
 }
 
+fn root(spec: &str) -> String {
+    format!("apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: {{ name: ours }}\nspec: {spec}\n")
+}
+
 #[test]
 fn a_trust_root_names_its_file_and_its_demands() {
-    let root = |spec: &str| {
-        format!("apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: {{ name: ours }}\nspec: {spec}\n")
-    };
     let set = load_one(&root(
         "{ file: root.json, forges: [ { host: git.acme.example, issuer: \"https://token.acme.example\" } ] }",
     ))
@@ -269,6 +275,47 @@ fn a_trust_root_names_its_file_and_its_demands() {
     assert!(!relaxed.roots["ours"].demands.log && relaxed.roots["ours"].demands.certificate_transparency);
     assert_ne!(set.trust_version(), relaxed.trust_version(), "other demands verify again");
     refused(&root("{ file: gone.json }"), "gone.json");
+    let same = root("{ file: root.json }").replace("ours", "theirs");
+    refused(&format!("{}---\n{same}", root("{ file: same.json }")), "ours and theirs hold the same");
+}
+
+#[test]
+fn a_set_that_names_no_trust_root_holds_those_that_came_with_it() {
+    let set = load_one(&pipeline("")).unwrap();
+    assert_eq!(set.roots.keys().collect::<Vec<_>>(), ["github", "public-good"]);
+    assert_eq!(set.roots["public-good"].demands, Demands::default());
+    assert_eq!(set.roots["github"].demands, Demands::TIME_ONLY);
+    let documents = BTreeMap::from([("a.yaml".to_owned(), pipeline(""))]);
+    assert_eq!(super::parse::named_files(&documents), ["embedded:github", "embedded:public-good"]);
+    // A log from before has sets without them: those are judged as they were recorded.
+    let recorded = parse(&ContractLoaded { documents, files: BTreeMap::new() }).unwrap();
+    assert!(recorded.roots.is_empty());
+
+    let set = load_one(&format!("{}---\n{}", pipeline(""), root("{ file: root.json }"))).unwrap();
+    assert_eq!(set.roots.keys().collect::<Vec<_>>(), ["ours"], "a named root replaces them");
+    assert!(set.warnings.iter().any(|text| text.contains("no trust root speaks for github.com")));
+}
+
+#[test]
+fn an_embedded_root_is_named_by_its_source_and_may_be_narrowed() {
+    let set = load_one(&root("{ source: public-good }")).unwrap();
+    let ours = &set.roots["ours"];
+    assert!(ours.speaks_for_forge("github.com", super::GITHUB_ISSUER));
+    assert!(ours.speaks_for_issuer("https://accounts.google.com"));
+    assert!(!ours.speaks_for_forge("github.com", "https://gitlab.com"));
+    assert!(!ours.speaks_for_forge("git.acme.example", super::GITHUB_ISSUER));
+    let narrow = load_one(&root("{ source: public-good, forges: [], issuers: [] }")).unwrap();
+    assert!(!narrow.roots["ours"].speaks_for_issuer(super::GITHUB_ISSUER));
+    // What is not said of the demands stays as the instance has it.
+    let github = load_one(&root("{ source: github, demands: { signedTime: true } }")).unwrap();
+    assert_eq!(github.roots["ours"].demands, Demands::TIME_ONLY);
+
+    refused(&root("{ }"), "file is missing");
+    refused(&root("{ source: public-good, file: root.json }"), "exclude each other");
+    refused(&root("{ file: \"embedded:public-good\" }"), "is no file");
+    refused(&root("{ source: elsewhere }"), "elsewhere");
+    let key = "  signatures: { anyOf: [ { key: { file: \"embedded:public-good\" } } ] }\n";
+    refused(&pipeline(key), "is not there");
 }
 
 #[test]

@@ -1,28 +1,161 @@
-//! `kind: TrustRoot`: a Sigstore trust root, what it demands, and for which forge it speaks; and the keys of pipelines.
+//! `kind: TrustRoot`: a Sigstore trust root, what it demands, and for which forges and issuers it speaks; and the keys of
+//! pipelines.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bus_schema::{Digest, ForgeHost};
 use serde::Deserialize;
 
+use crate::contracts::GITHUB_ISSUER;
+use crate::facts::RootVersion;
+
 /// A checked trust root. Its content is a `trusted_root.json`, carried with the contracts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustRootContract {
     pub name: String,
-    /// The name of the file in [`crate::input::ContractLoaded::files`].
-    pub file: String,
+    pub source: RootSource,
     pub content: Digest,
     pub demands: Demands,
     pub forges: Vec<ForgeIssuer>,
+    /// Issuers of identities that belong to no forge, such as people's.
+    pub issuers: Vec<String>,
+}
+
+impl TrustRootContract {
+    pub fn version(&self) -> RootVersion {
+        RootVersion { name: self.name.clone(), content: self.content }
+    }
+
+    /// Whether a certificate of this issuer under this root counts for runs of a forge.
+    pub fn speaks_for_forge(&self, host: &str, issuer: &str) -> bool {
+        self.forges.iter().any(|forge| forge.host.as_str() == host && forge.issuer == issuer)
+    }
+
+    /// Whether a certificate of this issuer under this root counts at all.
+    pub fn speaks_for_issuer(&self, issuer: &str) -> bool {
+        self.forges.iter().any(|forge| forge.issuer == issuer) || self.issuers.iter().any(|one| one == issuer)
+    }
+}
+
+/// Where a trust root comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootSource {
+    /// A file of the contracts folder.
+    File(String),
+    Embedded(EmbeddedRoot),
+}
+
+impl RootSource {
+    /// The name of its text in [`crate::input::ContractLoaded::files`].
+    pub fn file(&self) -> &str {
+        match self {
+            RootSource::File(file) => file,
+            RootSource::Embedded(root) => root.file(),
+        }
+    }
+}
+
+/// A trust root that the program brings along. Its text enters with the contracts like that of a file, so that what was
+/// verified with it can be told from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbeddedRoot {
+    /// The public-good instance of Sigstore.
+    PublicGood,
+    /// GitHub's own instance, which signs for private repositories.
+    Github,
+}
+
+/// What begins the names of embedded roots among the files; no file of a folder may be called so.
+pub(crate) const EMBEDDED_PREFIX: &str = "embedded:";
+
+impl EmbeddedRoot {
+    /// All of them: they hold where the contracts name no trust root.
+    pub const ALL: [EmbeddedRoot; 2] = [EmbeddedRoot::PublicGood, EmbeddedRoot::Github];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EmbeddedRoot::PublicGood => "public-good",
+            EmbeddedRoot::Github => "github",
+        }
+    }
+
+    /// The name of its text in [`crate::input::ContractLoaded::files`].
+    pub fn file(self) -> &'static str {
+        match self {
+            EmbeddedRoot::PublicGood => "embedded:public-good",
+            EmbeddedRoot::Github => "embedded:github",
+        }
+    }
+
+    pub fn from_file(file: &str) -> Option<EmbeddedRoot> {
+        EmbeddedRoot::ALL.into_iter().find(|root| root.file() == file)
+    }
+
+    /// What its instance gives to every signature.
+    pub fn demands(self) -> Demands {
+        match self {
+            EmbeddedRoot::PublicGood => Demands::default(),
+            EmbeddedRoot::Github => Demands::TIME_ONLY,
+        }
+    }
+
+    /// The forges whose tokens its authority takes.
+    fn forges(self) -> Vec<ForgeIssuer> {
+        let known: &[(&str, &str)] = match self {
+            EmbeddedRoot::PublicGood => {
+                &[("github.com", GITHUB_ISSUER), ("gitlab.com", "https://gitlab.com")]
+            }
+            EmbeddedRoot::Github => &[("github.com", GITHUB_ISSUER)],
+        };
+        let forge = |(host, issuer): &(&str, &str)| {
+            let host = host.parse::<ForgeHost>().ok()?;
+            Some(ForgeIssuer { host, issuer: (*issuer).to_owned() })
+        };
+        known.iter().filter_map(forge).collect()
+    }
+
+    /// Other issuers whose tokens its authority takes (sigstore/fulcio, config/identity).
+    fn issuers(self) -> Vec<String> {
+        let known: &[&str] = match self {
+            EmbeddedRoot::PublicGood => &[
+                "https://accounts.google.com",
+                "https://agent.buildkite.com",
+                "https://github.com/login/oauth",
+                "https://login.microsoftonline.com",
+                "https://oidc.codefresh.io",
+                "https://oauth2.sigstore.dev/auth",
+            ],
+            EmbeddedRoot::Github => &[],
+        };
+        known.iter().map(|issuer| (*issuer).to_owned()).collect()
+    }
+
+    /// The root as it is where no document says more.
+    fn contract(self, content: Digest) -> TrustRootContract {
+        TrustRootContract {
+            name: self.as_str().to_owned(),
+            source: RootSource::Embedded(self),
+            content,
+            demands: self.demands(),
+            forges: self.forges(),
+            issuers: self.issuers(),
+        }
+    }
 }
 
 /// What a signature must carry under this root; everything by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demands {
     pub certificate_transparency: bool,
     pub log: bool,
     pub signed_time: bool,
+}
+
+impl Demands {
+    /// What an instance can meet that has neither a certificate log nor a signature log: its timestamp authority is the
+    /// only witness.
+    pub const TIME_ONLY: Demands = Demands { certificate_transparency: false, log: false, signed_time: true };
 }
 
 impl Default for Demands {
@@ -70,9 +203,95 @@ pub(crate) fn pem_fingerprint(pem: &str) -> Option<Digest> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct TrustRootSpec {
-    pub(crate) file: String,
     #[serde(default)]
-    pub(crate) demands: Demands,
+    source: SourceSpec,
     #[serde(default)]
-    pub(crate) forges: Vec<ForgeIssuer>,
+    file: Option<String>,
+    #[serde(default)]
+    demands: DemandsSpec,
+    #[serde(default)]
+    forges: Option<Vec<ForgeIssuer>>,
+    #[serde(default)]
+    issuers: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SourceSpec {
+    #[default]
+    File,
+    PublicGood,
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct DemandsSpec {
+    certificate_transparency: Option<bool>,
+    log: Option<bool>,
+    signed_time: Option<bool>,
+}
+
+impl DemandsSpec {
+    /// What is not said is as the source has it.
+    fn over(self, source: Demands) -> Demands {
+        Demands {
+            certificate_transparency: self
+                .certificate_transparency
+                .unwrap_or(source.certificate_transparency),
+            log: self.log.unwrap_or(source.log),
+            signed_time: self.signed_time.unwrap_or(source.signed_time),
+        }
+    }
+}
+
+impl TrustRootSpec {
+    /// Where its text is, or what is wrong with saying so.
+    pub(crate) fn source(&self) -> Result<RootSource, String> {
+        let embedded = match (self.source, &self.file) {
+            (SourceSpec::File, Some(file)) if file.starts_with(EMBEDDED_PREFIX) => {
+                return Err(format!("file: {file:?} is no file: write source: public-good or github"));
+            }
+            (SourceSpec::File, Some(file)) => return Ok(RootSource::File(file.clone())),
+            (SourceSpec::File, None) => {
+                return Err("file is missing, or source: public-good or github".to_owned());
+            }
+            (SourceSpec::PublicGood, None) => EmbeddedRoot::PublicGood,
+            (SourceSpec::Github, None) => EmbeddedRoot::Github,
+            (SourceSpec::PublicGood | SourceSpec::Github, Some(_)) => {
+                return Err("file and an embedded source exclude each other".to_owned());
+            }
+        };
+        Ok(RootSource::Embedded(embedded))
+    }
+
+    /// The checked root around its text.
+    pub(crate) fn check(self, name: &str, source: RootSource, content: Digest) -> TrustRootContract {
+        let base = match source {
+            RootSource::Embedded(root) => root.contract(content),
+            RootSource::File(_) => TrustRootContract {
+                name: String::new(),
+                source,
+                content,
+                demands: Demands::default(),
+                forges: Vec::new(),
+                issuers: Vec::new(),
+            },
+        };
+        TrustRootContract {
+            name: name.to_owned(),
+            demands: self.demands.over(base.demands),
+            forges: self.forges.unwrap_or(base.forges),
+            issuers: self.issuers.unwrap_or(base.issuers),
+            ..base
+        }
+    }
+}
+
+/// The roots of a set that names none: those that the program brings along, as far as they came with the set.
+pub(crate) fn by_default(files: &BTreeMap<String, String>) -> Vec<TrustRootContract> {
+    let root = |root: EmbeddedRoot| {
+        files.get(root.file()).map(|text| root.contract(Digest::sha256_of(text.as_bytes())))
+    };
+    EmbeddedRoot::ALL.into_iter().filter_map(root).collect()
 }

@@ -1,4 +1,5 @@
-//! Reads a contracts folder: its YAML files, and the keys and trust roots that they name, from nowhere but the folder.
+//! Reads a contracts folder: its YAML files, and the keys and trust roots that they name, from nowhere but the folder; trust
+//! roots that the program brings along from itself.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use correlator_core::contracts::parse::{DOCUMENT_BYTES_MAX, named_files};
+use correlator_core::contracts::trust_root::EmbeddedRoot;
 use correlator_core::input::ContractLoaded;
 
 /// The most YAML files of a folder.
@@ -68,7 +70,9 @@ pub fn read_folder(folder: &Path) -> Result<ContractLoaded, LoadError> {
     }
     let mut files = BTreeMap::new();
     for name in named {
-        if let Some(text) = read_inside(&root, &name, &mut total)? {
+        if let Some(root) = EmbeddedRoot::from_file(&name) {
+            files.insert(name, evidence::embedded_root(root).to_owned());
+        } else if let Some(text) = read_inside(&root, &name, &mut total)? {
             files.insert(name, text);
         }
     }

@@ -28,7 +28,9 @@ fn a_folder_is_read_with_the_files_that_it_names() {
     std::fs::write(folder.path().join("keys/release.pub"), key()).unwrap();
     let (loaded, set) = load(folder.path(), Timestamp::now()).unwrap();
     assert_eq!(loaded.documents.keys().collect::<Vec<_>>(), ["api.yaml"]);
-    assert_eq!(loaded.files.keys().collect::<Vec<_>>(), ["keys/release.pub"]);
+    // The trust roots of the program are carried too, because no document names one.
+    let files = ["embedded:github", "embedded:public-good", "keys/release.pub"];
+    assert_eq!(loaded.files.keys().collect::<Vec<_>>(), files);
     assert!(set.pipelines.contains_key("api"));
 }
 

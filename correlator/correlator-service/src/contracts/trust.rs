@@ -13,8 +13,9 @@ pub(crate) fn set_of(
     let mut problems = Vec::new();
     let mut roots = Vec::new();
     for root in contracts.roots.values() {
-        let Some(text) = files.get(&root.file) else {
-            problems.push(format!("trust root {}: the file {:?} is not there", root.name, root.file));
+        let file = root.source.file();
+        let Some(text) = files.get(file) else {
+            problems.push(format!("trust root {}: the file {file:?} is not there", root.name));
             continue;
         };
         match TrustRoot::from_json(&root.name, text, root.demands) {

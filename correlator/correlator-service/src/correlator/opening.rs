@@ -47,7 +47,7 @@ pub(super) async fn open_desk(
 /// set that was in force; without any it is.
 fn load_contracts(desk: &mut Desk, folder: &Path) -> Result<(), OpenError> {
     let in_force = desk.shared().in_force.borrow().clone();
-    let is_first = in_force.contracts.pipelines.is_empty() && in_force.contracts.roots.is_empty();
+    let is_first = in_force.contracts.pipelines.is_empty();
     match contracts::load(folder, Timestamp::now()) {
         Ok((loaded, set)) => {
             let records = contracts::records(loaded, &set, &in_force);
