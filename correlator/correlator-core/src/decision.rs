@@ -1,9 +1,11 @@
 //! What the ledger decides: values precise enough that nothing is left for the executor to choose.
 
+use std::collections::BTreeMap;
+
 use bus_schema::case::Case;
 use bus_schema::fleet::EvidenceRequested;
 use bus_schema::verdict::VerdictChanged;
-use bus_schema::{Digest, Event};
+use bus_schema::{Digest, Event, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +59,8 @@ pub struct Outcome {
     /// The changes of the state, to be committed together with the log position.
     pub changes: Vec<crate::records::Change>,
     pub decisions: Vec<Decision>,
+    /// The traces that led to decisions, by their place: nothing is decided by them.
+    pub traces: BTreeMap<usize, TraceParent>,
     /// The next time at which a tick is due, over the whole state.
     pub next_deadline: Option<Timestamp>,
 }

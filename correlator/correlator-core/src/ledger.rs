@@ -10,10 +10,12 @@ mod intake;
 mod judge;
 pub(crate) mod questions;
 pub(crate) mod touched;
+mod tracing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bus_schema::Digest;
+use bus_schema::{Digest, EventId, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +78,8 @@ impl Ledger {
             position: entry.position,
             touched: Touched::default(),
             decisions: Vec::new(),
+            trace: None,
+            traces: BTreeMap::new(),
         };
         match &entry.input {
             Input::Event(envelope) => work.take_event(envelope)?,
@@ -87,7 +91,13 @@ impl Ledger {
         work.judge_touched()?;
         let next_deadline = work.next_deadline()?;
         *self = next;
-        Ok(Outcome { changes: work.draft.into_changes(), decisions: work.decisions, next_deadline })
+        let Work { draft, decisions, traces, .. } = work;
+        Ok(Outcome { changes: draft.into_changes(), decisions, traces, next_deadline })
+    }
+
+    /// Whether an event was applied already. Ids are remembered for longer than any bus keeps messages.
+    pub fn has_applied(records: &dyn Records, event: &EventId) -> Result<bool, RecordsError> {
+        Draft::new(records).contains(Table::SeenEvents, &intake::seen_key(event))
     }
 }
 
@@ -100,6 +110,10 @@ struct Work<'a> {
     position: u64,
     touched: Touched,
     decisions: Vec<Decision>,
+    /// The trace that the input belongs to, where it has one.
+    trace: Option<TraceParent>,
+    /// The traces of decisions, by their place.
+    traces: BTreeMap<usize, TraceParent>,
 }
 
 impl Work<'_> {

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bus_schema::{Envelope, Event, EventId, Subject};
-use correlator_core::input::Input;
+use bus_schema::{Envelope, Event, Subject};
 use correlator_store::Store;
 use fleet_runtime::bus::reader::Reader;
 use fleet_runtime::bus::{Bus, ConsumerConfig, Delivery, Stream};
@@ -22,12 +21,11 @@ use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
 use futures::StreamExt;
 use jiff::Timestamp;
-use moka::sync::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::CorrelatorMetrics;
 use crate::pause::Pauses;
-use crate::recorder::{Record, RecordError, Recorder};
+use crate::recorder::{RecordError, Recorder, Remembered};
 use crate::settings::{CorrelatorSettings, Settings};
 use crate::shared::{Consuming, Shared};
 use clocks::Clocks;
@@ -42,8 +40,6 @@ const ACK_WAIT: Duration = Duration::from_secs(60);
 const KEEPING_MAX: usize = 16;
 /// Entries that are appended at once, in bytes.
 const APPEND_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Ids of events that are in the log, so that a repeat is not logged again. The ledger drops repeats by itself.
-const REMEMBERED_IDS_MAX: u64 = 200_000;
 /// A blob that an event names may be on its way to us.
 const BLOB_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -60,7 +56,6 @@ pub(crate) struct Consume {
     shared: Arc<Shared>,
     metrics: CorrelatorMetrics,
     settings: CorrelatorSettings,
-    in_log: Cache<EventId, ()>,
 }
 
 /// What becomes of one delivery.
@@ -103,7 +98,6 @@ impl Consume {
             shared: Arc::clone(shared),
             metrics,
             settings: correlator,
-            in_log: Cache::new(REMEMBERED_IDS_MAX),
         })
     }
 
@@ -185,35 +179,34 @@ impl Consume {
     ) -> anyhow::Result<Option<Vec<Taken>>> {
         let taking: Vec<_> = deliveries.iter().map(|delivery| self.take_one(delivery, check, stop)).collect();
         let taken: Vec<Option<Taken>> = futures::stream::iter(taking).buffered(KEEPING_MAX).collect().await;
-        let Some(taken) = taken.into_iter().collect::<Option<Vec<Taken>>>() else { return Ok(None) };
-        let mut records = Vec::new();
+        let Some(mut taken) = taken.into_iter().collect::<Option<Vec<Taken>>>() else { return Ok(None) };
+        let mut events = Vec::new();
+        let mut remembered = Vec::new();
         let mut bytes = 0;
         for (delivery, taken) in deliveries.iter().zip(&taken) {
             let Taken::Record(envelope) = taken else { continue };
             if bytes > 0 && bytes + delivery.message.payload.len() > APPEND_BYTES_MAX {
-                self.record(std::mem::take(&mut records)).await?;
+                remembered.extend(self.recorder.record_events(std::mem::take(&mut events)).await?);
                 bytes = 0;
             }
             bytes += delivery.message.payload.len();
-            records.push(Record::input(Input::Event(envelope.clone())));
+            events.push(envelope.clone());
         }
-        match self.record(records).await {
-            Ok(()) => {}
+        match self.recorder.record_events(events).await {
+            Ok(last) => remembered.extend(last),
             Err(RecordError::Ending) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        for taken in &taken {
-            if let Taken::Record(envelope) = taken {
-                self.in_log.insert(envelope.id, ());
-                self.note(envelope);
+        let mut remembered = remembered.into_iter();
+        for taken in &mut taken {
+            let Taken::Record(envelope) = taken else { continue };
+            match remembered.next() {
+                Some(Remembered::Repeat) => *taken = Taken::Repeat,
+                Some(Remembered::New) | None => self.note(envelope),
             }
         }
         check.ready();
         Ok(Some(taken))
-    }
-
-    async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
-        self.recorder.record(records).await
     }
 
     /// `None` when the process ends while our own side fails.
@@ -222,9 +215,6 @@ impl Consume {
             Ok(envelope) => envelope,
             Err(refusal) => return Some(Taken::Refused(refusal)),
         };
-        if self.in_log.contains_key(&envelope.id) {
-            return Some(Taken::Repeat);
-        }
         let mut failures = 0;
         loop {
             match self.keeper.keep(&mut envelope).await {

@@ -26,6 +26,7 @@ use crate::metrics::CorrelatorMetrics;
 use crate::pause::Pauses;
 use crate::recorder::{Record, RecordError, Recorder};
 use crate::shared::Shared;
+use crate::trace::trace_of;
 
 pub use stored_verdict::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
 
@@ -161,7 +162,7 @@ impl Dispatch {
             }
             Decision::Deliver { .. } | Decision::Verify { .. } => return None,
         };
-        let trace = self.shared.trace_of(position);
+        let trace = trace_of(row);
         Some((subject, self.publisher.envelope(occurred, Some(trace), event)))
     }
 

@@ -19,6 +19,7 @@ mod query;
 mod recorder;
 mod settings;
 mod shared;
+mod trace;
 mod verification;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod due;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus_schema::Envelope;
 use correlator_core::input::Input;
 use correlator_store::{ENTRY_PAYLOAD_BYTES_MAX, Receipt};
 use fleet_runtime::health::Check;
@@ -39,6 +40,15 @@ impl Record {
     }
 }
 
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remembered {
+    /// It is in the log now.
+    New,
+    /// The event was in the log already and is not in it again.
+    Repeat,
+}
+
 /// Why something is not remembered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
@@ -61,7 +71,7 @@ pub(crate) struct Recorder {
 struct Request {
     records: Vec<(Record, Vec<u8>)>,
     bytes: usize,
-    answer: oneshot::Sender<()>,
+    answer: oneshot::Sender<Vec<Remembered>>,
 }
 
 impl Recorder {
@@ -73,8 +83,20 @@ impl Recorder {
     /// Records all of these next to each other, in this order. Returns when they are durable, which may take as long as the
     /// store fails.
     pub(crate) async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
+        self.remember(records).await.map(|_| ())
+    }
+
+    /// The same for events, of which each is in the log once: says of each what became of it.
+    pub(crate) async fn record_events(
+        &self,
+        events: Vec<Box<Envelope>>,
+    ) -> Result<Vec<Remembered>, RecordError> {
+        self.remember(events.into_iter().map(|event| Record::input(Input::Event(event))).collect()).await
+    }
+
+    async fn remember(&self, records: Vec<Record>) -> Result<Vec<Remembered>, RecordError> {
         if records.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let records: Vec<(Record, Vec<u8>)> = records.into_iter().map(encode).collect::<Result<_, _>>()?;
         let bytes = records.iter().map(|(_, payload)| payload.len()).sum();

@@ -1,4 +1,4 @@
-//! What the parts of the correlator tell each other: how far it is, what is in force, which trace an entry belongs to.
+//! What the parts of the correlator tell each other: how far it is, what is in force, what agents said of themselves.
 //!
 //! Each value has one writer. Readers wait for changes; nobody decides here.
 
@@ -8,17 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bus_schema::fleet::AgentReported;
-use bus_schema::{AgentId, Digest, Event, TraceParent};
+use bus_schema::{AgentId, Digest};
 use correlator_core::contracts::ContractSet;
-use correlator_core::facts::evidence_id;
-use correlator_core::input::Input;
 use evidence::TrustSet;
 use jiff::Timestamp;
-use moka::sync::Cache;
 use tokio::sync::watch;
 
-/// How many entries' traces are remembered.
-const TRACES_MAX: usize = 8192;
 /// How many agents' last reports are remembered.
 const REPORTS_MAX: usize = 1000;
 
@@ -67,9 +62,6 @@ pub(crate) struct Shared {
     pub(crate) contract_problems: watch::Sender<ContractProblems>,
     /// Pieces of evidence that wait for their verification or are being verified.
     pub(crate) verifications_waiting: AtomicUsize,
-    traces: Mutex<BTreeMap<u64, TraceParent>>,
-    /// The traces of events that brought evidence: its verification belongs to them.
-    evidence_traces: Cache<Digest, TraceParent>,
     reports: Mutex<BTreeMap<AgentId, LastReport>>,
 }
 
@@ -88,39 +80,8 @@ impl Shared {
             consuming: watch::Sender::new(Consuming::Busy),
             contract_problems: watch::Sender::new(ContractProblems::default()),
             verifications_waiting: AtomicUsize::new(0),
-            traces: Mutex::default(),
-            evidence_traces: Cache::new(TRACES_MAX as u64),
             reports: Mutex::default(),
         }
-    }
-
-    /// Remembers the trace of the entry at a position, where it has one.
-    pub(crate) fn remember_trace(&self, position: u64, input: &Input) {
-        let trace = match input {
-            Input::Event(envelope) => envelope.traceparent.clone(),
-            Input::Verified(verified) => self.evidence_traces.get(&verified.evidence),
-            Input::Tick | Input::ContractLoaded(_) | Input::TrustRootLoaded(_) => None,
-        };
-        let Some(trace) = trace else { return };
-        if let Input::Event(envelope) = input
-            && let Event::AttestationAttached(attached) = &envelope.event
-        {
-            for item in &attached.items {
-                self.evidence_traces.insert(evidence_id(item), trace.clone());
-            }
-        }
-        let mut traces = lock(&self.traces);
-        traces.insert(position, trace);
-        while traces.len() > TRACES_MAX {
-            traces.pop_first();
-        }
-    }
-
-    /// The trace that led to a decision: that of its entry, or one that is derived from the entry's position, so that it is
-    /// the same each time.
-    pub(crate) fn trace_of(&self, position: u64) -> TraceParent {
-        let known = lock(&self.traces).get(&position).cloned();
-        known.unwrap_or_else(|| TraceParent::derive(["log", &position.to_string()]))
     }
 
     pub(crate) fn remember_report(&self, report: &AgentReported, received_at: Timestamp) {

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alerts;
+mod api_changes_nothing;
 mod bad_input;
 mod contracts;
+mod faults;
 mod judging;
+mod once;
 mod restart;
 pub(crate) mod signing_key;
+pub(crate) mod stuck;
 pub(crate) mod world;

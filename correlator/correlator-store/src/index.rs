@@ -213,10 +213,10 @@ impl Index {
     fn write_outbox(&self, transaction: &WriteTransaction, steps: Vec<Step>) -> Result<(), IndexError> {
         for step in steps {
             match step {
-                Step::Add(id, decision) => {
+                Step::Add(id, row) => {
                     let bytes =
-                        serde_json::to_vec(&decision).map_err(|source| IndexError::Encode { id, source })?;
-                    let lane = tables::outbox(Lane::of(&decision));
+                        serde_json::to_vec(&row).map_err(|source| IndexError::Encode { id, source })?;
+                    let lane = tables::outbox(Lane::of(&row.decision));
                     let mut table = transaction.open_table(lane).map_err(|error| self.failed(error))?;
                     table
                         .insert((id.position, id.index), bytes.as_slice())

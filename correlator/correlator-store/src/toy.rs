@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bus_schema::case::{Case, CaseState, Severity};
-use bus_schema::{CaseId, Digest};
-use correlator_core::decision::{CaseChange, Decision};
+use bus_schema::{CaseId, Digest, TraceParent};
+use correlator_core::decision::{CaseChange, Decision, Outcome};
 use correlator_core::facts::RootVersion;
 use correlator_core::input::{Entry, Input};
 use correlator_core::records::{Draft, Records, Table};
@@ -23,9 +23,10 @@ pub(crate) fn root(name: &str) -> Input {
 
 /// What one entry leads to.
 pub(crate) fn apply(batch: &mut Batch<'_>, entry: &Entry) {
-    let (changes, decisions) = {
+    let outcome = {
         let mut draft = Draft::new(&*batch as &dyn Records);
         let mut decisions = Vec::new();
+        let trace = TraceParent::derive(["toy", &entry.position.to_string()]);
         match &entry.input {
             Input::Tick => {
                 let ticks: u64 = draft.get(Table::Globals, "ticks").unwrap().unwrap_or(0);
@@ -44,9 +45,11 @@ pub(crate) fn apply(batch: &mut Batch<'_>, entry: &Entry) {
             }
             other => panic!("the toy ledger does not know {other:?}"),
         }
-        (draft.into_changes(), decisions)
+        // The first decision of each entry belongs to a trace.
+        let traces = [(0, trace)].into();
+        Outcome { changes: draft.into_changes(), decisions, traces, next_deadline: None }
     };
-    batch.apply(entry.position, changes, decisions).unwrap();
+    batch.apply_outcome(entry.position, outcome).unwrap();
 }
 
 fn case(subject: &str, at: Timestamp) -> Case {

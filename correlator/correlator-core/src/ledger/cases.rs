@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::case::{Case, CaseState, Finding, Severity};
-use bus_schema::{CaseId, Digest};
+use bus_schema::{CaseId, Digest, TraceParent};
 use serde::{Deserialize, Serialize};
 
 use super::Work;
@@ -29,6 +29,9 @@ pub struct CaseRecord {
     pub delivered: bool,
     /// How many findings there were when people were last told.
     pub told_findings: u32,
+    /// The trace of what changed its findings last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// One finding that keeps a case open.
@@ -43,6 +46,7 @@ struct KeptFinding {
 pub(super) struct Touch {
     pub(super) case: CaseId,
     pub(super) because: String,
+    pub(super) trace: Option<TraceParent>,
 }
 
 pub fn key(case: &CaseId) -> String {
@@ -77,6 +81,7 @@ impl Work<'_> {
         cases_before: &[String],
         raised: Vec<Raised>,
         because: &str,
+        trace: Option<&TraceParent>,
         changed: &mut BTreeSet<Touch>,
     ) -> Result<Vec<String>, RecordsError> {
         let mut by_case: BTreeMap<CaseId, Vec<Raised>> = BTreeMap::new();
@@ -105,7 +110,8 @@ impl Work<'_> {
             let rule =
                 known.iter().map(|(_, kept)| &kept.raised).chain(now).next().map(|raised| &raised.rule);
             let over = rule.and_then(|rule| rules::find(rule)).and_then(|(_, rule)| rule.over);
-            changed.insert(Touch { case, because: over.unwrap_or(because).to_owned() });
+            let because = over.unwrap_or(because).to_owned();
+            changed.insert(Touch { case, because, trace: trace.cloned() });
         }
         Ok(by_case.keys().map(ToString::to_string).collect())
     }
@@ -119,7 +125,8 @@ impl Work<'_> {
             digests.extend(known.iter().flat_map(|record| record.digests.iter().copied()));
             let after = self.case_from_findings(touch, known.as_ref())?;
             before.entry(touch.case.clone()).or_insert(known);
-            if let Some(after) = after {
+            if let Some(mut after) = after {
+                after.trace = touch.trace.clone().or(after.trace);
                 digests.extend(after.digests.iter().copied());
                 self.put_case(&after)?;
             }
@@ -203,6 +210,7 @@ impl Work<'_> {
             digests,
             delivered: known.is_some_and(|known| known.delivered && !was_resolved),
             told_findings: known.map_or(0, |known| known.told_findings),
+            trace: known.and_then(|known| known.trace.clone()),
         }))
     }
 
@@ -282,9 +290,9 @@ impl Work<'_> {
             record.told_findings = record.case.findings_total;
         }
         let case = Box::new(record.case.clone());
-        self.decisions.push(Decision::PublishCase { change, case: case.clone() });
+        self.decide(Decision::PublishCase { change, case: case.clone() }, record.trace.as_ref());
         if let Some(change) = delivery {
-            self.decisions.push(Decision::Deliver { change, case });
+            self.decide(Decision::Deliver { change, case }, record.trace.as_ref());
         }
         self.put_case(&record)
     }

@@ -6,7 +6,7 @@ mod fleet;
 mod registry;
 mod source;
 
-use bus_schema::{Envelope, Event};
+use bus_schema::{Envelope, Event, EventId, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,16 +24,25 @@ const FORGOTTEN_PER_TICK_MAX: usize = 2000;
 #[derive(Serialize, Deserialize)]
 struct SeenEvent {
     at: Timestamp,
+    /// The trace that it belongs to, for what is decided without an event of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceParent>,
+}
+
+pub(super) fn seen_key(event: &EventId) -> String {
+    records::key(["id", &event.to_string()])
 }
 
 impl Work<'_> {
     pub(super) fn take_event(&mut self, envelope: &Envelope) -> Result<(), RecordsError> {
         let id = envelope.id.to_string();
-        let seen_key = records::key(["id", &id]);
+        let seen_key = seen_key(&envelope.id);
         if self.draft.contains(Table::SeenEvents, &seen_key)? {
             return Ok(());
         }
-        self.draft.put(Table::SeenEvents, seen_key, &SeenEvent { at: self.now })?;
+        self.trace.clone_from(&envelope.traceparent);
+        let seen = SeenEvent { at: self.now, trace: self.trace.clone() };
+        self.draft.put(Table::SeenEvents, seen_key, &seen)?;
         self.draft.put(Table::SeenEvents, records::key(["at", &sortable(self.now), &id]), &())?;
         let occasion = Occasion {
             event: envelope.id,
@@ -75,6 +84,12 @@ impl Work<'_> {
             | Event::CaseUpdated(_)
             | Event::CaseResolved(_) => Ok(()),
         }
+    }
+
+    /// The trace of an event that was applied.
+    pub(super) fn trace_of_event(&self, event: &EventId) -> Result<Option<TraceParent>, RecordsError> {
+        let seen: Option<SeenEvent> = self.draft.get(Table::SeenEvents, &seen_key(event))?;
+        Ok(seen.and_then(|seen| seen.trace))
     }
 
     pub(super) fn forget_seen_events(&mut self) -> Result<(), RecordsError> {

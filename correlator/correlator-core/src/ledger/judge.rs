@@ -47,13 +47,15 @@ impl Work<'_> {
         let images = self.running_first(images)?;
         for unit in images {
             if let Unit::Image { digest, pipeline } = &unit {
+                let first = self.decisions.len();
                 let conclusion = self.judge_image(digest, pipeline, &memo)?;
-                self.conclude(&unit, conclusion, &mut changed_cases)?;
+                self.conclude(&unit, conclusion, first, &mut changed_cases)?;
             }
         }
         let (_, by_verdict) = self.resolve_touched()?;
         others.extend(by_verdict);
         for unit in others {
+            let first = self.decisions.len();
             let conclusion = match &unit {
                 Unit::Image { .. } => continue,
                 Unit::Placement { key } => self.judge_placement(key, &memo)?,
@@ -62,7 +64,7 @@ impl Work<'_> {
                 Unit::Completeness { agent, scope } => self.judge_completeness(agent, scope)?,
                 Unit::RemovedPipeline { pipeline } => self.judge_removed_pipeline(pipeline)?,
             };
-            self.conclude(&unit, conclusion, &mut changed_cases)?;
+            self.conclude(&unit, conclusion, first, &mut changed_cases)?;
         }
         self.update_cases(changed_cases)
     }
@@ -368,11 +370,13 @@ impl Work<'_> {
         self.contracts.installation.is_production(cluster, &placement.cluster_name)
     }
 
-    /// Keeps what was concluded about a unit: its dependencies, its deadline, its questions, and its findings.
+    /// Keeps what was concluded about a unit: its dependencies, its deadline, its questions, and its findings. What was
+    /// decided from the place `first` on, and what is decided here, belongs to the unit's trace.
     fn conclude(
         &mut self,
         unit: &Unit,
         conclusion: Conclusion,
+        first: usize,
         changed_cases: &mut BTreeSet<super::cases::Touch>,
     ) -> Result<(), RecordsError> {
         let Conclusion { raised, notes, because } = conclusion;
@@ -390,13 +394,22 @@ impl Work<'_> {
             self.draft.remove(Table::Dependents, &dependent_key(fact, unit));
         }
         self.move_deadline(unit, before.as_ref(), notes.deadline)?;
+        let trace = self.trace_of_unit(before.as_ref(), &notes.ground)?;
         let cases_before = before.map(|record| record.cases).unwrap_or_default();
-        let cases = self.keep_findings(&key, &cases_before, raised, &because, changed_cases)?;
-        let record = UnitRecord { unit: unit.clone(), deadline: notes.deadline, depends_on, cases };
+        let cases =
+            self.keep_findings(&key, &cases_before, raised, &because, trace.as_ref(), changed_cases)?;
+        let record = UnitRecord {
+            unit: unit.clone(),
+            deadline: notes.deadline,
+            depends_on,
+            cases,
+            trace: trace.clone(),
+        };
         self.draft.put(Table::Units, key, &record)?;
         for wanted in notes.wanted {
             self.ask(wanted)?;
         }
+        self.trace_from(first, trace.as_ref());
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::registry::EvidencePlace;
-use bus_schema::{Digest, ImageRepository};
+use bus_schema::{Digest, ImageRepository, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub struct EvidenceRecord {
     /// Since when a verification is awaited.
     pub awaited_since: Option<Timestamp>,
     pub ground: Vec<Ground>,
+    /// The trace of the event that brought it: its verification belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// An [`EvidencePlace`] as a word, so that it can be a key.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use bus_schema::{AgentId, CommitId, Digest, ImageRepository, RepositoryRef, Tag};
+use bus_schema::{AgentId, CommitId, Digest, ImageRepository, RepositoryRef, Tag, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub struct UnitRecord {
     pub depends_on: Vec<String>,
     /// The cases that its findings keep open.
     pub cases: Vec<String>,
+    /// The trace of what marked it last, so that what only time decides belongs to one too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// In the dependents table: from a fact to a unit.

@@ -17,6 +17,7 @@ use super::webhook::{Answer, Webhook};
 use super::{Deliver, LOOK_EVERY, ROWS_MAX, resend};
 use crate::recorder::RecordError;
 use crate::settings::AlertSettings;
+use crate::trace::trace_of;
 
 /// Deliveries of one webhook that are held at once; the rest waits in the outbox.
 const WAITING_MAX: usize = 4096;
@@ -172,17 +173,15 @@ impl Sink {
     }
 
     fn message(&self, id: OutboxId) -> anyhow::Result<Option<(String, Vec<u8>)>> {
-        let Some(Queued { decision: Decision::Deliver { change, case }, .. }) = self.decisions.get(&id)
-        else {
-            return Ok(None);
-        };
+        let Some(row) = self.decisions.get(&id) else { return Ok(None) };
+        let Decision::Deliver { change, case } = &row.decision else { return Ok(None) };
         let links = Links {
             log: self.deliver.store.log().id().to_string(),
             public_url: &self.deliver.public_url,
             runbooks_url: self.alert.runbooks_url.as_ref(),
         };
         let message_id = message_id(&case.id, case.revision, *change);
-        let trace = self.deliver.shared.trace_of(id.position);
+        let trace = trace_of(row);
         let body = message::body(&message_id, *change, case, id.position, &trace, &links)?;
         Ok(Some((message_id, body)))
     }

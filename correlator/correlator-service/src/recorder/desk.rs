@@ -3,6 +3,7 @@
 //! In: one batch at a time. Out: the batch in the log, then in the ledger, then in the index; or the trouble, with what is
 //! not in the log. After a trouble with the index the desk opens it again and replays what it lacks, by the same code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use fleet_runtime::error_chain;
 use jiff::Timestamp;
 
 use super::due::Due;
-use super::{Record, Request};
+use super::{Record, Remembered, Request};
 use crate::clock::Clock;
 use crate::contracts::trust;
 use crate::metrics::CorrelatorMetrics;
@@ -111,24 +112,38 @@ impl Desk {
         {
             return Err(Trouble { cause, unrecorded: requests });
         }
+        let remembered = match self.remembered(&requests) {
+            Ok(remembered) => remembered,
+            Err(cause) => {
+                self.is_behind = true;
+                return Err(Trouble { cause, unrecorded: requests });
+            }
+        };
         let now = self.clock.now();
         let tick = match self.due.take(now).then(|| NewEntry::input(now, &Input::Tick)).transpose() {
             Ok(tick) => tick,
             Err(error) => return Err(Trouble { cause: error.into(), unrecorded: requests }),
         };
         let has_tick = tick.is_some();
-        let entries: Vec<NewEntry> =
-            tick.into_iter().chain(requests.iter().flat_map(|request| new_entries(request, now))).collect();
-        let positions = match self.store.log().append(&entries) {
-            Ok(positions) => positions,
-            Err(error) => return Err(Trouble { cause: error.into(), unrecorded: requests }),
+        let of_requests = requests.iter().zip(&remembered);
+        let entries: Vec<NewEntry> = tick
+            .into_iter()
+            .chain(of_requests.flat_map(|(request, remembered)| new_entries(request, remembered, now)))
+            .collect();
+        let positions = match entries.is_empty() {
+            true => Vec::new(),
+            false => match self.store.log().append(&entries) {
+                Ok(positions) => positions,
+                Err(error) => return Err(Trouble { cause: error.into(), unrecorded: requests }),
+            },
         };
         let tick = has_tick.then(|| Record::input(Input::Tick));
         let mut records: Vec<Record> = tick.into_iter().collect();
-        for Request { records: recorded, answer, .. } in requests {
+        for (Request { records: recorded, answer, .. }, remembered) in requests.into_iter().zip(remembered) {
+            let new = recorded.into_iter().zip(&remembered).filter(|(_, remembered)| is_new(remembered));
+            records.extend(new.map(|((record, _), _)| record));
             // Whoever asked may be gone; the entries are in the log all the same.
-            let _ = answer.send(());
-            records.extend(recorded.into_iter().map(|(record, _)| record));
+            let _ = answer.send(remembered);
         }
         let recorded = positions
             .into_iter()
@@ -138,6 +153,23 @@ impl Desk {
             self.is_behind = true;
             Trouble { cause, unrecorded: Vec::new() }
         })
+    }
+
+    /// What becomes of each record of each request: an event that is in the log, or twice in what is recorded now, is a
+    /// repeat. The index has applied the whole log here, so it knows every event that is in it.
+    fn remembered(&self, requests: &[Request]) -> Result<Vec<Vec<Remembered>>, OpenTrouble> {
+        let snapshot = index(&self.store)?.snapshot()?;
+        let mut in_hand = BTreeSet::new();
+        let mut of_record = |record: &Record| {
+            let Record::Input(input) = record else { return Ok(Remembered::New) };
+            let Input::Event(envelope) = &**input else { return Ok(Remembered::New) };
+            let is_repeat = !in_hand.insert(envelope.id) || Ledger::has_applied(&snapshot, &envelope.id)?;
+            Ok(if is_repeat { Remembered::Repeat } else { Remembered::New })
+        };
+        requests
+            .iter()
+            .map(|request| request.records.iter().map(|(record, _)| of_record(record)).collect())
+            .collect()
     }
 
     fn reopen(&mut self) -> Result<(), OpenTrouble> {
@@ -210,8 +242,7 @@ impl Desk {
                 let outcome = self.ledger.apply(&*batch, &entry)?;
                 *deadline = outcome.next_deadline;
                 self.metrics.applied(&entry.input, &outcome.decisions);
-                self.shared.remember_trace(entry.position, &entry.input);
-                batch.apply(entry.position, outcome.changes, outcome.decisions)?;
+                batch.apply_outcome(entry.position, outcome)?;
                 Ok(matches!(entry.input, Input::ContractLoaded(_)))
             }
             Recorded::Receipt { position, receipt, .. } => {
@@ -248,8 +279,17 @@ fn index(store: &Store) -> Result<&Index, OpenTrouble> {
     store.index().map_err(|error| OpenTrouble::NoIndex(error_chain(error)))
 }
 
-fn new_entries(request: &Request, recorded: Timestamp) -> impl Iterator<Item = NewEntry> {
-    request.records.iter().map(move |(record, payload)| {
+fn is_new(remembered: &Remembered) -> bool {
+    *remembered == Remembered::New
+}
+
+fn new_entries(
+    request: &Request,
+    remembered: &[Remembered],
+    recorded: Timestamp,
+) -> impl Iterator<Item = NewEntry> {
+    let new = request.records.iter().zip(remembered).filter(|(_, remembered)| is_new(remembered));
+    new.map(move |((record, payload), _)| {
         let kind = match record {
             Record::Input(_) => EntryKind::Input,
             Record::Receipt(_) => EntryKind::Receipt,
@@ -344,6 +384,62 @@ mod tests {
         assert_eq!(pipelines(&desk), ["four"]);
         assert_eq!(desk.shared().progress.borrow().applied, 4);
         assert_eq!(desk.store.log().head().position, 4);
+    }
+
+    fn report(sequence: u64) -> Record {
+        let agent: bus_schema::AgentId = "registry".parse().unwrap();
+        let report = bus_schema::fleet::AgentReported {
+            agent: agent.clone(),
+            kind: "registry".to_owned(),
+            version: "1".to_owned(),
+            epoch: Timestamp::UNIX_EPOCH,
+            sequence,
+            coverage: Vec::new(),
+            lag_seconds: 0,
+            events_published: 0,
+            dead_lettered: 0,
+            api_budget_left: None,
+            reported_at: Timestamp::UNIX_EPOCH,
+        };
+        let event = bus_schema::Event::AgentReported(report);
+        let envelope =
+            bus_schema::Envelope::new(agent, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, None, event);
+        Record::input(Input::Event(Box::new(envelope)))
+    }
+
+    /// Records several requests at once; returns what each is answered.
+    fn step(desk: &mut Desk, requests: Vec<Vec<Record>>) -> Vec<Vec<Remembered>> {
+        let mut answers = Vec::new();
+        let requests = requests.into_iter().map(|records| {
+            let records = records.into_iter().map(|record| super::super::encode(record).unwrap()).collect();
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            answers.push(answered);
+            Request { records, bytes: 0, answer }
+        });
+        let requests: Vec<Request> = requests.collect();
+        desk.step(requests).unwrap();
+        answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
+    }
+
+    #[test]
+    fn each_event_is_in_the_log_once() {
+        use Remembered::{New, Repeat};
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = open(folder.path());
+        // In one request, in another of the same batch, and in a later one.
+        let answered =
+            step(&mut desk, vec![vec![report(1), report(2), report(1)], vec![report(2), report(3)]]);
+        assert_eq!(answered, [vec![New, New, Repeat], vec![Repeat, New]]);
+        assert_eq!(step(&mut desk, vec![vec![report(3)]]), [[Repeat]]);
+        assert_eq!(desk.store.log().head().position, 3);
+        // In the log and not in the index, as the end of a process leaves it.
+        let Record::Input(input) = report(4) else { panic!() };
+        desk.store.log().append(&[NewEntry::input(desk.clock.now(), &input).unwrap()]).unwrap();
+        drop(desk);
+        let mut desk = open(folder.path());
+        assert_eq!(step(&mut desk, vec![vec![report(4), report(5), report(1)]]), [[Repeat, New, Repeat]]);
+        assert_eq!(desk.store.log().head().position, 5);
+        assert_eq!(desk.shared().progress.borrow().applied, 5);
     }
 
     #[test]

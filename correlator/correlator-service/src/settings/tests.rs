@@ -93,6 +93,24 @@ fn every_problem_is_named_at_once_and_no_secret_is_repeated() {
 }
 
 #[test]
+fn the_api_listens_on_loopback_only() {
+    let listen = |address: &str| check(&format!("[api]\nlisten = \"{address}\""));
+    for address in ["127.0.0.1:0", "127.8.9.10:9465", "[::1]:9465"] {
+        listen(address).unwrap();
+    }
+    for address in
+        ["0.0.0.0:9465", "[::]:9465", "192.168.0.7:9465", "[fe80::1]:9465", "[::ffff:127.0.0.1]:9465"]
+    {
+        let problems = listen(address).unwrap_err();
+        assert_eq!(
+            problems,
+            ["api.listen: is not on loopback: the API has no users of its own"],
+            "{address}"
+        );
+    }
+}
+
+#[test]
 fn addresses_inside_are_allowed_only_where_that_is_said() {
     let url = |url: &str, more: &str| {
         check(&format!("[[alert]]\nname = \"a\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n{more}")).is_ok()

@@ -132,3 +132,59 @@ async fn late_evidence_heals_and_people_hear_of_both_in_order() {
     assert!(about_the_digest.iter().all(|said| said.starts_with("resolved")), "{last:?}");
     running.stop().await;
 }
+
+const PUSH: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const START: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const PROOF: &str = "00-11111111222222223333333344444444-5555555566666666-01";
+
+/// The traces of the alerts that say something of a rule.
+fn traces(receiver: &Receiver, change: &str, rule: &str) -> BTreeSet<String> {
+    let fits = |said: &str| said.starts_with(change) && said.contains(rule);
+    let received = receiver.received().into_iter().filter(|received| fits(&received.said()));
+    received.map(|received| received.body["traceparent"].as_str().unwrap().to_owned()).collect()
+}
+
+fn only(trace: &str) -> BTreeSet<String> {
+    BTreeSet::from([trace.to_owned()])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_belongs_to_the_trace_of_the_event_that_led_to_it() {
+    let world = World::new().await;
+    let receiver = Receiver::start([]).await;
+    let running = world.start(&receiver.section("on-call", "")).await;
+    let evil = bus_schema::Digest::sha256_of(b"evil");
+    world.say_in(Some(PUSH), "registry", pushed(evil, "alice")).await;
+    until("the push is told", || async { !traces(&receiver, "opened", "push-outside-ci").is_empty() }).await;
+    world.say_in(Some(START), "cluster", started(evil, "api")).await;
+    running.settled().await;
+    assert_eq!(traces(&receiver, "opened", "push-outside-ci"), only(PUSH));
+    assert_eq!(traces(&receiver, "opened", "out-of-pipeline-deploy"), only(START));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_window_decides_belongs_to_the_trace_of_what_began_it_also_after_a_restart() {
+    for is_killed in [false, true] {
+        let world = World::new().await;
+        let receiver = Receiver::start([]).await;
+        let section = receiver.section("on-call", "");
+        let mut running = world.start(&section).await;
+        let late = bus_schema::Digest::sha256_of(b"late");
+        world.say_in(Some(PUSH), "registry", pushed(late, "ci-bot")).await;
+        world.say_in(Some(START), "cluster", started(late, "api")).await;
+        if is_killed {
+            until("it is judged once", || async { running.verdict(late).await.is_some() }).await;
+            running.kill().await;
+            running = world.start(&section).await;
+        }
+        running.settled().await;
+        assert_eq!(traces(&receiver, "opened", ""), only(START), "{:?}", receiver.said());
+        // Its verification is an input of its own, and belongs to what brought the evidence.
+        let proof = world.signature(late, EvidencePlace::Referrers);
+        world.say_in(Some(PROOF), "registry", proof).await;
+        running.settled().await;
+        assert_eq!(traces(&receiver, "resolved", ""), only(PROOF), "{:?}", receiver.said());
+        running.stop().await;
+    }
+}

@@ -4,7 +4,7 @@ use bus_schema::registry::EvidencePlace;
 use bus_schema::{Digest, Envelope, Event};
 use fleet_runtime::bus::Stream;
 
-use super::world::{World, started};
+use super::world::{World, pushed, started, until};
 use crate::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,19 +61,52 @@ async fn what_is_missing_is_asked_for_once() {
 async fn a_repeat_changes_nothing_and_evidence_in_two_places_is_verified_once() {
     let world = World::new().await;
     let running = world.start("").await;
-    let digest = world.good_image("good").await;
+    let digest = Digest::sha256_of(b"good");
+    world.say("registry", pushed(digest, "ci-bot")).await;
+    let signed = world.signature(digest, EvidencePlace::CosignSignatureTag);
+    let said = world.say("registry", signed.clone()).await;
     running.settled().await;
     let position = running.handle.answers().log_head().position;
     let verified = running.counted("verifications", "verified");
     assert_eq!(verified, 1);
     // The same event again, as another message: the bus drops repeats of an id by itself.
-    let again = world.say("registry", world.signature(digest, EvidencePlace::CosignSignatureTag)).await;
-    world.publish_raw(&again.subject().to_string(), "again", again.to_json().unwrap()).await;
+    world.publish_raw(&said.subject().to_string(), "again", said.to_json().unwrap()).await;
+    until("the copy is taken", || async { running.count("correlator_repeats") == 1 }).await;
     running.settled().await;
     assert_eq!(running.handle.answers().log_head().position, position);
-    world.say("registry", world.signature(digest, EvidencePlace::Referrers)).await;
+    // The same bytes, found in another place.
+    let Event::AttestationAttached(mut elsewhere) = signed else { panic!() };
+    elsewhere.place = EvidencePlace::Referrers;
+    elsewhere.manifest = Digest::sha256_of(b"another manifest");
+    world.say("registry", Event::AttestationAttached(elsewhere)).await;
+    until("it is in the log", || async { running.handle.answers().log_head().position > position }).await;
     running.settled().await;
-    assert!(running.counted("verifications", "verified") >= verified);
+    assert!(running.handle.answers().log_head().position > position);
+    assert_eq!(running.counted("verifications", "verified"), verified);
+    assert_eq!(running.counted("verifications", "cached"), 0);
+    assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_that_comes_back_finds_what_was_verified_under_it() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = world.good_image("good").await;
+    running.settled().await;
+    let counted = || ["verified", "refused", "cached"].map(|kind| running.counted("verifications", kind));
+    assert_eq!(counted(), [1, 0, 0]);
+
+    let file = world.contracts().join("release.pub");
+    let key = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, crate::tests::signing_key::SigningKey::generate().public_pem()).unwrap();
+    until("it is verified against the other key", || async { counted() == [1, 1, 0] }).await;
+    running.settled().await;
+    assert_ne!(running.verdict(digest).await.as_deref(), Some("trusted"));
+
+    std::fs::write(&file, key).unwrap();
+    until("the first result is found again", || async { counted() == [1, 1, 1] }).await;
+    running.settled().await;
     assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
     running.stop().await;
 }

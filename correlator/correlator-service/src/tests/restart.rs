@@ -1,29 +1,10 @@
 //! Ends at any point: nothing lost, nothing told twice under another id, nothing verified twice.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bus_schema::Digest;
-
-use super::world::{Answering, Receiver, Running, World, started, until};
-
-/// Verdicts and cases, without what may differ.
-async fn state(running: &Running) -> (BTreeMap<Digest, String>, Vec<String>) {
-    let verdicts = running.handle.answers().all_verdicts().await.unwrap();
-    let states =
-        verdicts.into_iter().map(|shown| (shown.verdict.digest, shown.verdict.state.as_str().to_owned()));
-    (states.collect(), running.open_cases().await)
-}
-
-async fn estate(world: &World) {
-    for name in ["one", "two"] {
-        let digest = world.good_image(name).await;
-        world.say("cluster", started(digest, name)).await;
-    }
-    let digest = world.bad_image("evil").await;
-    world.say("cluster", started(digest, "evil")).await;
-}
+use super::faults::{check_told, estate};
+use super::world::{Answering, Receiver, World, started, until};
 
 /// Copies a folder that is being written to, as a kill at one moment would leave it: what is derived from the log comes
 /// before the log, so that it is never ahead of it.
@@ -52,7 +33,7 @@ async fn an_index_that_is_deleted_is_built_anew_and_nothing_is_done_again() {
     let running = world.start(&section).await;
     estate(&world).await;
     running.settled().await;
-    let before = state(&running).await;
+    let before = running.conclusions().await;
     running.stop().await;
     let told = receiver.received().len();
     assert!(told > 0);
@@ -60,7 +41,7 @@ async fn an_index_that_is_deleted_is_built_anew_and_nothing_is_done_again() {
 
     let running = world.start(&section).await;
     running.settled().await;
-    assert_eq!(state(&running).await, before);
+    assert_eq!(running.conclusions().await, before);
     assert_eq!(receiver.received().len(), told, "{:?}", receiver.said());
     for outcome in ["verified", "refused", "cached", "failed"] {
         assert_eq!(running.counted("verifications", outcome), 0, "{outcome}");
@@ -100,10 +81,11 @@ async fn a_kill_between_sending_and_the_receipt_sends_again_under_the_same_id() 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_comes_to_the_same_end() {
     let reference = World::new().await;
-    let running = reference.start("").await;
+    let undisturbed = Receiver::start([]).await;
+    let running = reference.start(&undisturbed.section("on-call", "")).await;
     estate(&reference).await;
     running.settled().await;
-    let expected = state(&running).await;
+    let expected = running.conclusions().await;
     running.stop().await;
 
     let mut world = World::new().await;
@@ -113,23 +95,21 @@ async fn killed_again_and_again_it_comes_to_the_same_end() {
     let data = world.data();
     for round in 0..16_u64 {
         let running = world.start_on(&data, &section).await;
-        // A different moment each time, so that every step is cut off once.
-        tokio::time::sleep(Duration::from_millis(round * 17 % 120)).await;
+        // A different moment each time, so that every step is cut off once; one of them is while people are told.
+        match round {
+            8 => until("an alert is sent", || async { !receiver.received().is_empty() }).await,
+            _ => tokio::time::sleep(Duration::from_millis(round * 17 % 120)).await,
+        }
         running.kill().await;
         world.reopen_bus().await;
     }
+    assert!(!receiver.received().is_empty(), "nobody was told before the last kill");
     let running = world.start_on(&data, &section).await;
     running.settled().await;
-    assert_eq!(state(&running).await, expected);
+    assert_eq!(running.conclusions().await, expected);
     running.stop().await;
     let settings = correlator_store::StoreSettings::default();
     let store = correlator_store::Store::open_read_only(&data, &settings).unwrap();
     store.log().verify().unwrap();
-    let mut changes: BTreeMap<String, String> = BTreeMap::new();
-    for received in receiver.received() {
-        let case = &received.body["data"]["case"];
-        let key = format!("{} {} {}", received.said(), case["id"], case["revision"]);
-        let known = changes.entry(key).or_insert_with(|| received.id.clone());
-        assert_eq!(*known, received.id, "one change was told under two ids");
-    }
+    check_told(&receiver.received(), &undisturbed.received());
 }

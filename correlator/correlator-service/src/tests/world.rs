@@ -17,7 +17,7 @@ use bus_schema::cluster::{Container, ContainerStarted, SlotKind};
 use bus_schema::registry::{
     AttestationAttached, BlobRef, EvidenceItem, EvidencePlace, ImagePushed, Observation,
 };
-use bus_schema::{Actor, AgentId, Digest, Envelope, Event, ImageRepository, WorkloadRef};
+use bus_schema::{Actor, AgentId, Digest, Envelope, Event, ImageRepository, TraceParent, WorkloadRef};
 use correlator_store::StoreError;
 use fleet_runtime::bus::embedded::{EmbeddedBus, EmbeddedLimits};
 use fleet_runtime::bus::{Bus, BusError, Message};
@@ -108,8 +108,14 @@ impl World {
     }
 
     pub(crate) async fn say(&self, agent: &str, event: Event) -> Envelope {
+        self.say_in(None, agent, event).await
+    }
+
+    /// Says something that belongs to a trace.
+    pub(crate) async fn say_in(&self, trace: Option<&str>, agent: &str, event: Event) -> Envelope {
         let agent: AgentId = agent.parse().unwrap();
-        let envelope = Envelope::new(agent, Timestamp::now(), Timestamp::now(), None, event);
+        let trace: Option<TraceParent> = trace.map(|text| text.parse().unwrap());
+        let envelope = Envelope::new(agent, Timestamp::now(), Timestamp::now(), trace, event);
         self.publish(&envelope).await;
         envelope
     }
@@ -220,6 +226,21 @@ impl Running {
         let mut open: Vec<String> = open.map(|case| format!("{} {}", case.rule, case.subject)).collect();
         open.sort();
         open
+    }
+
+    /// Verdicts and open cases, without what may differ.
+    pub(crate) async fn conclusions(&self) -> (BTreeMap<Digest, String>, Vec<String>) {
+        let verdicts = self.handle.answers().all_verdicts().await.unwrap();
+        let states =
+            verdicts.into_iter().map(|shown| (shown.verdict.digest, shown.verdict.state.as_str().to_owned()));
+        (states.collect(), self.open_cases().await)
+    }
+
+    /// The count of a metric without labels.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let text = self.metrics.text();
+        let line = format!("custody_{name}_total ");
+        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
     }
 
     /// The count of a metric with one label `kind`.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use correlator_core::decision::Decision;
+use bus_schema::TraceParent;
+use correlator_core::decision::{Decision, Outcome};
 use correlator_core::records::{Change, Records, RecordsError, Table};
+use serde::{Deserialize, Serialize};
 
 use super::error::IndexError;
 use super::{Index, Snapshot};
@@ -24,8 +26,16 @@ pub struct Batch<'a> {
 /// A change of the outbox, in the order of the log.
 #[derive(Debug)]
 pub(super) enum Step {
-    Add(OutboxId, Decision),
+    Add(OutboxId, Row),
     Receipt(Receipt),
+}
+
+/// A row of the outbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) decision: Decision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trace: Option<TraceParent>,
 }
 
 impl fmt::Debug for Batch<'_> {
@@ -53,13 +63,20 @@ impl<'a> Batch<'a> {
         changes: Vec<Change>,
         decisions: Vec<Decision>,
     ) -> Result<(), IndexError> {
+        self.apply_outcome(position, Outcome { changes, decisions, ..Outcome::default() })
+    }
+
+    /// The same, with the traces that led to the decisions.
+    pub fn apply_outcome(&mut self, position: u64, outcome: Outcome) -> Result<(), IndexError> {
         self.step_to(position)?;
+        let Outcome { changes, decisions, mut traces, .. } = outcome;
         for Change { table, key, value } in changes {
             self.weight_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             self.writes.entry(table).or_default().insert(key, value);
         }
-        for (index, decision) in (0..).zip(decisions) {
-            self.outbox.push(Step::Add(OutboxId { position, index }, decision));
+        for ((index, place), decision) in (0..).zip(0..).zip(decisions) {
+            let row = Row { decision, trace: traces.remove(&place) };
+            self.outbox.push(Step::Add(OutboxId { position, index }, row));
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use bus_schema::TraceParent;
 use correlator_core::decision::Decision;
 use correlator_core::records::{Records, RecordsError, Table};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 
 use super::Place;
+use super::batch::Row;
 use super::error::{IndexError, is_damage, widen};
 use super::tables::{self, DELIVERIES, META, META_POSITION};
 use crate::receipt::{DeliveryOutcome, Lane, OutboxId};
@@ -33,6 +35,8 @@ impl fmt::Debug for Snapshot {
 pub struct Queued {
     pub id: OutboxId,
     pub decision: Decision,
+    /// The trace that led to it.
+    pub trace: Option<TraceParent>,
 }
 
 /// An end result that a sink reported for a decision that other sinks still wait for.
@@ -73,9 +77,9 @@ impl Snapshot {
             let (key, value) = row.map_err(|error| failed(widen(error)))?;
             let (position, index) = key.value();
             let id = OutboxId { position, index };
-            let decision =
+            let Row { decision, trace } =
                 serde_json::from_slice(value.value()).map_err(|source| IndexError::Decode { id, source })?;
-            queued.push(Queued { id, decision });
+            queued.push(Queued { id, decision, trace });
         }
         Ok(queued)
     }

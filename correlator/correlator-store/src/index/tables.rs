@@ -6,7 +6,7 @@ use redb::TableDefinition;
 use crate::receipt::Lane;
 
 /// A change of the tables below is a new number: an index of another format is deleted and built anew from the log.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 pub(super) type RecordsDefinition = TableDefinition<'static, &'static str, &'static [u8]>;
 pub(super) type OutboxDefinition = TableDefinition<'static, (u64, u32), &'static [u8]>;

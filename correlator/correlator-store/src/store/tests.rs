@@ -58,7 +58,10 @@ fn filled() -> (tempfile::TempDir, String) {
 #[test]
 fn a_deleted_index_is_built_anew_with_the_same_state_and_the_same_outbox() {
     let (folder, state) = filled();
-    assert!(state.contains("bus Queued") && state.contains("Delivery {"), "{state}");
+    assert!(
+        state.contains("bus Queued") && state.contains("trace: Some(") && state.contains("Delivery {"),
+        "{state}"
+    );
     fs::remove_file(folder.path().join("index.redb")).unwrap();
     let store = open(folder.path());
     assert_eq!(store.index().unwrap().started(), &Started::Absent);

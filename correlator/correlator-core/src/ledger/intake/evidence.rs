@@ -26,6 +26,7 @@ impl Work<'_> {
             }
             record.cut |= attached.cut;
         })?;
+        let trace = self.trace.clone();
         for item in &attached.items {
             let id = evidence_id(item);
             let mut must_verify = false;
@@ -51,6 +52,9 @@ impl Work<'_> {
                 if is_new {
                     record.awaited_since = Some(recorded);
                 }
+                if must_verify && trace.is_some() {
+                    record.trace.clone_from(&trace);
+                }
                 insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
             })?;
             let attached_key = evidence::attached_key(&attached.subject, &id);
@@ -59,7 +63,7 @@ impl Work<'_> {
                 self.touched.digests.insert(attached.subject);
             }
             if must_verify {
-                self.decisions.push(Decision::Verify { evidence: id });
+                self.decide(Decision::Verify { evidence: id }, trace.as_ref());
             }
         }
         Ok(())
@@ -70,6 +74,7 @@ impl Work<'_> {
         let Some(mut record) = self.draft.get::<EvidenceRecord>(Table::Evidence, &key)? else {
             return Ok(());
         };
+        self.trace.clone_from(&record.trace);
         // A result under a trust set that is no longer in force says nothing: the right one is on its way.
         if verified.trust != self.contracts.trust_version() {
             return Ok(());
@@ -101,7 +106,7 @@ impl Work<'_> {
             record.awaited_since = Some(self.now);
             self.draft.put(Table::Evidence, key.clone(), &record)?;
             if let Ok(id) = key.parse::<Digest>() {
-                self.decisions.push(Decision::Verify { evidence: id });
+                self.decide(Decision::Verify { evidence: id }, record.trace.as_ref());
             }
         }
         Ok(())
