@@ -14,4 +14,5 @@ mod manifests;
 mod pure_core;
 mod repository;
 mod rules;
+mod statements;
 mod tools;
