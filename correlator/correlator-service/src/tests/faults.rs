@@ -56,9 +56,14 @@ pub(crate) fn check_told(received: &[Received], undisturbed: &[Received]) {
     for (what, ids) in &told {
         assert_eq!(ids.len(), 1, "{what:?} was told under {ids:?}");
     }
+    assert_eq!(stayed(&told), stayed(&expected));
+}
+
+/// What was opened and stayed. On a busy machine a window may end before a proof is verified, which then closes what it
+/// opened.
+fn stayed(told: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<&String> {
     let is_closed = |what: &String| told.contains_key(&what.replacen("opened", "resolved", 1));
-    let stayed: BTreeSet<&String> = told.keys().filter(|what| !is_closed(what)).collect();
-    assert_eq!(stayed, expected.keys().collect::<BTreeSet<_>>());
+    told.keys().filter(|what| !is_closed(what)).collect()
 }
 
 struct Undisturbed {
@@ -76,7 +81,6 @@ async fn undisturbed() -> Undisturbed {
     let conclusions = running.conclusions().await;
     running.stop().await;
     let received = receiver.received();
-    assert!(received.iter().all(|one| !one.said().starts_with("resolved")), "{:?}", receiver.said());
     Undisturbed { conclusions, received, events: logged(&world.data()).len() }
 }
 
