@@ -421,6 +421,69 @@ mod tests {
         answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
     }
 
+    const FOLDER_VARIABLE: &str = "CUSTODY_DESK_FULL_DISK_FOLDER";
+
+    /// How large files of this process may grow, in bytes.
+    fn limit_files(bytes: &str) {
+        let process = std::process::id().to_string();
+        let limit = format!("--fsize={bytes}:unlimited");
+        let status =
+            std::process::Command::new("prlimit").args(["--pid", &process, &limit]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn starts(number: u32) -> Vec<Record> {
+        let digest = bus_schema::Digest::sha256_of(&number.to_be_bytes());
+        let event = crate::tests::world::started(digest, &format!("app-{number}"));
+        let agent = "cluster".parse().unwrap();
+        let now = Timestamp::now();
+        let envelope = bus_schema::Envelope::new(agent, now, now, None, event);
+        vec![Record::input(Input::Event(Box::new(envelope)))]
+    }
+
+    /// Does nothing unless it is told a folder: a process of its own, whose disk is full for the index.
+    #[test]
+    fn full_disk_child() {
+        let Some(folder) = std::env::var_os(FOLDER_VARIABLE) else { return };
+        let folder = std::path::PathBuf::from(folder);
+        let mut desk = open(&folder);
+        desk.begin(starts(0)).unwrap();
+        let index_bytes = std::fs::metadata(folder.join("index.redb")).unwrap().len();
+        limit_files(&index_bytes.to_string());
+        let mut number = 0;
+        let error = loop {
+            number += 1;
+            assert!(number < 5000, "the index does not grow");
+            if let Err(error) = desk.begin(starts(number)) {
+                break error;
+            }
+        };
+        assert!(format!("{error:#}").contains("the index fails"), "{error:#}");
+        // It is in the log: who asked was answered, and nothing of it is asked for again.
+        let head = desk.store.log().head().position;
+        assert!(desk.is_behind && desk.shared().progress.borrow().applied < head);
+        limit_files("unlimited");
+        desk.begin(starts(number + 1)).unwrap();
+        assert_eq!(desk.store.log().head().position, head + 1);
+        assert_eq!(desk.shared().progress.borrow().applied, head + 1);
+        for known in 0..=number + 1 {
+            assert_eq!(step(&mut desk, vec![starts(known)]), [[Remembered::Repeat]], "{known}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_finds_the_disk_full_is_opened_again_and_applies_what_the_log_has() {
+        let folder = tempfile::tempdir().unwrap();
+        // A write that is too long for the limit is an error then, not the end of the process.
+        let child = "trap '' XFSZ; exec \"$0\" --exact recorder::desk::tests::full_disk_child --nocapture";
+        let program = std::env::current_exe().unwrap();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", child]).arg(program).env(FOLDER_VARIABLE, folder.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}{output:?}");
+    }
+
     #[test]
     fn each_event_is_in_the_log_once() {
         use Remembered::{New, Repeat};
