@@ -65,11 +65,14 @@ fn settle_missing(
     let mut waits = Vec::new();
     let mut looked_at = Vec::new();
     let mut failure: Option<LinkState> = None;
+    let mut not_asked: Option<&Question> = None;
     for question in &missing.questions {
         match consult(inquiry, question, &missing.waiting_for, settles_at)? {
             Consulted::Waiting { until } => waits.push(until),
             Consulted::Nothing { source } => looked_at.push(source),
-            Consulted::NotASource => {}
+            // The forge's attestations count where they are configured; every other source must have its say.
+            Consulted::NotASource if matches!(question, Question::Attestations { .. }) => {}
+            Consulted::NotASource => not_asked = not_asked.or(Some(question)),
             Consulted::Failed(state) => failure = failure.or(Some(state)),
         }
     }
@@ -81,6 +84,11 @@ fn settle_missing(
     }
     if let Some(state) = failure {
         return Ok(state);
+    }
+    if let Some(question) = not_asked {
+        let (host, what) = (question.host(), &missing.waiting_for);
+        let detail = format!("no agent is configured for {host}, where {what} would be");
+        return Ok(LinkState::Unknown { reason: UnknownReason::Unresolvable, detail });
     }
     if image.cut {
         let detail = format!("a bound cut off the list in which {} would stand", missing.waiting_for);
@@ -138,22 +146,35 @@ pub(crate) fn consult(
     if inquiry.now < settles_at {
         return Ok(match latest {
             Some(_) => Consulted::Waiting { until: settles_at },
-            None => Consulted::Waiting { until: windows.evidence.after(known.first_asked) },
+            None => Consulted::Waiting { until: gives_up_at(inquiry, known) },
         });
     }
     if known.last_asked < must_be_after && !is_fresh {
         // The window has ended: what was not there before may be there now.
         want(known.attempts.saturating_add(1));
-        return Ok(Consulted::Waiting { until: windows.evidence.after(inquiry.now) });
+        let failing_since = known.failing_since.unwrap_or(inquiry.now);
+        let until = windows.evidence.after(failing_since).max(windows.retry.after(inquiry.now));
+        return Ok(Consulted::Waiting { until });
     }
-    let gives_up_at = windows.evidence.after(known.last_asked.max(known.first_asked));
+    let gives_up_at = gives_up_at(inquiry, known);
     if !known.is_answered() && !is_fresh {
         inquiry.look_again_at(gives_up_at);
         if inquiry.now < gives_up_at {
             return Ok(Consulted::Waiting { until: gives_up_at });
         }
+        // What was said before the window ended does not speak for what is there now.
+        return Ok(failed(inquiry, question, "nobody answered"));
     }
     Ok(read_answer(inquiry, question, known))
+}
+
+/// When silence counts as a failure: 15 minutes after the first attempt that failed, whatever was asked again since; and no
+/// sooner than the last attempt could have been answered. One question serves many digests, so that an attempt of long ago
+/// which was answered does not count.
+fn gives_up_at(inquiry: &Inquiry<'_>, known: &QuestionRecord) -> Timestamp {
+    let windows = &inquiry.contracts.installation.windows;
+    let failing_since = known.failing_since.unwrap_or(known.last_asked);
+    windows.evidence.after(failing_since).max(windows.retry.after(known.last_asked))
 }
 
 /// What the newest answer says; no answer at all is unreachable.
@@ -175,8 +196,7 @@ fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecor
         | Unavailable::Unreachable
         | Unavailable::Unreadable
         | Unavailable::Other(_) => {
-            // One question serves many digests: a failure of today does not count from the first time it was asked.
-            let failing_since = known.failing_since.unwrap_or(known.first_asked);
+            let failing_since = known.failing_since.unwrap_or(known.last_asked);
             let gives_up_at = windows.evidence.after(failing_since);
             if inquiry.now >= gives_up_at {
                 // Still asked from time to time, so that a registry that comes back heals what it left open.

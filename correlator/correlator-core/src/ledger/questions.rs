@@ -34,7 +34,7 @@ impl Work<'_> {
                 .filter(|record| record.attempts > 0)
                 .map_or(self.now, |record| record.first_asked),
             last_asked: self.now,
-            failing_since: known.as_ref().and_then(|record| record.failing_since),
+            failing_since: known.as_ref().and_then(|record| record.failing_since).or(Some(self.now)),
             answers: known.map(|record| record.answers).unwrap_or_default(),
         };
         self.draft.put(Table::Questions, key, &record)?;

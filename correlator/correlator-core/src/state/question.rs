@@ -16,7 +16,7 @@ pub struct QuestionRecord {
     pub attempts: u32,
     pub first_asked: Timestamp,
     pub last_asked: Timestamp,
-    /// Since when every answer is a failure to ask.
+    /// The first attempt since which nothing but failures came back, or nothing at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
     /// The answers, by attempt. Agents also look up by themselves, with attempt 0.
