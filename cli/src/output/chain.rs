@@ -120,7 +120,7 @@ pub(crate) fn details(state: &LinkState) -> Vec<String> {
                 ]
             })
             .collect(),
-        LinkState::Expired { since, what } => vec![format!("{} ran out at {since}", shown(what))],
+        LinkState::Expired { since, what } => vec![format!("since {since}: {}", shown(what))],
         LinkState::Revoked { since, what } => vec![format!("{} was withdrawn at {since}", shown(what))],
         LinkState::Unknown { reason, detail } => {
             vec![format!("{}: {}", shown(&reason.to_string().replace('_', " ")), shown(detail))]

@@ -31,7 +31,7 @@ pub(crate) fn judge(
             let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
             match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
                 SignerMatch::Fits { .. } => {}
-                SignerMatch::OutsideValidity { since, what } => return Finding::Expired { since, what },
+                SignerMatch::OutOfTime { since, what } => return Finding::Expired { since, what },
                 SignerMatch::Differs { expected, found } => {
                     breaks.push(a_break(BreakReason::WrongSigner, expected, found));
                 }

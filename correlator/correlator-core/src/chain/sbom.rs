@@ -18,6 +18,7 @@ pub(crate) fn judge(
     pipeline: &Pipeline,
 ) -> (Finding, Option<Digest>) {
     let mut empty = None;
+    let mut ended = None;
     let mut stranger = None;
     for bound in image.of_kind(PredicateKind::Sbom) {
         let Predicate::Sbom(sbom) = &bound.statement.predicate else { continue };
@@ -29,7 +30,7 @@ pub(crate) fn judge(
                 return (Finding::proven("sbom", says), image.shown_carrier(bound.carrier));
             }
             SignerMatch::Fits { .. } => empty = Some(sbom.format.clone()),
-            SignerMatch::OutsideValidity { what, .. } => stranger = stranger.or(Some(what)),
+            SignerMatch::OutOfTime { since, what } => ended = ended.or(Some((since, what))),
             SignerMatch::Differs { found, .. } => stranger = stranger.or(Some(format!("signed by {found}"))),
         }
     }
@@ -39,6 +40,9 @@ pub(crate) fn judge(
             Finding::Broken(vec![a_break(BreakReason::EmptySbom, "at least one component", found)]),
             None,
         );
+    }
+    if let Some((since, what)) = ended {
+        return (Finding::Expired { since, what }, None);
     }
     let claimed = stranger
         .map(|found| format!("an SBOM is attached, {found}, which the contract does not trust"))

@@ -38,7 +38,7 @@ pub(crate) fn judge(
                     image.shown_carrier(bound.carrier),
                 );
             }
-            SignerMatch::OutsideValidity { since, what } => outside = outside.or(Some((since, what))),
+            SignerMatch::OutOfTime { since, what } => outside = outside.or(Some((since, what))),
             SignerMatch::Differs { expected, found } => differs = differs.or(Some((expected, found))),
         }
     }

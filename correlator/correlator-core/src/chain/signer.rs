@@ -117,8 +117,8 @@ pub(crate) enum SignerMatch {
     Fits {
         who: String,
     },
-    /// A key of the contract outside its validity.
-    OutsideValidity {
+    /// A key of the contract after the end of its validity.
+    OutOfTime {
         since: jiff::Timestamp,
         what: String,
     },
@@ -135,7 +135,8 @@ pub(crate) fn match_signer(
     statement: &Statement,
     counted_at: jiff::Timestamp,
 ) -> SignerMatch {
-    let mut outside = None;
+    let mut ended = None;
+    let mut too_early = None;
     for contract in &pipeline.signatures.any_of {
         match (contract, &statement.signer) {
             (SignerContract::Keyless { issuer, workflow }, Signer::Keyless(claims)) => {
@@ -154,14 +155,15 @@ pub(crate) fn match_signer(
                     continue;
                 }
                 match (not_before, not_after) {
+                    // Nothing ran out: a key that is not valid yet is no identity of the contract yet.
                     (Some(start), _) if counted_at < *start => {
-                        outside = Some((
-                            *start,
-                            format!("key {file} is valid from {start}, signed at {counted_at}"),
-                        ));
+                        too_early = Some(SignerMatch::Differs {
+                            expected: format!("key {file} from {start} on"),
+                            found: format!("key {file} at {counted_at}, before it was valid"),
+                        });
                     }
                     (_, Some(end)) if counted_at >= *end => {
-                        outside =
+                        ended =
                             Some((*end, format!("key {file} was valid until {end}, signed at {counted_at}")));
                     }
                     _ => return SignerMatch::Fits { who: format!("key {file}") },
@@ -170,13 +172,13 @@ pub(crate) fn match_signer(
             _ => {}
         }
     }
-    match outside {
-        Some((since, what)) => SignerMatch::OutsideValidity { since, what },
-        None => SignerMatch::Differs {
-            expected: expected_signers(pipeline),
-            found: shown_signer(inquiry.contracts, statement),
-        },
+    if let Some((since, what)) = ended {
+        return SignerMatch::OutOfTime { since, what };
     }
+    too_early.unwrap_or_else(|| SignerMatch::Differs {
+        expected: expected_signers(pipeline),
+        found: shown_signer(inquiry.contracts, statement),
+    })
 }
 
 fn fits_keyless(

@@ -343,7 +343,7 @@ impl PipelineSpec {
             problem("images: at least one image repository is needed".to_owned());
         }
         let source = self.source.and_then(|source| source.check(&mut problem));
-        let (signatures, keys) = check_signatures(self.signatures, source.is_some());
+        let (signatures, keys) = check_signatures(self.signatures, source.is_some(), &mut problem);
         let require = match self.require {
             Some(list) => list.into_iter().collect(),
             None if !self.digests.is_empty() => BTreeSet::from([LinkKind::Artifact]),
@@ -502,7 +502,11 @@ impl ArtifactSpec {
     }
 }
 
-fn check_signatures(spec: Option<SignaturesSpec>, has_source: bool) -> (SignatureContract, Vec<NamedKey>) {
+fn check_signatures(
+    spec: Option<SignaturesSpec>,
+    has_source: bool,
+    problem: &mut impl FnMut(String),
+) -> (SignatureContract, Vec<NamedKey>) {
     let Some(spec) = spec else {
         // The workflow of the contract signs, unless the contract says otherwise.
         let any_of = match has_source {
@@ -525,11 +529,16 @@ fn check_signatures(spec: Option<SignaturesSpec>, has_source: bool) -> (Signatur
             SignerSpec::Key(key) => {
                 let log_required = key.log.unwrap_or(LogSpec::Required) == LogSpec::Required;
                 keys.push(NamedKey { file: key.file.clone(), log_required });
-                SignerContract::Key {
-                    file: key.file,
-                    not_before: key.not_before.map(|day| day.0),
-                    not_after: key.not_after.map(|day| day.0),
+                let (not_before, not_after) = (key.not_before.map(|day| day.0), key.not_after.map(|day| day.0));
+                if let (Some(start), Some(end)) = (not_before, not_after)
+                    && end <= start
+                {
+                    problem(format!(
+                        "signatures.anyOf: key {:?} is never valid: notAfter {end} is not after notBefore {start}",
+                        key.file
+                    ));
                 }
+                SignerContract::Key { file: key.file, not_before, not_after }
             }
         })
         .collect();

@@ -169,6 +169,12 @@ fn odd_values_are_refused_by_name() {
     refused(&pipeline("").replace("name: api", "name: default"), "cannot be called");
     refused(&pipeline("  signatures: { anyOf: [ { key: { file: gone.pub } } ] }\n"), "gone.pub");
     refused(&pipeline("  signatures: { anyOf: [ { key: { file: words.pub } } ] }\n"), "not a public key");
+    let key = |validity: &str| {
+        pipeline(&format!("  signatures: {{ anyOf: [ {{ key: {{ file: release.pub, {validity} }} }} ] }}\n"))
+    };
+    refused(&key("notBefore: 2026-02-01, notAfter: 2026-01-01"), "never valid");
+    refused(&key("notBefore: 2026-01-01, notAfter: 2026-01-01"), "never valid");
+    load_one(&key("notBefore: 2026-01-01, notAfter: 2026-01-02")).unwrap();
 }
 
 #[test]
