@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bus_schema::case::CaseState;
+use bus_schema::case::{CaseState, Severity};
+use bus_schema::verdict::LinkKind;
+use correlator_core::contracts::DEFAULT_PIPELINE;
 use correlator_core::decision::{CaseChange, Decision};
+use correlator_core::ledger::cases::CaseRecord;
 use correlator_core::rules::RULES;
 
 use crate::played;
@@ -51,6 +54,36 @@ fn late_evidence_heals_and_says_that_the_links_are_proven() {
         let why = record.case.resolution.unwrap();
         assert!(why.contains("provenance proven"), "{}: {why}", record.case.rule);
     }
+}
+
+/// No silent distrust, after the last window of every scenario.
+#[test]
+fn every_settled_untrusted_image_that_runs_is_named_by_an_open_case() {
+    let mut silent = Vec::new();
+    for (scenario, play) in played() {
+        let cases = play.cases();
+        for record in play.verdicts() {
+            let failing = record.failing();
+            let is_left_open = |waived: &BTreeSet<LinkKind>| {
+                failing.is_empty() || failing.iter().any(|link| !waived.contains(link))
+            };
+            let must_be_named = record.verdict.pipeline != DEFAULT_PIPELINE
+                && record.settled
+                && record.is_untrusted()
+                && !record.is_only_uncovered()
+                && record.whereabouts.namespaces.values().any(is_left_open);
+            let digest = record.verdict.digest;
+            let names = |known: &CaseRecord| {
+                known.case.state != CaseState::Resolved
+                    && known.case.severity >= Severity::Medium
+                    && known.case.findings.iter().any(|finding| finding.digest == Some(digest))
+            };
+            if must_be_named && !cases.iter().any(names) {
+                silent.push(format!("{}: {} {digest}", scenario.name, record.verdict.pipeline));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "untrusted images run and no open case names them:\n{}", silent.join("\n"));
 }
 
 #[test]

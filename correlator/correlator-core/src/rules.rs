@@ -39,6 +39,8 @@ pub struct Rule {
     pub next_step: &'static str,
     /// It is about a digest: of the open cases on one digest only the first in the rules' order is delivered.
     pub covers: bool,
+    /// Its cases list what they are about, with the number of workloads of each, and not only the first findings.
+    pub lists: bool,
     /// Why its cases resolve, where that is always the same; else the unit's new state says it.
     pub over: Option<&'static str>,
 }

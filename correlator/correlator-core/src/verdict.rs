@@ -1,6 +1,6 @@
 //! From the facts of one image to its verdict: links, exceptions, folding.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::verdict::{Link, LinkKind, LinkState, UnknownReason, Verdict, VerdictState};
 use bus_schema::{Digest, ImageRepository};
@@ -10,6 +10,7 @@ use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::chain::settle::{settle, settles_at};
 use crate::chain::{Finding, artifact, path, sbom, signature};
+use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::Pipeline;
 use crate::contracts::{Claim, DEFAULT_PIPELINE};
 use crate::facts::PredicateKind;
@@ -27,6 +28,19 @@ pub struct VerdictRecord {
     pub has_provenance: bool,
     /// A tag of the contract's release tags has pointed at it.
     pub release_tag: Option<String>,
+    #[serde(default)]
+    pub whereabouts: Whereabouts,
+}
+
+/// Where an image runs, or ran within the linger window.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// The namespaces, each with the failing links that an exception for it covers.
+    pub namespaces: BTreeMap<String, BTreeSet<LinkKind>>,
+    /// One of its clusters is a production one.
+    pub production: bool,
+    /// The first of the workloads, for people.
+    pub workloads: Vec<String>,
 }
 
 impl VerdictRecord {
@@ -112,6 +126,7 @@ pub(crate) fn judge(
         statements: image.bound.len(),
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
         release_tag: release_tag(image, pipeline),
+        whereabouts: Whereabouts::default(),
     })
 }
 
@@ -147,7 +162,41 @@ pub(crate) fn judge_unclaimed(inquiry: &Inquiry<'_>, image: &ImageFacts) -> Verd
         statements: image.bound.len(),
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
         release_tag: None,
+        whereabouts: Whereabouts::default(),
     }
+}
+
+/// The failing links of a verdict that an exception covers in a namespace.
+pub(crate) fn waived_in(
+    inquiry: &Inquiry<'_>,
+    image: &ImageFacts,
+    record: &VerdictRecord,
+    namespace: &str,
+) -> BTreeSet<LinkKind> {
+    let digests = image.digests();
+    let covers = |link: &LinkKind| {
+        let objected = Objected {
+            pipeline: &record.verdict.pipeline,
+            link: *link,
+            digests: &digests,
+            commit: None,
+            namespace: Some(namespace),
+        };
+        inquiry.excepted(&objected, |_| true).is_some()
+    };
+    record.failing().iter().copied().filter(covers).collect()
+}
+
+/// A verdict that holds no more, because its pipeline claims the image no longer.
+pub(crate) fn withdrawn(mut verdict: Verdict, because: &str) -> Verdict {
+    for link in verdict.links.iter_mut().filter(|link| link.state != LinkState::NotRequired) {
+        link.state = LinkState::Unknown { reason: UnknownReason::Unresolvable, detail: because.to_owned() };
+        link.carried_by = None;
+    }
+    verdict.state = fold(&verdict.links);
+    verdict.path = None;
+    verdict.rests_on.clear();
+    verdict
 }
 
 /// Folds the links: any that fails makes it untrusted; else any pending, pending; else any waived, waived; else trusted.
@@ -208,18 +257,15 @@ fn with_exception(
     if !fails {
         return state;
     }
-    let covering = inquiry.contracts.exceptions.values().find(|exception| {
-        exception.is_in_force(inquiry.now)
-            && exception.scope.commits.is_empty()
-            && exception.scope.namespaces.is_empty()
-            && image
-                .carriers
-                .iter()
-                .any(|carrier| exception.covers_link(&pipeline.name, &carrier.digest, kind))
-    });
-    match covering {
+    let objected = Objected {
+        pipeline: &pipeline.name,
+        link: kind,
+        digests: &image.digests(),
+        commit: None,
+        namespace: None,
+    };
+    match inquiry.excepted(&objected, |_| true) {
         Some(exception) => {
-            inquiry.look_again_at(exception.expires);
             LinkState::Waived { exception: exception.name.clone(), instead_of: state.as_str().to_owned() }
         }
         None => state,

@@ -165,6 +165,11 @@ impl ImageFacts {
         Ok(())
     }
 
+    /// The digest itself, then what lies above it.
+    pub(crate) fn digests(&self) -> Vec<Digest> {
+        self.carriers.iter().map(|carrier| carrier.digest).collect()
+    }
+
     pub(crate) fn of_kind(&self, kind: PredicateKind) -> impl Iterator<Item = &BoundStatement> {
         self.bound.iter().filter(move |bound| bound.statement.predicate.kind() == kind)
     }

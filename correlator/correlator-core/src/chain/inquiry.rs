@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::chain::memo::Memo;
 use crate::contracts::ContractSet;
+use crate::contracts::exception::{Exception, Objected};
 use crate::ledger::questions::Wanted;
 use crate::records::{Draft, RecordsError, Table};
 use crate::state::Ground;
@@ -111,6 +112,19 @@ impl<'a> Inquiry<'a> {
         let request = question.request_id();
         self.depend_on(fact::request(&request));
         self.draft.get(Table::Questions, &question::key(&request))
+    }
+
+    /// The first exception, of those that may be used here, that covers an objection. The result changes when it ends.
+    pub(crate) fn excepted(
+        &self,
+        objected: &Objected<'_>,
+        may_be_used: impl Fn(&Exception) -> bool,
+    ) -> Option<&'a Exception> {
+        let exceptions = self.contracts.exceptions.values();
+        let covering =
+            exceptions.filter(|one| may_be_used(one)).find(|one| one.covers(objected, self.now))?;
+        self.look_again_at(covering.expires);
+        Some(covering)
     }
 
     /// Since when a kind of agent covers a scope.

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::chain::branch::{Branch, commits_of};
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
+use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::ledger::questions::Wanted;
 use crate::records::{RecordsError, Table};
@@ -610,22 +611,21 @@ impl Objection {
     }
 }
 
-/// The exception in force for a commit of this image, if there is one. Everything that its scope names must agree.
+/// The exception for a commit of this image, if there is one. What names no commit covers the link as a whole, once it is
+/// known how it stands.
 fn excepted(
     inquiry: &Inquiry<'_>,
     image: &ImageFacts,
     pipeline: &Pipeline,
     commit: &CommitId,
 ) -> Option<String> {
-    let exception = inquiry.contracts.exceptions.values().find(|exception| {
-        exception.scope.commits.contains(commit)
-            && exception.scope.namespaces.is_empty()
-            && exception.is_in_force(inquiry.now)
-            && image
-                .carriers
-                .iter()
-                .any(|carrier| exception.covers_link(&pipeline.name, &carrier.digest, LinkKind::Source))
-    })?;
-    inquiry.look_again_at(exception.expires);
+    let objected = Objected {
+        pipeline: &pipeline.name,
+        link: LinkKind::Source,
+        digests: &image.digests(),
+        commit: Some(commit),
+        namespace: None,
+    };
+    let exception = inquiry.excepted(&objected, |exception| !exception.scope.commits.is_empty())?;
     Some(exception.name.clone())
 }

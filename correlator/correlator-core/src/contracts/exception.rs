@@ -19,7 +19,7 @@ pub struct Exception {
     pub scope: Scope,
 }
 
-/// What an exception covers: everything that all the given parts agree on. At least one of digest, commit or link is given.
+/// What an exception covers: everything that all the given parts agree on. A part that is not given agrees with everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     pub pipeline: String,
@@ -29,16 +29,39 @@ pub struct Scope {
     pub namespaces: Vec<Glob>,
 }
 
+/// An objection that an exception may cover, as far as it is known what it is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Objected<'a> {
+    pub pipeline: &'a str,
+    pub link: LinkKind,
+    /// The digest and what lists it; empty where the objection is to no image.
+    pub digests: &'a [Digest],
+    /// The commit, where the objection is to the review of one.
+    pub commit: Option<&'a CommitId>,
+    /// The namespace, where only what runs there is asked about.
+    pub namespace: Option<&'a str>,
+}
+
 impl Exception {
-    pub fn is_in_force(&self, now: Timestamp) -> bool {
+    /// The one evaluator of exceptions: it is in force, and every part that its scope names agrees. A part that the scope
+    /// names and the objection is not about does not agree: less is covered rather than more.
+    pub fn covers(&self, objected: &Objected<'_>, now: Timestamp) -> bool {
+        let Scope { pipeline, digests, commits, links, namespaces } = &self.scope;
         now < self.expires
+            && pipeline == objected.pipeline
+            && (links.is_empty() || links.contains(&objected.link))
+            && (digests.is_empty() || digests.iter().any(|digest| objected.digests.contains(digest)))
+            && (commits.is_empty() || objected.commit.is_some_and(|commit| commits.contains(commit)))
+            && (namespaces.is_empty()
+                || objected
+                    .namespace
+                    .is_some_and(|namespace| namespaces.iter().any(|glob| glob.matches(namespace))))
     }
 
-    /// Whether it covers a link of this digest, apart from commits and namespaces.
-    pub fn covers_link(&self, pipeline: &str, digest: &Digest, link: LinkKind) -> bool {
-        self.scope.pipeline == pipeline
-            && (self.scope.digests.is_empty() || self.scope.digests.contains(digest))
-            && (self.scope.links.is_empty() || self.scope.links.contains(&link))
+    /// It covers every link of every image of its pipeline.
+    pub fn is_for_everything(&self) -> bool {
+        let Scope { pipeline: _, digests, commits, links, namespaces } = &self.scope;
+        digests.is_empty() && commits.is_empty() && links.is_empty() && namespaces.is_empty()
     }
 }
 
@@ -97,10 +120,15 @@ impl ExceptionSpec {
             links: self.scope.link.into_iter().chain(self.scope.links).collect(),
             namespaces: self.scope.namespace.into_iter().chain(self.scope.namespaces).collect(),
         };
-        if scope.digests.is_empty() && scope.commits.is_empty() && scope.links.is_empty() {
+        // A commit is reviewed or not, wherever its images run; and nothing but the source link asks for a review.
+        if !scope.commits.is_empty() && !scope.namespaces.is_empty() {
             problems.push(
-                "scope: name a digest, a commit or a link; a whole pipeline cannot be excepted".to_owned(),
+                "scope: a commit's review is judged for all namespaces at once; name the commit or the namespace"
+                    .to_owned(),
             );
+        }
+        if !scope.commits.is_empty() && !scope.links.is_empty() && !scope.links.contains(&LinkKind::Source) {
+            problems.push("scope: a commit is excepted from its review, which is the link source".to_owned());
         }
         Exception {
             name: name.to_owned(),

@@ -330,7 +330,15 @@ impl Gathering {
 }
 
 fn warnings(set: &ContractSet) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = set
+        .exceptions
+        .values()
+        .filter(|exception| exception.is_for_everything())
+        .map(|exception| {
+            let (name, pipeline) = (&exception.name, &exception.scope.pipeline);
+            format!("exception {name} covers every link of every image of pipeline {pipeline}")
+        })
+        .collect();
     for pipeline in set.pipelines.values() {
         let Some(source) = &pipeline.source else { continue };
         if source.repository.id.is_none() {

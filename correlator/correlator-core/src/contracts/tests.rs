@@ -248,7 +248,17 @@ fn an_exception_says_who_why_until_when_and_instead_of_what() {
     }
     refused(&exception(&whole.replace("owner: payments", "owner: \" \"")), "owner: it must say something");
     refused(&exception(&whole.replace("2026-06-30", "soon")), "expires");
-    refused(&exception(&whole.replace(", link: sbom", "")), "a whole pipeline cannot be excepted");
+    let set = load_one(&exception(&whole.replace(", link: sbom", ""))).unwrap();
+    assert!(set.warnings.iter().any(|warning| warning.contains("hotfix covers every link of every image")));
+    let set = load_one(&exception(&whole.replace("link: sbom", "namespace: web"))).unwrap();
+    assert!(!set.warnings.iter().any(|warning| warning.contains("hotfix")));
+    let commit = "commit: \"c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1\"";
+    load_one(&exception(&whole.replace("link: sbom", &format!("{commit}, link: source")))).unwrap();
+    refused(&exception(&whole.replace("link: sbom", &format!("{commit}, link: sbom"))), "the link source");
+    refused(
+        &exception(&whole.replace("link: sbom", &format!("{commit}, namespace: web"))),
+        "namespaces at once",
+    );
     refused(&exception(&whole.replace("pipeline: api", "pipeline: gone")), "there is no pipeline gone");
     refused(&exception(&whole.replace("link: sbom", "rule: untrusted-running")), "rule");
     refused(&exception(&whole.replace("link: sbom", "link: weather")), "weather");

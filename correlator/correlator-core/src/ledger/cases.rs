@@ -13,6 +13,10 @@ use crate::rules::{self, Raised};
 
 /// The most findings that a case shows.
 const FINDINGS_SHOWN_MAX: usize = 20;
+/// The most repositories that a case lists where its rule lists them.
+const LISTED_MAX: usize = 250;
+/// The most workloads that a listed repository names.
+const PLACES_LISTED_MAX: usize = 3;
 /// The most findings that a case counts.
 const FINDINGS_COUNTED_MAX: usize = 10_000;
 /// The most cases of one digest that are compared for covering.
@@ -175,7 +179,11 @@ impl Work<'_> {
         };
         let Some((_, rule)) = rules::find(&first.raised.rule) else { return Ok(None) };
         let severity = findings.iter().map(|(_, kept)| kept.raised.severity).max().unwrap_or(Severity::Info);
-        let shown = merge_findings(findings.iter().map(|(_, kept)| &kept.raised.finding));
+        let all = findings.iter().map(|(_, kept)| &kept.raised.finding);
+        let (shown, shown_max) = match rule.lists {
+            true => (list_findings(all), LISTED_MAX),
+            false => (merge_findings(all, FINDINGS_SHOWN_MAX), FINDINGS_SHOWN_MAX),
+        };
         let digests = match rule.covers {
             true => findings.iter().filter_map(|(_, kept)| kept.raised.finding.digest).collect(),
             false => BTreeSet::new(),
@@ -198,7 +206,7 @@ impl Work<'_> {
             resolution: None,
             reopened: known.map_or(0, |known| known.case.reopened + u32::from(was_resolved)),
             revision: known.map_or(0, |known| known.case.revision),
-            findings: shown.into_iter().take(FINDINGS_SHOWN_MAX).collect(),
+            findings: shown.into_iter().take(shown_max).collect(),
             findings_total: total,
             covered_by: known.and_then(|known| known.case.covered_by.clone()),
             next_step: rule.next_step.to_owned(),
@@ -316,8 +324,35 @@ fn delivery(record: &CaseRecord, known: Option<&CaseRecord>, is_open: bool) -> O
     }
 }
 
-/// Equal findings about several places are one finding with all the places.
-fn merge_findings<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Finding> {
+/// Equal findings about several places are one finding with the first of the places.
+fn merge_findings<'a>(findings: impl Iterator<Item = &'a Finding>, places_max: usize) -> Vec<Finding> {
+    let merged = by_places(findings).into_iter();
+    merged
+        .map(|(mut finding, places)| {
+            finding.runs_at = places.into_iter().take(places_max).collect();
+            finding
+        })
+        .collect()
+}
+
+/// The same with the number of workloads of each, the busiest first.
+fn list_findings<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Finding> {
+    let mut counted: Vec<(Finding, BTreeSet<String>)> = by_places(findings).into_iter().collect();
+    counted.sort_by_key(|(_, places)| std::cmp::Reverse(places.len()));
+    counted
+        .into_iter()
+        .map(|(mut finding, places)| {
+            finding.found = Some(match places.len() {
+                1 => "1 workload".to_owned(),
+                many => format!("{many} workloads"),
+            });
+            finding.runs_at = places.into_iter().take(PLACES_LISTED_MAX).collect();
+            finding
+        })
+        .collect()
+}
+
+fn by_places<'a>(findings: impl Iterator<Item = &'a Finding>) -> BTreeMap<Finding, BTreeSet<String>> {
     let mut merged: BTreeMap<Finding, BTreeSet<String>> = BTreeMap::new();
     for finding in findings {
         let mut bare = finding.clone();
@@ -325,10 +360,4 @@ fn merge_findings<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Findin
         merged.entry(bare).or_default().extend(places);
     }
     merged
-        .into_iter()
-        .map(|(mut finding, places)| {
-            finding.runs_at = places.into_iter().take(FINDINGS_SHOWN_MAX).collect();
-            finding
-        })
-        .collect()
 }

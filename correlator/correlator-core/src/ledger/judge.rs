@@ -1,6 +1,6 @@
 //! Judging what is marked: each unit again from its facts, and what is new against its last conclusion.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bus_schema::Digest;
 use bus_schema::verdict::VerdictChanged;
@@ -21,7 +21,7 @@ use crate::state::placement::{self, PlacementRecord};
 use crate::state::source::WorkflowChangeRecord;
 use crate::state::tag::{self, TagRecord};
 use crate::state::unit::{Unit, UnitRecord, dependent_key, fact};
-use crate::verdict::{self, VerdictRecord};
+use crate::verdict::{self, VerdictRecord, Whereabouts};
 
 /// The most placements of one namespace that are looked at for a claimed neighbour.
 const NEIGHBOURS_MAX: usize = 2000;
@@ -98,8 +98,7 @@ impl Work<'_> {
         };
         let Some(image) = image else {
             let notes = inquiry.into_notes();
-            self.draft.remove(Table::Verdicts, &verdict::key(digest, pipeline));
-            self.touched.facts.insert(fact::verdict(digest, pipeline));
+            self.withdraw_verdict(digest, pipeline)?;
             return Ok(Conclusion {
                 raised: Vec::new(),
                 notes,
@@ -121,24 +120,12 @@ impl Work<'_> {
             .map(|(_, placement)| placement)
             .filter(|placement| image.is_there(&inquiry, placement))
             .collect();
-        let production = there.iter().any(|placement| self.is_production(placement));
-        let runs_at: BTreeSet<String> = there.iter().map(|one| context::shown_workload(one)).collect();
-        let runs_at: Vec<String> = runs_at.into_iter().take(WORKLOADS_SHOWN_MAX).collect();
+        record.whereabouts = self.whereabouts(&inquiry, &image, &record, &there);
         record.verdict.roots = self.root_versions();
         let because = match !placed && !image.placements.is_empty() {
             true => format!("it runs nowhere any more; {}", describe(&record)),
             false => describe(&record),
         };
-        let mut placed_in = BTreeMap::new();
-        if let Some(pipeline) = claiming {
-            for placement in &there {
-                let namespace = &placement.workload.namespace;
-                if !placed_in.contains_key(namespace) {
-                    let waived = context::waived_in(&inquiry, pipeline, &record, namespace);
-                    placed_in.insert(namespace.clone(), waived);
-                }
-            }
-        }
         let run_around = match claiming {
             Some(pipeline) if record.settled && !record.has_provenance => {
                 artifact::any_run_around(&inquiry, &image, pipeline)?
@@ -154,9 +141,6 @@ impl Work<'_> {
                     image: &image,
                     pipeline,
                     record: &record,
-                    placed_in,
-                    production,
-                    runs_at,
                     run_around,
                     unreachable: &unreachable,
                 })
@@ -165,6 +149,26 @@ impl Work<'_> {
         };
         self.keep_verdict(record)?;
         Ok(Conclusion { raised, notes, because })
+    }
+
+    /// Where the placements of an image are.
+    fn whereabouts(
+        &self,
+        inquiry: &Inquiry<'_>,
+        image: &ImageFacts,
+        record: &VerdictRecord,
+        there: &[&PlacementRecord],
+    ) -> Whereabouts {
+        let namespaces: BTreeSet<&String> = there.iter().map(|one| &one.workload.namespace).collect();
+        let workloads: BTreeSet<String> = there.iter().map(|one| context::shown_workload(one)).collect();
+        Whereabouts {
+            namespaces: namespaces
+                .into_iter()
+                .map(|namespace| (namespace.clone(), verdict::waived_in(inquiry, image, record, namespace)))
+                .collect(),
+            production: there.iter().any(|placement| self.is_production(placement)),
+            workloads: workloads.into_iter().take(WORKLOADS_SHOWN_MAX).collect(),
+        }
     }
 
     /// Keeps a verdict, and publishes it when it says something new.
@@ -191,6 +195,24 @@ impl Work<'_> {
             self.decisions.push(Decision::PublishVerdict { change: Box::new(change) });
         }
         self.draft.put(Table::Verdicts, key, &record)
+    }
+
+    /// Forgets a verdict, and says so to whoever keeps the last one: what no pipeline claims is trusted under none.
+    fn withdraw_verdict(&mut self, digest: &Digest, pipeline: &str) -> Result<(), RecordsError> {
+        let key = verdict::key(digest, pipeline);
+        let Some(before) = self.draft.get::<VerdictRecord>(Table::Verdicts, &key)? else { return Ok(()) };
+        self.draft.remove(Table::Verdicts, &key);
+        self.touched.facts.insert(fact::verdict(digest, pipeline));
+        let because = format!("pipeline {pipeline} claims {} no more", before.verdict.image);
+        let previous = before.verdict.state.as_str().to_owned();
+        let mut verdict = verdict::withdrawn(before.verdict, &because);
+        verdict.policy = self.contracts.hash;
+        verdict.roots = self.root_versions();
+        verdict.reached_at = self.now;
+        let change =
+            VerdictChanged { verdict, previous: Some(previous), because, log_position: self.position };
+        self.decisions.push(Decision::PublishVerdict { change: Box::new(change) });
+        Ok(())
     }
 
     fn judge_placement(&mut self, key: &str, memo: &Memo) -> Result<Conclusion, RecordsError> {

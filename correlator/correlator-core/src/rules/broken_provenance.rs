@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "read what the statement really says with `custody trace`, and treat the image as foreign until it is explained",
     covers: true,
+    lists: false,
     over: None,
 };
 
@@ -30,6 +31,6 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     let finding = context.broken("provenance of a released image contradicts the contract", *kind, a_break);
     Some(
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)
-            .in_production(context.production),
+            .in_production(context.production()),
     )
 }

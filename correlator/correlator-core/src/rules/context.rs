@@ -1,7 +1,5 @@
 //! What a rule may look at: one judged unit with its facts.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bus_schema::case::Finding;
 use bus_schema::verdict::{Break, BreakReason, LinkKind, LinkState};
 use bus_schema::{ImageRepository, Tag};
@@ -19,12 +17,6 @@ pub(crate) struct ImageContext<'a> {
     pub(crate) image: &'a ImageFacts,
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) record: &'a VerdictRecord,
-    /// The namespaces in which it runs, or ran within the linger window, each with the failing links that an exception for
-    /// that namespace covers.
-    pub(crate) placed_in: BTreeMap<String, BTreeSet<LinkKind>>,
-    pub(crate) production: bool,
-    /// Where it runs, for people.
-    pub(crate) runs_at: Vec<String>,
     /// Whether any run of the contract was going at a push, where that is known.
     pub(crate) run_around: Option<bool>,
     /// Registries and forges that could not be asked, with what they said.
@@ -34,13 +26,19 @@ pub(crate) struct ImageContext<'a> {
 impl ImageContext<'_> {
     /// A release tag has pointed at it, or it was placed where no exception covers all of these links.
     pub(crate) fn is_released(&self, links: &[LinkKind]) -> bool {
-        let has_ended = !self.image.placements.is_empty() && self.placed_in.is_empty();
+        let has_ended = !self.image.placements.is_empty() && self.record.whereabouts.namespaces.is_empty();
         self.record.release_tag.is_some() || has_ended || self.is_placed(links)
     }
 
     /// It is placed where no exception covers all of these links.
     pub(crate) fn is_placed(&self, links: &[LinkKind]) -> bool {
-        self.placed_in.values().any(|waived| links.iter().any(|link| !waived.contains(link)))
+        let namespaces = &self.record.whereabouts.namespaces;
+        namespaces.values().any(|waived| links.iter().any(|link| !waived.contains(link)))
+    }
+
+    /// It runs in a production cluster.
+    pub(crate) fn production(&self) -> bool {
+        self.record.whereabouts.production
     }
 
     /// The breaks of the required links with one of these reasons.
@@ -60,7 +58,7 @@ impl ImageContext<'_> {
     pub(crate) fn finding(&self, what: impl Into<String>) -> Finding {
         let mut finding = super::finding(what);
         finding.digest = Some(self.image.digest);
-        finding.runs_at.clone_from(&self.runs_at);
+        finding.runs_at.clone_from(&self.record.whereabouts.workloads);
         finding
     }
 
@@ -119,34 +117,10 @@ impl PlacementContext<'_> {
 
     /// An exception for this namespace that covers every failing link.
     pub(crate) fn is_excepted_here(&self, verdict: &VerdictRecord) -> bool {
-        let Some(pipeline) = self.pipeline else { return false };
-        let namespace = &self.placement.workload.namespace;
-        let waived = waived_in(self.inquiry, pipeline, verdict, namespace);
+        let waived = verdict.whereabouts.namespaces.get(&self.placement.workload.namespace);
         let failing = verdict.failing();
-        !failing.is_empty() && failing.iter().all(|link| waived.contains(link))
+        !failing.is_empty() && waived.is_some_and(|waived| failing.iter().all(|link| waived.contains(link)))
     }
-}
-
-/// The failing links of a verdict that an exception for a namespace covers there.
-pub(crate) fn waived_in(
-    inquiry: &Inquiry<'_>,
-    pipeline: &Pipeline,
-    verdict: &VerdictRecord,
-    namespace: &str,
-) -> BTreeSet<LinkKind> {
-    let covers = |link: &LinkKind| {
-        inquiry.contracts.exceptions.values().any(|exception| {
-            let covers = exception.is_in_force(inquiry.now)
-                && exception.scope.commits.is_empty()
-                && exception.scope.namespaces.iter().any(|glob| glob.matches(namespace))
-                && exception.covers_link(&pipeline.name, &verdict.verdict.digest, *link);
-            if covers {
-                inquiry.look_again_at(exception.expires);
-            }
-            covers
-        })
-    };
-    verdict.failing().iter().copied().filter(covers).collect()
 }
 
 /// One tag of a repository that a pipeline claims.

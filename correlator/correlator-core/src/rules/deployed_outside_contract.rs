@@ -10,6 +10,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "remove the workload, or add the cluster and namespace to the pipeline",
     covers: false,
+    lists: false,
     over: None,
 };
 

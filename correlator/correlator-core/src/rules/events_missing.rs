@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "see that the agent runs; its next inventory or poll finds what was missed",
     covers: false,
+    lists: false,
     over: None,
 };
 

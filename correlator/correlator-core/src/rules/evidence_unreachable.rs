@@ -10,6 +10,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "run `custody doctor`: it says which host refuses and what the agent may lack",
     covers: false,
+    lists: false,
     over: Some("it answers again, or nothing is asked of it any more"),
 };
 

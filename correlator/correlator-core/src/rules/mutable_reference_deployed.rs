@@ -10,6 +10,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Low,
     next_step: "write the digest into the workload's spec",
     covers: false,
+    lists: false,
     over: None,
 };
 

@@ -13,6 +13,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "find out who pushed the image and stop the workload unless its origin is explained",
     covers: true,
+    lists: false,
     over: None,
 };
 

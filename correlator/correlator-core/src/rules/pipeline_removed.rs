@@ -9,6 +9,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "see in the contracts' history whether the removal was meant",
     covers: false,
+    lists: false,
     over: None,
 };
 

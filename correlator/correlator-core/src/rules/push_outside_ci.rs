@@ -14,6 +14,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "ask the pusher, and take the push right away from people",
     covers: true,
+    lists: false,
     over: None,
 };
 
@@ -40,7 +41,7 @@ pub(super) fn find(context: &ImageContext<'_>) -> Vec<Raised> {
         let raised = RULE.raise(subject(context, &repository), Some(&context.pipeline.name), finding);
         match a_path_holds {
             true => raised.at(Severity::Info),
-            false => raised.in_production(context.production),
+            false => raised.in_production(context.production()),
         }
     };
     strangers.into_iter().map(raise).collect()
@@ -72,7 +73,7 @@ fn nothing_around_the_push(context: &ImageContext<'_>) -> Option<Raised> {
     let pushed_to = context.image.carriers.first().and_then(|own| own.record.pushes.first());
     let repository = pushed_to.map_or(&context.image.repository, |push| &push.repository);
     let raised = RULE.raise(subject(context, repository), Some(&context.pipeline.name), finding);
-    Some(raised.in_production(context.production))
+    Some(raised.in_production(context.production()))
 }
 
 fn subject(context: &ImageContext<'_>, repository: &ImageRepository) -> Vec<String> {

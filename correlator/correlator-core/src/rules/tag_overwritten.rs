@@ -1,8 +1,8 @@
 //! A tag that must never move points somewhere else.
 
+use bus_schema::RunId;
 use bus_schema::case::Severity;
 use bus_schema::verdict::{LinkKind, LinkState};
-use bus_schema::{Digest, RunId};
 use jiff::Timestamp;
 
 use super::context::TagContext;
@@ -19,6 +19,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "point the tag back at its first digest and find out who moved it",
     covers: false,
+    lists: false,
     over: None,
 };
 
@@ -33,37 +34,44 @@ pub(super) fn find(context: &TagContext<'_>) -> Result<Vec<Raised>, RecordsError
     if changes.len() < 2 || first_digest == last_digest {
         return Ok(Vec::new());
     }
-    if !objects(context, last, last_digest)? {
+    context.inquiry.depend_on(fact::verdict(&last_digest, &context.pipeline.name));
+    let key = verdict::key(&last_digest, &context.pipeline.name);
+    let record: Option<VerdictRecord> = context.inquiry.draft.get(Table::Verdicts, &key)?;
+    if !objects(context, last, record.as_ref())? {
         return Ok(Vec::new());
     }
+    let whereabouts = record.map(|record| record.whereabouts).unwrap_or_default();
     let mut finding = finding(format!("the tag {}:{} was overwritten", context.repository, context.tag));
     finding.link = Some(LinkKind::Artifact);
     finding.expected = Some(format!("{first_digest} for ever"));
     let who = last.actor.as_ref().map_or_else(|| "somebody unknown".to_owned(), Clone::clone);
     finding.found = Some(format!("{last_digest}, pushed by {who} at {}", last.at));
     finding.digest = Some(last_digest);
+    finding.runs_at = whereabouts.workloads;
     let subject = vec![
         context.repository.registry().to_owned(),
         context.repository.name().to_owned(),
         context.tag.to_string(),
     ];
-    Ok(vec![RULE.raise(subject, Some(&context.pipeline.name), finding)])
+    let raised = RULE.raise(subject, Some(&context.pipeline.name), finding);
+    Ok(vec![raised.in_production(whereabouts.production)])
 }
 
 /// An unexpected pusher is objected to at once; else the new digest's proven run must have been going at the move, and
 /// that is known once its verdict has settled.
-fn objects(context: &TagContext<'_>, last: &Move, digest: Digest) -> Result<bool, RecordsError> {
+fn objects(
+    context: &TagContext<'_>,
+    last: &Move,
+    record: Option<&VerdictRecord>,
+) -> Result<bool, RecordsError> {
     let pushers = &context.pipeline.artifact.pushers;
     if !pushers.is_empty() && last.actor.as_ref().is_some_and(|actor| !pushers.contains(actor)) {
         return Ok(true);
     }
-    context.inquiry.depend_on(fact::verdict(&digest, &context.pipeline.name));
-    let key = verdict::key(&digest, &context.pipeline.name);
-    let record: Option<VerdictRecord> = context.inquiry.draft.get(Table::Verdicts, &key)?;
     let settles_at = context.pipeline.settle.after(last.recorded);
     context.inquiry.look_again_at(settles_at);
-    let is_settled = context.inquiry.now >= settles_at && record.as_ref().is_none_or(|record| record.settled);
-    let was_going = match &record {
+    let is_settled = context.inquiry.now >= settles_at && record.is_none_or(|record| record.settled);
+    let was_going = match record {
         Some(record) => run_was_going(context, record, last)?,
         None => false,
     };

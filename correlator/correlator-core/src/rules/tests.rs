@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod production;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use bus_schema::case::Severity;
 use bus_schema::cluster::SlotKind;
 use bus_schema::verdict::{Break, BreakReason, Link, LinkKind, LinkState, UnknownReason, Verdict};
 use bus_schema::{Digest, ImageRepository};
@@ -13,48 +16,62 @@ use super::context::{ImageContext, PlacementContext};
 use super::{Raised, image, placement};
 use crate::chain::image_facts::{Carrier, ImageFacts};
 use crate::chain::inquiry::Inquiry;
+use crate::chain::memo::Memo;
 use crate::contracts::ContractSet;
 use crate::contracts::parse;
 use crate::input::ContractLoaded;
 use crate::records::{Draft, MemoryRecords};
 use crate::state::digest::DigestRecord;
 use crate::state::placement::PlacementRecord;
-use crate::verdict::{VerdictRecord, fold};
+use crate::verdict::{VerdictRecord, Whereabouts, fold};
 
 const DIGEST: Digest = Digest::Sha256([7; 32]);
 
 #[test]
 fn every_settled_untrusted_image_that_runs_is_named_by_a_case() {
     let bench = Bench::new();
-    let first_five =
-        [LinkKind::Source, LinkKind::Build, LinkKind::Provenance, LinkKind::Artifact, LinkKind::Signature];
-    let mut judged = 0_u64;
     for number in 0..STATES.pow(5) {
-        let mut rest = number;
-        let mut links: Vec<Link> = first_five
-            .into_iter()
-            .map(|kind| {
-                let state = state(rest % STATES, kind);
-                rest /= STATES;
-                Link { kind, state, carried_by: None }
-            })
-            .collect();
-        // The last two links are judged alike by every rule: it matters whether they hold, fail, or are unknown.
-        for last in [LinkState::NotRequired, state(3, LinkKind::Sbom), state(7, LinkKind::Sbom)] {
-            links.truncate(5);
-            links.push(Link { kind: LinkKind::Sbom, state: last.clone(), carried_by: None });
-            links.push(Link {
-                kind: LinkKind::Vulnerability,
-                state: LinkState::NotRequired,
-                carried_by: None,
-            });
-            for has_provenance in [false, true] {
-                bench.check(&links, has_provenance);
-                judged += 1;
+        let numbers: [usize; 5] = std::array::from_fn(|place| number / STATES.pow(place as u32) % STATES);
+        // The last links are judged alike by every rule: here it matters whether one fails.
+        for sbom in [NOT_REQUIRED, ABSENT] {
+            bench.check_everywhere(&links(&numbers, sbom, NOT_REQUIRED));
+        }
+    }
+}
+
+#[test]
+fn every_state_of_the_last_links_is_named_by_a_case() {
+    let bench = Bench::new();
+    let first = [PROVEN, ABSENT, UNCOVERED];
+    for number in 0..first.len().pow(5) {
+        let numbers =
+            std::array::from_fn(|place| first[number / first.len().pow(place as u32) % first.len()]);
+        for sbom in 0..STATES {
+            for vulnerability in 0..STATES {
+                bench.check_everywhere(&links(&numbers, sbom, vulnerability));
             }
         }
     }
-    assert_eq!(judged, u64::try_from(STATES.pow(5)).unwrap() * 6);
+}
+
+/// An exception for a namespace makes nobody silent about another link, or about another namespace.
+#[test]
+fn what_an_exception_for_a_namespace_leaves_open_is_named_by_a_case() {
+    let bench = Bench::new();
+    let first = [PROVEN, ABSENT, BROKEN, UNREACHABLE];
+    for number in 0..first.len().pow(6) {
+        let at = |place: u32| first[number / first.len().pow(place) % first.len()];
+        let links = links(&std::array::from_fn(|place| at(place as u32)), at(5), NOT_REQUIRED);
+        for has_provenance in [false, true] {
+            let record = bench.record(&links, has_provenance);
+            let failing: BTreeSet<LinkKind> = record.failing().iter().copied().collect();
+            for left_open in &failing {
+                let but_one = failing.iter().copied().filter(|kind| kind != left_open).collect();
+                bench.check(&record, [("web", but_one)]);
+            }
+            bench.check(&record, [("web", failing), ("shop", BTreeSet::new())]);
+        }
+    }
 }
 
 #[test]
@@ -62,35 +79,47 @@ fn every_break_of_every_link_is_named_by_a_case() {
     let bench = Bench::new();
     for kind in LinkKind::ALL {
         for reason in REASONS {
-            for has_provenance in [false, true] {
-                let links: Vec<Link> = LinkKind::ALL
-                    .into_iter()
-                    .map(|other| {
-                        let state = match other == kind {
-                            true => broken(reason.clone()),
-                            false => state(0, other),
-                        };
-                        Link { kind: other, state, carried_by: None }
-                    })
-                    .collect();
-                bench.check(&links, has_provenance);
-            }
+            let state_of = |other| match other == kind {
+                true => broken(reason.clone()),
+                false => state(PROVEN, other),
+            };
+            let links: Vec<Link> = LinkKind::ALL
+                .into_iter()
+                .map(|other| Link { kind: other, state: state_of(other), carried_by: None })
+                .collect();
+            bench.check_everywhere(&links);
         }
     }
 }
 
-const STATES: usize = 9;
+const STATES: usize = 12;
+const PROVEN: usize = 0;
+const NOT_REQUIRED: usize = 1;
+const ABSENT: usize = 3;
+const BROKEN: usize = 5;
+const UNCOVERED: usize = 7;
+const UNREACHABLE: usize = 8;
+
+/// The links with these states, in the order of the chain.
+fn links(first_five: &[usize; 5], sbom: usize, vulnerability: usize) -> Vec<Link> {
+    let numbers = first_five.iter().copied().chain([sbom, vulnerability]);
+    LinkKind::ALL
+        .into_iter()
+        .zip(numbers)
+        .map(|(kind, number)| Link { kind, state: state(number, kind), carried_by: None })
+        .collect()
+}
 
 /// One state of each kind that a settled verdict may have.
 fn state(number: usize, kind: LinkKind) -> LinkState {
     let unknown = |reason| LinkState::Unknown { reason, detail: String::new() };
     match number {
-        0 => LinkState::Proven { witnesses: Vec::new(), copied_from: None },
-        1 => LinkState::NotRequired,
+        PROVEN => LinkState::Proven { witnesses: Vec::new(), copied_from: None },
+        NOT_REQUIRED => LinkState::NotRequired,
         2 => LinkState::Waived { exception: String::new(), instead_of: String::new() },
-        3 => LinkState::Absent { looked_at: Vec::new() },
+        ABSENT => LinkState::Absent { looked_at: Vec::new() },
         4 => LinkState::Claimed { why: String::new() },
-        5 => broken(match kind {
+        BROKEN => broken(match kind {
             LinkKind::Source => BreakReason::Unreviewed,
             LinkKind::Build => BreakReason::RunFailed,
             LinkKind::Provenance => BreakReason::WrongRef,
@@ -99,8 +128,11 @@ fn state(number: usize, kind: LinkKind) -> LinkState {
             LinkKind::Sbom | LinkKind::Vulnerability => BreakReason::EmptySbom,
         }),
         6 => LinkState::Expired { since: Timestamp::UNIX_EPOCH, what: String::new() },
-        7 => unknown(UnknownReason::Uncovered),
-        _ => unknown(UnknownReason::Unreachable),
+        UNCOVERED => unknown(UnknownReason::Uncovered),
+        UNREACHABLE => unknown(UnknownReason::Unreachable),
+        9 => unknown(UnknownReason::Unresolvable),
+        10 => unknown(UnknownReason::CutOff),
+        _ => LinkState::Revoked { since: Timestamp::UNIX_EPOCH, what: String::new() },
     }
 }
 
@@ -142,6 +174,7 @@ struct Bench {
     records: MemoryRecords,
     image: ImageFacts,
     placement: PlacementRecord,
+    unreachable: Vec<(String, String)>,
 }
 
 impl Bench {
@@ -189,19 +222,28 @@ spec:
             cut: false,
             placements: vec![("placement".to_owned(), placement.clone())],
         };
-        Bench { contracts, records: MemoryRecords::default(), image, placement }
+        Bench { contracts, records: MemoryRecords::default(), image, placement, unreachable: Vec::new() }
     }
 
-    fn check(&self, links: &[Link], has_provenance: bool) {
-        let record = self.record(links, has_provenance);
+    /// Where one namespace runs it and no exception is for that one, with and without verified provenance.
+    fn check_everywhere(&self, links: &[Link]) {
+        for has_provenance in [false, true] {
+            self.check(&self.record(links, has_provenance), [("web", BTreeSet::new())]);
+        }
+    }
+
+    fn check<const N: usize>(&self, record: &VerdictRecord, namespaces: [(&str, BTreeSet<LinkKind>); N]) {
         if !record.is_untrusted() || record.is_only_uncovered() {
             return;
         }
+        let mut record = record.clone();
+        record.whereabouts.namespaces =
+            namespaces.into_iter().map(|(namespace, waived)| (namespace.to_owned(), waived)).collect();
         let raised = self.raised(&record);
-        let is_named = raised.iter().any(|raised| {
-            raised.finding.digest == Some(DIGEST) && raised.severity >= bus_schema::case::Severity::Medium
-        });
-        assert!(is_named, "nothing names an image with {links:?}, provenance {has_provenance}: {raised:?}");
+        let is_named = raised
+            .iter()
+            .any(|raised| raised.finding.digest == Some(DIGEST) && raised.severity >= Severity::Medium);
+        assert!(is_named, "nothing names an image with {record:?}: {raised:?}");
     }
 
     fn record(&self, links: &[Link], has_provenance: bool) -> VerdictRecord {
@@ -222,32 +264,34 @@ spec:
             statements: usize::from(has_provenance),
             has_provenance,
             release_tag: None,
+            whereabouts: Whereabouts::default(),
         }
     }
 
     fn raised(&self, record: &VerdictRecord) -> Vec<Raised> {
         let pipeline = self.contracts.pipelines.get("api").unwrap();
-        let draft = Draft::new(&self.records);
-        let memo = crate::chain::memo::Memo::default();
-        let inquiry = Inquiry::new(&draft, &self.contracts, Timestamp::UNIX_EPOCH, &memo);
         let mut raised = image(&ImageContext {
             image: &self.image,
             pipeline,
             record,
-            placed_in: BTreeMap::from([("web".to_owned(), BTreeSet::new())]),
-            production: false,
-            runs_at: Vec::new(),
             run_around: None,
-            unreachable: &[],
+            unreachable: &self.unreachable,
         });
-        raised.extend(placement(&PlacementContext {
-            inquiry: &inquiry,
-            placement: &self.placement,
-            pipeline: Some(pipeline),
-            verdict: Some(record),
-            production: false,
-            newly_beside_claimed: false,
-        }));
+        let draft = Draft::new(&self.records);
+        let memo = Memo::default();
+        let inquiry = Inquiry::new(&draft, &self.contracts, Timestamp::UNIX_EPOCH, &memo);
+        for namespace in record.whereabouts.namespaces.keys() {
+            let mut one = self.placement.clone();
+            one.workload.namespace.clone_from(namespace);
+            raised.extend(placement(&PlacementContext {
+                inquiry: &inquiry,
+                placement: &one,
+                pipeline: Some(pipeline),
+                verdict: Some(record),
+                production: record.whereabouts.production,
+                newly_beside_claimed: false,
+            }));
+        }
         raised
     }
 }

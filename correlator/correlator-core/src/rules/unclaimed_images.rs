@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Info,
     next_step: "write a pipeline for the busiest repository",
     covers: false,
+    lists: true,
     over: Some("a pipeline claims the images, or they run no longer"),
 };
 

@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "review the commit now, then write an exception for it or roll back",
     covers: true,
+    lists: false,
     over: None,
 };
 
@@ -34,6 +35,6 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     let finding = context.broken("a release contains a commit without review", *kind, a_break);
     Some(
         RULE.raise(vec![repository, commit], Some(&context.pipeline.name), finding)
-            .in_production(context.production),
+            .in_production(context.production()),
     )
 }

@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "look for the run that should have signed it; redeploy a signed digest",
     covers: true,
+    lists: false,
     over: None,
 };
 
@@ -36,6 +37,6 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     finding.found = Some(found);
     Some(
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)
-            .in_production(context.production),
+            .in_production(context.production()),
     )
 }

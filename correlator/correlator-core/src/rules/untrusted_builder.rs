@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "compare the run with the contract; if the builder is not yours, remove the image and look for what else it built",
     covers: true,
+    lists: false,
     over: None,
 };
 
@@ -38,6 +39,6 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     let finding = context.broken("a released image was built outside the contract", *kind, a_break);
     Some(
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)
-            .in_production(context.production),
+            .in_production(context.production()),
     )
 }

@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Medium,
     next_step: "see which link fails with `custody trace` and why",
     covers: true,
+    lists: false,
     over: None,
 };
 
@@ -18,7 +19,7 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     let record = context.record;
     let is_silent = !record.settled || !record.is_untrusted() || record.is_only_uncovered();
     let is_placed = match record.failing() {
-        [] => !context.placed_in.is_empty(),
+        [] => !record.whereabouts.namespaces.is_empty(),
         failing => context.is_placed(failing),
     };
     if is_silent || !is_placed {
@@ -32,7 +33,7 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
         // A contract that requires nothing proves nothing.
         let finding = context.finding("an image runs of which its contract requires nothing");
         let raised = RULE.raise(context.subject(), Some(&context.pipeline.name), finding);
-        return Some(raised.in_production(context.production));
+        return Some(raised.in_production(context.production()));
     };
     let names: Vec<&str> = record.failing().iter().map(|kind| kind.as_str()).collect();
     let mut finding = context.finding(format!("an untrusted image runs: {} not proven", names.join(", ")));
@@ -51,7 +52,7 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
     };
     Some(
         RULE.raise(context.subject(), Some(&context.pipeline.name), finding)
-            .in_production(context.production),
+            .in_production(context.production()),
     )
 }
 

@@ -10,6 +10,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Info,
     next_step: "read the change when you next look at the repository",
     covers: false,
+    lists: false,
     over: Some("a day has passed"),
 };
 

@@ -8,6 +8,7 @@ use super::context::WorkflowContext;
 use super::{Raised, Rule, finding};
 use crate::chain::review::is_commit_reviewed;
 use crate::chain::settle::{Consulted, consult};
+use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::Pipeline;
 use crate::records::RecordsError;
 
@@ -16,6 +17,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::High,
     next_step: "read the change now: a workflow can sign anything in the repository's name",
     covers: false,
+    lists: false,
     over: Some("the commit is reviewed now, or an exception covers it"),
 };
 
@@ -36,13 +38,14 @@ fn find_for(context: &WorkflowContext<'_>, pipeline: &Pipeline) -> Result<Option
     if source.reviews == 0 || is_commit_reviewed(inquiry, source, context.commit)? {
         return Ok(None);
     }
-    let excepted = inquiry.contracts.exceptions.values().find(|exception| {
-        exception.is_in_force(inquiry.now)
-            && exception.scope.pipeline == pipeline.name
-            && exception.scope.commits.contains(context.commit)
-    });
-    if let Some(exception) = excepted {
-        inquiry.look_again_at(exception.expires);
+    let objected = Objected {
+        pipeline: &pipeline.name,
+        link: LinkKind::Source,
+        digests: &[],
+        commit: Some(context.commit),
+        namespace: None,
+    };
+    if inquiry.excepted(&objected, |_| true).is_some() {
         return Ok(None);
     }
     // `push` and `pull_request` arrive in any order, and a webhook may be lost: the forge is asked before it counts.
