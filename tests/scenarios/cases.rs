@@ -9,7 +9,9 @@ use correlator_core::decision::{CaseChange, Decision};
 use correlator_core::ledger::cases::CaseRecord;
 use correlator_core::rules::RULES;
 
-use crate::played;
+use scenarios::play::{CONTRACTS, Play};
+
+use crate::{Scenario, played};
 
 #[test]
 fn every_change_is_told_once_and_every_end_says_why() {
@@ -84,6 +86,28 @@ fn every_settled_untrusted_image_that_runs_is_named_by_an_open_case() {
         }
     }
     assert!(silent.is_empty(), "untrusted images run and no open case names them:\n{}", silent.join("\n"));
+}
+
+/// `mode` binds gate and responder only.
+#[test]
+fn cases_are_the_same_in_every_mode() {
+    let mut compared = 0;
+    for rule in RULES {
+        let folder = format!("rules/{}/", rule.name);
+        let of_rule =
+            |(one, _): &&(Scenario, Play)| one.name.starts_with(&folder) && one.script.contracts.is_none();
+        let Some((scenario, observed)) = played().iter().find(of_rule) else { continue };
+        for mode in ["observe", "warn", "block"] {
+            let mut script = scenario.script.clone();
+            script.contracts = Some(CONTRACTS.replace("spec:\n", &format!("spec:\n  mode: {mode}\n")));
+            let play = Play::script(&script);
+            assert_eq!(play.timeline, observed.timeline, "{} in mode {mode}", scenario.name);
+            let cases = |play: &Play| play.cases().into_iter().map(|record| record.case).collect::<Vec<_>>();
+            assert_eq!(cases(&play), cases(observed), "{} in mode {mode}", scenario.name);
+        }
+        compared += 1;
+    }
+    assert!(compared > RULES.len() / 2, "only {compared} scenarios have the contracts of all");
 }
 
 #[test]

@@ -190,10 +190,16 @@ fn a_lost_heartbeat_is_made_up_for_by_the_next() {
     let script = script("rules/untrusted-builder/a-run-that-the-forge-does-not-know");
     let (_, whole) =
         played().iter().find(|(one, _)| one.name.ends_with("/a-run-that-the-forge-does-not-know")).unwrap();
-    let (mut play, taken) =
+    let (mut play, _) =
         without(&script, |step| step.covers.as_ref().is_some_and(|covers| covers.kind == "ci"));
-    // The next report of the same agent says the same.
-    happens_late(&mut play, taken);
+    assert_ne!(
+        play.conclusions(),
+        whole.conclusions(),
+        "what an agent has not covered counts against nobody"
+    );
+    // The next report is another event, with a time and a sequence of its own, and states the same coverage.
+    let next = step("{ at: 7000, covers: { kind: ci, scope: github.com/acme, since: -86400 } }");
+    happens_late(&mut play, vec![(901, next)]);
     assert_eq!(play.conclusions(), whole.conclusions());
 }
 

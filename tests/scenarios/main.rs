@@ -10,6 +10,7 @@ mod cases;
 mod dropped_events;
 mod every_scenario;
 mod found_again;
+mod incidents;
 mod replay;
 
 use std::path::{Path, PathBuf};

@@ -141,6 +141,9 @@ pub struct Push {
     /// Found by a poll, and the poll before was made at this time, in seconds.
     #[serde(default)]
     pub polled_since: Option<i64>,
+    /// When it was pushed by the registry's clock, in seconds; the step's time by default.
+    #[serde(default)]
+    pub pushed: Option<i64>,
 }
 
 fn image() -> String {
@@ -617,7 +620,7 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                     },
                     false => notification.clone(),
                 },
-                pushed_at: at,
+                pushed_at: push.pushed.map_or(at, time),
             }),
         );
     }

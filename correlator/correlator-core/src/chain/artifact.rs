@@ -2,13 +2,14 @@
 
 use bus_schema::RunId;
 use bus_schema::verdict::BreakReason;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::chain::image_facts::{Carrier, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::path::{Path, questions};
 use crate::chain::{Finding, Missing, a_break};
 use crate::contracts::duration::Span;
-use crate::contracts::pipeline::Pipeline;
+use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::facts::{Predicate, PredicateKind};
 use crate::records::{RecordsError, Table};
 use crate::state::digest::Push;
@@ -16,6 +17,9 @@ use crate::state::run::RunRecord;
 
 /// How long a run may go on: runs that began earlier are not looked for.
 const RUN_LENGTH_MAX: Span = Span::from_hours(24);
+/// How far the clocks of a registry and a forge are thought to be apart at most: wrong by an hour or two, as after a change
+/// to summer time or in a wrong zone.
+const CLOCKS_APART_MAX: Span = Span::from_hours(3);
 
 pub(crate) fn judge(
     inquiry: &Inquiry<'_>,
@@ -106,8 +110,7 @@ fn run_around(
         let start = skew.before(report.started_at);
         let end = record.finished_at.map(|end| skew.after(end));
         let overlaps = pushes.iter().any(|push| {
-            let earliest =
-                if push.polled { push.not_before.unwrap_or(jiff::Timestamp::MIN) } else { push.at };
+            let earliest = if push.polled { push.not_before.unwrap_or(Timestamp::MIN) } else { push.at };
             !push.is_open_ended() && push.at >= start && end.is_none_or(|end| earliest <= end)
         });
         if fits && overlaps {
@@ -117,36 +120,80 @@ fn run_around(
     Ok(None)
 }
 
+/// Whether a run of the contract's workflows was going when a digest was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunAround {
+    Going,
+    /// None was, by the registry's time of the push; the nearest one is named, for the clocks may be apart.
+    None {
+        pushed_at: Timestamp,
+        nearest: Option<Going>,
+    },
+}
+
+/// When a run was going, by the forge's clock; still going where there is no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Going {
+    pub(crate) from: Timestamp,
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Going {
+    /// How far a time lies outside.
+    fn distance(&self, time: Timestamp) -> SignedDuration {
+        match self.until {
+            _ if time < self.from => self.from.duration_since(time),
+            Some(until) if time > until => time.duration_since(until),
+            _ => SignedDuration::ZERO,
+        }
+    }
+}
+
 /// Whether any run of the contract's workflows was going at a push of the digest; `None` where that cannot be known,
 /// because runs were not seen yet at that time or nobody knows when it was pushed.
 pub(crate) fn any_run_around(
     inquiry: &Inquiry<'_>,
     image: &ImageFacts,
     pipeline: &Pipeline,
-) -> Result<Option<bool>, RecordsError> {
+) -> Result<Option<RunAround>, RecordsError> {
     let Some(source) = &pipeline.source else { return Ok(None) };
     let Some(repository_id) = &source.repository.id else { return Ok(None) };
     let Some(since) = inquiry.forge_covered_since("ci", &source.repository)? else { return Ok(None) };
     let pushes = pushes(image);
     let is_datable = |push: &&&Push| !push.is_open_ended() && push.not_before.unwrap_or(push.at) >= since;
-    if pushes.is_empty() || !pushes.iter().all(|push| is_datable(&push)) {
-        return Ok(None);
-    }
+    let first = pushes.first().filter(|_| pushes.iter().all(|push| is_datable(&push)));
+    let Some(pushed_at) = first.map(|push| push.at) else { return Ok(None) };
     let skew = inquiry.contracts.installation.windows.source_skew;
+    let mut nearest: Option<Going> = None;
     for push in pushes {
         let earliest = push.not_before.unwrap_or(push.at);
         let from = RUN_LENGTH_MAX.before(skew.before(earliest));
-        for key in inquiry.runs_began(&source.repository.host, repository_id, from, skew.after(push.at))? {
-            let Some(record) = inquiry.draft.get::<RunRecord>(Table::Runs, &key)? else { continue };
-            let Some(report) = &record.run else { continue };
-            let fits = source.repository.is_same(&report.repository)
-                && (pipeline.build.workflows.is_empty()
-                    || pipeline.build.workflows.contains(&report.workflow));
-            let is_over = record.finished_at.is_some_and(|end| skew.after(end) < earliest);
-            if fits && !is_over {
-                return Ok(Some(true));
+        let until = CLOCKS_APART_MAX.after(push.at);
+        for key in inquiry.runs_began(&source.repository.host, repository_id, from, until)? {
+            let Some(going) = run_of_contract(inquiry, pipeline, source, &key)? else { continue };
+            let is_over = going.until.is_some_and(|end| skew.after(end) < earliest);
+            if going.from <= skew.after(push.at) && !is_over {
+                return Ok(Some(RunAround::Going));
+            }
+            let is_near = going.from <= CLOCKS_APART_MAX.after(pushed_at)
+                && going.until.is_none_or(|end| CLOCKS_APART_MAX.after(end) >= pushed_at);
+            if is_near && nearest.is_none_or(|known| going.distance(pushed_at) < known.distance(pushed_at)) {
+                nearest = Some(going);
             }
         }
     }
-    Ok(Some(false))
+    Ok(Some(RunAround::None { pushed_at, nearest }))
+}
+
+fn run_of_contract(
+    inquiry: &Inquiry<'_>,
+    pipeline: &Pipeline,
+    source: &SourceContract,
+    key: &str,
+) -> Result<Option<Going>, RecordsError> {
+    let Some(record) = inquiry.draft.get::<RunRecord>(Table::Runs, key)? else { return Ok(None) };
+    let Some(report) = &record.run else { return Ok(None) };
+    let fits = source.repository.is_same(&report.repository)
+        && (pipeline.build.workflows.is_empty() || pipeline.build.workflows.contains(&report.workflow));
+    Ok(fits.then_some(Going { from: report.started_at, until: record.finished_at }))
 }

@@ -21,6 +21,8 @@ use crate::input::ContractLoaded;
 pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 /// The most documents in one set.
 pub const DOCUMENTS_MAX: usize = 10_000;
+/// The most documents in one file: what a document may cost is bounded for each.
+pub const DOCUMENTS_PER_FILE_MAX: usize = 250;
 const API_VERSION: &str = "custody.dev/v1";
 
 /// One problem of one file.
@@ -135,7 +137,12 @@ impl Gathering {
         if text.len() > DOCUMENT_BYTES_MAX {
             return self.problem(file, format!("{} bytes, the limit is {DOCUMENT_BYTES_MAX}", text.len()));
         }
-        for (first_line, document) in split_documents(text) {
+        let documents = split_documents(text);
+        if documents.len() > DOCUMENTS_PER_FILE_MAX {
+            let count = documents.len();
+            return self.problem(file, format!("{count} documents, the limit is {DOCUMENTS_PER_FILE_MAX}"));
+        }
+        for (first_line, document) in documents {
             // Blank lines before a document keep the line numbers of errors true to the file.
             let padded = format!("{}{document}", "\n".repeat(first_line));
             self.read_document(file, &padded);

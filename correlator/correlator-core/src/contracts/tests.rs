@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parse::{DOCUMENT_BYTES_MAX, parse};
+use super::parse::{DOCUMENT_BYTES_MAX, DOCUMENTS_PER_FILE_MAX, parse};
 use super::pattern::{Glob, ImagePattern};
 use super::trust_root::{Demands, EmbeddedRoot};
 use super::{Claim, ContractSet};
@@ -337,16 +337,25 @@ fn an_embedded_root_is_named_by_its_source_and_may_be_narrowed() {
 #[test]
 fn yaml_that_repeats_a_key_or_grows_without_end_is_refused() {
     refused(&pipeline("  settle: 90s\n  settle: 10s\n"), "settle");
-    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+    // Both stand in an otherwise valid pipeline, so that nothing else is wrong with them.
+    let mut bomb = String::from("bomb:\n  a: &a [x, x, x, x, x, x, x, x, x]\n");
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     for pair in names.windows(2) {
         let [before, name] = pair else { unreachable!() };
         let line = std::iter::repeat_n(format!("*{before}"), 9).collect::<Vec<_>>().join(", ");
-        bomb.push_str(&format!("{name}: &{name} [{line}]\n"));
+        bomb.push_str(&format!("  {name}: &{name} [{line}]\n"));
     }
-    assert!(load_one(&bomb).is_err());
-    let deep = format!("apiVersion: {}x{}\n", "[".repeat(20_000), "]".repeat(20_000));
-    assert!(load_one(&deep).is_err());
+    refused(&format!("{}{bomb}", pipeline("")), "budget breached: Nodes");
+    let deep = format!("deep: {}x{}\n", "[".repeat(20_000), "]".repeat(20_000));
+    refused(&format!("{}{deep}", pipeline("")), "recursion limit exceeded");
+    let long = format!(
+        "  provenance: {{ builders: [&a \"{}\", {}] }}\n",
+        "x".repeat(100_000),
+        vec!["*a"; 20_000].join(", ")
+    );
+    refused(&pipeline(&long), "budget breached");
+    let many = pipeline("").replace("kind: Pipeline", "kind: Policy") + "---\n";
+    refused(&many.repeat(DOCUMENTS_PER_FILE_MAX + 1), "251 documents, the limit is 250");
     assert!(load_one(&"#".repeat(DOCUMENT_BYTES_MAX + 1)).unwrap_err().contains("the limit is"));
 }
 

@@ -4,6 +4,7 @@ use bus_schema::case::Finding;
 use bus_schema::verdict::{Break, BreakReason, LinkKind, LinkState};
 use bus_schema::{ImageRepository, Tag};
 
+use crate::chain::artifact::RunAround;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::contracts::pipeline::Pipeline;
@@ -18,7 +19,7 @@ pub(crate) struct ImageContext<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) record: &'a VerdictRecord,
     /// Whether any run of the contract was going at a push, where that is known.
-    pub(crate) run_around: Option<bool>,
+    pub(crate) run_around: Option<RunAround>,
     /// Registries and forges that could not be asked, with what they said.
     pub(crate) unreachable: &'a [(String, String)],
 }

@@ -8,6 +8,7 @@ use bus_schema::verdict::{LinkKind, LinkState};
 
 use super::context::ImageContext;
 use super::{Raised, Rule};
+use crate::chain::artifact::RunAround;
 
 pub(super) const RULE: Rule = Rule {
     name: "push-outside-ci",
@@ -59,8 +60,8 @@ fn nothing_around_the_push(context: &ImageContext<'_>) -> Option<Raised> {
         && was_pushed
         && is_missing(LinkKind::Provenance)
         // An expected pusher outside every run is a stolen token; where runs are not seen, only an unknown one counts.
-        && match context.run_around {
-            Some(run_around) => !run_around,
+        && match &context.run_around {
+            Some(run_around) => *run_around != RunAround::Going,
             None => is_missing(LinkKind::Artifact),
         };
     if !fires {
@@ -69,11 +70,26 @@ fn nothing_around_the_push(context: &ImageContext<'_>) -> Option<Raised> {
     let mut finding = context.finding("a released image was pushed without provenance and without a run");
     finding.link = Some(LinkKind::Artifact);
     finding.expected = Some("a push by the pipeline".to_owned());
-    finding.found = Some("no run of the pipeline around the push".to_owned());
+    finding.found = Some(no_run(context.run_around.as_ref()));
     let pushed_to = context.image.carriers.first().and_then(|own| own.record.pushes.first());
     let repository = pushed_to.map_or(&context.image.repository, |push| &push.repository);
     let raised = RULE.raise(subject(context, repository), Some(&context.pipeline.name), finding);
     Some(raised.in_production(context.production()))
+}
+
+/// What was found instead of a run. The push has the registry's time and the run the forge's: where a run was going not far
+/// away, one of the clocks may be wrong.
+fn no_run(run_around: Option<&RunAround>) -> String {
+    match run_around {
+        Some(RunAround::None { pushed_at, nearest: Some(nearest) }) => {
+            let until = nearest.until.map_or_else(String::new, |until| format!(" to {until}"));
+            format!(
+                "no run of the pipeline around the push at {pushed_at} by the registry's clock; the nearest one was going from {}{until} by the forge's, and the clocks may be apart",
+                nearest.from
+            )
+        }
+        _ => "no run of the pipeline around the push".to_owned(),
+    }
 }
 
 fn subject(context: &ImageContext<'_>, repository: &ImageRepository) -> Vec<String> {
