@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 
+const AGENTS: &str = "agents";
 const RUNNING: &str = "running.json";
 const RUNNING_BYTES_MAX: u64 = 4096;
 
@@ -58,7 +59,15 @@ impl DataFolder {
     }
 
     pub(crate) fn agent(&self, name: &str) -> PathBuf {
-        self.0.join("agents").join(name)
+        self.0.join(AGENTS).join(name)
+    }
+
+    /// The folders of all agents that ever ran here.
+    pub(crate) fn agents(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.0.join(AGENTS)) else { return Vec::new() };
+        let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        folders.sort();
+        folders
     }
 
     /// Makes the folder, for its owner alone.

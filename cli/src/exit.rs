@@ -54,3 +54,14 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
         None => Exit::Failed,
     }
 }
+
+/// What a person does about a full disk.
+pub(crate) const OUT_OF_SPACE: &str = "there is no room for the data folder (the disk is full, or a quota or a limit on the size \
+                                       of files is reached): make room and run it again; what was taken in is kept";
+/// ENOSPC, EDQUOT and EFBIG, as the standard library ends the texts of such errors.
+const OUT_OF_SPACE_ENDS: [&str; 3] = ["(os error 28)", "(os error 122)", "(os error 27)"];
+
+/// Whether a failure says that there is no room. Databases keep the system's error as text, so that its text is looked at.
+pub(crate) fn is_out_of_space(said: &str) -> bool {
+    OUT_OF_SPACE_ENDS.iter().any(|end| said.contains(end))
+}

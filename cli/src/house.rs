@@ -16,6 +16,7 @@ use fleet_runtime::run::Tasks;
 
 use crate::data::DataFolder;
 use crate::exit::Failure;
+use crate::formats;
 
 /// An open data folder and what runs on it.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct House {
 impl House {
     /// Opens the folder, or begins it.
     pub(crate) async fn open(data: DataFolder) -> anyhow::Result<House> {
+        formats::check(&data)?;
         data.create()?;
         let bus: Arc<dyn Bus> = open_bus(&data).await?;
         let (health, metrics) = (Health::default(), Metrics::new());

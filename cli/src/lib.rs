@@ -11,6 +11,7 @@ mod correlator;
 mod data;
 mod exit;
 mod first_look;
+mod formats;
 mod house;
 mod output;
 mod sample;
@@ -42,11 +43,12 @@ pub async fn run() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if output::is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
-            let said: Vec<String> =
-                format!("{error:#}").lines().map(fleet_runtime::outside_text::shown).collect();
+            let said = format!("{error:#}");
+            let lines = said.lines().chain(exit::is_out_of_space(&said).then_some(exit::OUT_OF_SPACE));
+            let lines: Vec<String> = lines.map(fleet_runtime::outside_text::shown).collect();
             let _ = std::io::Write::write_all(
                 &mut std::io::stderr(),
-                format!("custody: {}\n", said.join("\n")).as_bytes(),
+                format!("custody: {}\n", lines.join("\n")).as_bytes(),
             );
             exit_of(&error).into()
         }

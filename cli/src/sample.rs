@@ -236,7 +236,7 @@ async fn open_receiver(house: &mut House, screen: Screen) -> anyhow::Result<Opti
         Err(_) => return Ok(None),
     };
     let address = listener.local_addr()?;
-    let receiver = Receiver::new(screen)?;
+    let receiver = Receiver::new(&house.data, screen)?;
     let serving = http::serve(listener, receiver.routes(), HttpLimits::default(), house.tasks.stop());
     spawn_serving(&mut house.tasks, serving);
     let probe = tokio::time::timeout(PROBE_TIME_MAX, tokio::net::TcpStream::connect(address)).await;

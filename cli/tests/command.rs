@@ -1,6 +1,12 @@
 //! The real binary, run as people run it: help, refusals, the recording, kills, and the questions after it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "command/formats.rs"]
+mod formats;
+#[path = "command/full_disk.rs"]
+mod full_disk;
+#[path = "command/isolated.rs"]
+mod isolated;
 #[path = "command/play.rs"]
 mod play;
 #[path = "command/policy.rs"]
@@ -16,8 +22,13 @@ use std::process::{Command, Output};
 /// The binary, in a folder and an environment of its own.
 pub(crate) fn custody(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
-    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", "/usr/bin:/bin");
+    in_folder(&mut command, folder);
     command
+}
+
+/// Gives a command a folder and an environment of its own.
+pub(crate) fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
 }
 
 /// Runs it to its end.

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::coverage::CoverageFile;
+use crate::coverage::{CoverageError, CoverageFile};
 use crate::epoch::{Epoch, seconds_since};
 use crate::following::{Following, FollowingError, Parts};
 use crate::gaps::Gaps;
@@ -44,6 +44,8 @@ pub struct ClusterAgent {
 pub enum OpenError {
     #[error("failed to make the folder {path}")]
     Folder { path: String, source: std::io::Error },
+    #[error("the agent's folder cannot be used")]
+    Coverage(#[from] CoverageError),
 }
 
 impl ClusterAgent {
@@ -52,6 +54,7 @@ impl ClusterAgent {
         let folder = context.data.clone();
         std::fs::create_dir_all(&folder)
             .map_err(|source| OpenError::Folder { path: folder.display().to_string(), source })?;
+        CoverageFile::in_folder(&folder).check_format()?;
         let publisher = context.publisher.clone();
         let metrics = Metrics::new(publisher.metrics().clone());
         let epoch = Epoch::begin(Timestamp::now());

@@ -2,7 +2,8 @@
 //! still wait for their recovery.
 //!
 //! In: the agent's data folder. Out: one small file, replaced as a whole. Coverage is never claimed for a time that the
-//! file does not hold: where it cannot be read, coverage begins anew.
+//! file does not hold: where it is damaged, coverage begins anew. The file of another version is refused: its gaps are not ours
+//! to forget.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,12 @@ pub(crate) struct Coverage {
     pub(crate) open_gaps: Vec<OpenGap>,
 }
 
+/// What every version's file says.
+#[derive(Deserialize)]
+struct Mark {
+    format: u64,
+}
+
 /// A gap that was said and is not yet recovered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +49,12 @@ pub(crate) struct OpenGap {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CoverageError {
+pub enum CoverageError {
+    #[error(
+        "the coverage {path} has format {found}, this version reads format {expected}: use the version that wrote it, or \
+         choose another folder with --data"
+    )]
+    Format { path: String, found: u64, expected: u64 },
     #[error("failed to read {path}")]
     Read { path: String, source: std::io::Error },
     #[error("failed to write {path}")]
@@ -68,20 +80,21 @@ impl CoverageFile {
         CoverageFile { path: folder.join(FILE_NAME) }
     }
 
-    /// What is kept of `cluster`. A file of another cluster or of another format says nothing.
+    /// Refuses the file of another version.
+    pub(crate) fn check_format(&self) -> Result<(), CoverageError> {
+        self.text().map(|_| ())
+    }
+
+    /// What is kept of `cluster`. A file of another cluster says nothing.
     pub(crate) fn read(&self, cluster: &ClusterId) -> Result<Option<Coverage>, CoverageError> {
-        let failed = |source| CoverageError::Read { path: self.path.display().to_string(), source };
-        let text = match self.text() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            result => result.map_err(failed)?,
-        };
+        let Some(text) = self.text()? else { return Ok(None) };
         match serde_json::from_slice::<Coverage>(&text) {
-            Ok(coverage) if coverage.format == FORMAT && coverage.cluster == *cluster => Ok(Some(coverage)),
-            Ok(coverage) if coverage.format == FORMAT => {
+            Ok(coverage) if coverage.cluster == *cluster => Ok(Some(coverage)),
+            Ok(coverage) => {
                 tracing::warn!(path = %self.path.display(), found = %coverage.cluster, %cluster, "the coverage of another cluster is left behind");
                 Ok(None)
             }
-            Ok(_) | Err(_) => {
+            Err(_) => {
                 tracing::warn!(path = %self.path.display(), "the coverage cannot be read and begins anew");
                 Ok(None)
             }
@@ -95,7 +108,23 @@ impl CoverageFile {
         self.replace(&text).map_err(failed)
     }
 
-    fn text(&self) -> std::io::Result<Vec<u8>> {
+    /// The file's text, where there is one that this version or none has marked.
+    fn text(&self) -> Result<Option<Vec<u8>>, CoverageError> {
+        let path = self.path.display().to_string();
+        let text = match self.bytes() {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CoverageError::Read { path, source }),
+        };
+        match serde_json::from_slice::<Mark>(&text) {
+            Ok(Mark { format }) if format != u64::from(FORMAT) => {
+                Err(CoverageError::Format { path, found: format, expected: u64::from(FORMAT) })
+            }
+            _ => Ok(Some(text)),
+        }
+    }
+
+    fn bytes(&self) -> std::io::Result<Vec<u8>> {
         let mut text = Vec::new();
         let file = std::fs::File::open(&self.path)?;
         std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut text)?;
@@ -146,9 +175,22 @@ mod tests {
     fn a_damaged_file_claims_no_coverage() {
         let folder = tempfile::tempdir().unwrap();
         let file = CoverageFile::in_folder(folder.path());
-        for text in ["", "{", "{\"format\":2}", "[]"] {
+        for text in ["", "{", "{\"format\":1}", "[]"] {
             std::fs::write(folder.path().join(FILE_NAME), text).unwrap();
             assert_eq!(file.read(&"one".parse().unwrap()).unwrap(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_another_version_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = CoverageFile::in_folder(folder.path());
+        file.check_format().unwrap();
+        std::fs::write(folder.path().join(FILE_NAME), "{\"format\":2,\"since\":[]}").unwrap();
+        for refused in [file.check_format(), file.read(&"one".parse().unwrap()).map(|_| ())] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, CoverageError::Format { found: 2, expected: 1, .. }), "{refused}");
+            assert!(refused.to_string().contains(FILE_NAME), "{refused}");
         }
     }
 }

@@ -14,16 +14,24 @@ mod metrics;
 mod report;
 pub mod settings;
 
+use std::path::Path;
+
 use fleet_runtime::agent::AgentContext;
 use fleet_runtime::run::Supervised;
 
 pub use agent::{ClusterAgent, OpenError};
+pub use coverage::CoverageError;
 pub use kubernetes::connect::ConnectError;
 pub use kubernetes::probe::{Outcome, Probed, probe};
 pub use settings::{RawOwnerKind, RawSettings, Settings};
 
 /// The name of the agent's check.
 const CHECK: &str = "cluster-agent";
+
+/// Refuses the agent's folder when another version wrote the coverage in it. Touches nothing.
+pub fn check_format(folder: &Path) -> Result<(), CoverageError> {
+    coverage::CoverageFile::in_folder(folder).check_format()
+}
 
 /// Opens the agent and runs it until the context's stop.
 pub async fn run(settings: Settings, context: AgentContext) -> anyhow::Result<()> {

@@ -24,6 +24,7 @@ mod state;
 mod tags;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -57,6 +58,11 @@ pub enum OpenError {
     State(#[from] StateError),
     #[error("a registry cannot be called")]
     Client(#[from] ClientError),
+}
+
+/// Refuses the agent's folder when another version wrote the state in it. Touches nothing.
+pub fn check_format(folder: &Path) -> Result<(), StateError> {
+    state::State::check_format(folder)
 }
 
 impl RegistryAgent {

@@ -9,7 +9,7 @@ mod file;
 mod record;
 mod tables;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
@@ -36,8 +36,11 @@ pub enum StateError {
     Open { path: String, source: Box<redb::DatabaseError> },
     #[error("the folder {path} cannot be made")]
     Folder { path: String, source: std::io::Error },
-    #[error("the state file has format {found}, this version reads {expected}")]
-    Format { found: u64, expected: u64 },
+    #[error(
+        "the state file {path} has format {found}, this version reads format {expected}: use the version that wrote it, or \
+         choose another folder with --data"
+    )]
+    Format { path: String, found: u64, expected: u64 },
     #[error("the state cannot be read or written")]
     Database(#[source] Box<redb::Error>),
     #[error("a record of the state cannot be read")]
@@ -62,22 +65,43 @@ macro_rules! from_redb {
 }
 from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
 
+impl StateError {
+    fn other_format(path: &Path, found: u64) -> StateError {
+        StateError::Format { path: path.display().to_string(), found, expected: tables::FORMAT }
+    }
+}
+
 impl State {
     /// Opens or makes the state in `folder`. Another process that has it open makes this fail.
     pub(crate) fn open(folder: &Path) -> Result<State, StateError> {
         std::fs::create_dir_all(folder)
             .map_err(|source| StateError::Folder { path: folder.display().to_string(), source })?;
         let path = folder.join(FILE);
-        State::open_by(Box::new(move || open_database(&path)))
+        let opened = path.clone();
+        State::open_by(path, Box::new(move || open_database(&opened)))
     }
 
-    fn open_by(opener: Opener) -> Result<State, StateError> {
+    /// `path` is for messages.
+    fn open_by(path: PathBuf, opener: Opener) -> Result<State, StateError> {
         let opener = Box::new(move || {
             let database = opener()?;
-            write(&database, |batch| batch.check_format())?;
+            write(&database, |batch| batch.check_format(&path))?;
             Ok(database)
         });
         Ok(State { file: Arc::new(StateFile::open(opener)?) })
+    }
+
+    /// Fails with `Format` when another version wrote the state in `folder`, and touches nothing. What cannot be read
+    /// without writing (no state, one in use, one that a crash left) is fine here: opening it decides.
+    pub(crate) fn check_format(folder: &Path) -> Result<(), StateError> {
+        let path = folder.join(FILE);
+        let Ok(database) = Database::builder().set_cache_size(CACHE_BYTES_MAX).open_read_only(&path) else {
+            return Ok(());
+        };
+        match tables::format(&database.begin_read()?)? {
+            None | Some(tables::FORMAT) => Ok(()),
+            Some(found) => Err(StateError::other_format(&path, found)),
+        }
     }
 
     /// Changes the state, durably, in one commit; an error leaves it as it was.

@@ -1,10 +1,16 @@
 //! The sample's own on-call person: a webhook on loopback that checks the signature and prints the alert.
 //!
-//! In: deliveries of the correlator, as anybody's webhook gets them. Out: lines on the screen, once per change.
+//! In: deliveries of the correlator, as anybody's webhook gets them. Out: lines on the screen, once per change, and one line
+//! for each in `alerts.jsonl` of the data folder, so that a start after a kill knows what was told before.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -15,10 +21,11 @@ use base64::engine::general_purpose::STANDARD;
 use bus_schema::case::CaseState;
 use correlator_service::AlertBody;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::data::DataFolder;
 use crate::screen::Screen;
 use fleet_runtime::outside_text::shown;
 
@@ -27,26 +34,49 @@ pub(crate) const PATH: &str = "/alerts";
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Ids that are remembered, so that a repeat is not printed twice.
 const IDS_MAX: usize = 10_000;
+const FILE: &str = "alerts.jsonl";
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The receiver.
 #[derive(Debug, Clone)]
 pub(crate) struct Receiver {
     key: Arc<[u8]>,
     screen: Screen,
-    seen: Arc<Mutex<BTreeSet<String>>>,
+    told: Arc<Mutex<Told>>,
+}
+
+/// The alerts that were told.
+#[derive(Debug)]
+struct Told {
+    path: PathBuf,
+    ids: BTreeSet<String>,
+}
+
+/// A line of `alerts.jsonl`.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    /// The message's id.
+    id: Cow<'a, str>,
+    /// `opened`, `updated` or `resolved`.
+    change: Cow<'a, str>,
+    case: Cow<'a, str>,
+    rule: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
 struct CloudEvent {
+    #[serde(rename = "type")]
+    event_type: String,
     data: AlertBody,
 }
 
 impl Receiver {
     /// A receiver with a key of its own.
-    pub(crate) fn new(screen: Screen) -> anyhow::Result<Receiver> {
+    pub(crate) fn new(data: &DataFolder, screen: Screen) -> anyhow::Result<Receiver> {
         let mut key = [0; 32];
         std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut key)?;
-        Ok(Receiver { key: key.into(), screen, seen: Arc::default() })
+        let told = Told::read(data.path().join(FILE)).context("read the alerts that were told")?;
+        Ok(Receiver { key: key.into(), screen, told: Arc::new(Mutex::new(told)) })
     }
 
     /// The key as settings have it.
@@ -67,10 +97,24 @@ impl Receiver {
         if !self.is_signed(id, timestamp, text("webhook-signature"), body) {
             return StatusCode::UNAUTHORIZED;
         }
-        let Ok(CloudEvent { data }) = serde_json::from_slice(body) else { return StatusCode::BAD_REQUEST };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < IDS_MAX && seen.insert(id.to_owned()) {
-            self.screen.say(&alert(&data, self.screen));
+        let Ok(CloudEvent { event_type, data }) = serde_json::from_slice(body) else {
+            return StatusCode::BAD_REQUEST;
+        };
+        let line = Line {
+            id: id.into(),
+            change: change_of(&event_type).into(),
+            case: data.case.id.as_str().into(),
+            rule: data.case.rule.as_str().into(),
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.note(&line) {
+            Ok(true) => self.screen.say(&alert(&data, self.screen)),
+            Ok(false) => {}
+            // It comes again.
+            Err(error) => {
+                tracing::warn!(%error, "failed to note an alert");
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
         }
         StatusCode::NO_CONTENT
     }
@@ -83,6 +127,37 @@ impl Receiver {
         let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
         signatures.split(' ').any(|found| expected.as_bytes().ct_eq(found.as_bytes()).into())
     }
+}
+
+impl Told {
+    fn read(path: PathBuf) -> std::io::Result<Told> {
+        let mut text = String::new();
+        match File::open(&path) {
+            Ok(file) => {
+                file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line<'_>>(line).ok());
+        let ids = lines.map(|line| line.id.into_owned()).collect();
+        Ok(Told { path, ids })
+    }
+
+    /// Notes an alert. False: it was told before.
+    fn note(&mut self, line: &Line<'_>) -> std::io::Result<bool> {
+        if self.ids.contains(line.id.as_ref()) || self.ids.len() >= IDS_MAX {
+            return Ok(false);
+        }
+        let text = serde_json::to_string(line)? + "\n";
+        OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(text.as_bytes())?;
+        Ok(self.ids.insert(line.id.to_string()))
+    }
+}
+
+/// The change in `dev.custody.case.opened.v1`.
+fn change_of(event_type: &str) -> &str {
+    event_type.rsplit('.').nth(1).unwrap_or_default()
 }
 
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {

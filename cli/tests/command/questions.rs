@@ -80,6 +80,11 @@ fn a_running_process_is_asked_and_keeps_its_folder() {
     let second = run(folder.path(), &["up", "--sample", "--once", "--data", data]);
     assert_eq!(second.status.code(), Some(3), "{}", err(&second));
     assert!(err(&second).contains("in use"), "{}", err(&second));
+    let after = run(folder.path(), &["trace", GOOD, "--data", data]);
+    assert_eq!(after.status.code(), Some(0), "the first went on: {}{}", out(&after), err(&after));
+    assert_eq!(out(&after), out(&trace));
+    let doctor = run(folder.path(), &["doctor", "--data", data]);
+    assert!(out(&doctor).contains("runs and answers"), "{}", out(&doctor));
     drop(child);
 }
 

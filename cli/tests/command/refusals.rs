@@ -1,4 +1,4 @@
-//! What is not right: no configuration, wrong settings, another version's folder; and help.
+//! What is not right: no configuration, wrong settings; and help.
 
 use std::fs;
 
@@ -31,38 +31,6 @@ fn wrong_settings_are_told_all_at_once() {
     let missing = run(folder.path(), &["up", "--config", "nowhere.toml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(err(&missing).contains("nowhere.toml"));
-}
-
-#[test]
-fn a_folder_of_another_version_is_refused_untouched() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    fs::create_dir_all(data.join("bus")).unwrap();
-    let marks = run(folder.path(), &["deadletter", "list", "--data", data.to_str().unwrap()]);
-    assert_eq!(marks.status.code(), Some(0), "{}", err(&marks));
-    let format = find_format(&data.join("bus")).expect("the bus marks its format");
-    fs::write(&format, "999\n").unwrap();
-    let output = run(folder.path(), &["up", "--sample", "--once", "--data", data.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
-    assert!(err(&output).contains("format"), "{}", err(&output));
-    assert_eq!(fs::read_to_string(&format).unwrap(), "999\n");
-}
-
-/// The file in which the bus says its format.
-fn find_format(folder: &std::path::Path) -> Option<std::path::PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut folders = Vec::new();
-    for path in entries {
-        if path.is_dir() {
-            folders.push(path);
-        } else if path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().to_lowercase().contains("format"))
-        {
-            return Some(path);
-        }
-    }
-    folders.iter().find_map(|folder| find_format(folder))
 }
 
 #[test]

@@ -117,6 +117,11 @@ impl Store {
         Ok(Store { folder: folder.to_owned(), log, index: Ok(index), blobs, _lock: lock })
     }
 
+    /// Refuses a folder of another version and touches nothing; one in which nothing began is fine.
+    pub fn check_format(folder: &Path) -> Result<(), StoreError> {
+        format::is_marked(folder, &folder.join(LOG_FOLDER)).map(|_| ())
+    }
+
     /// Opens the folder to be read, while nothing writes to it. Nothing in it is changed; an index that needs repair is
     /// an error of [`Store::index`], the log and the blobs can be read without it.
     pub fn open_read_only(folder: &Path, settings: &StoreSettings) -> Result<Store, StoreError> {

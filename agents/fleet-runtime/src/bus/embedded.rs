@@ -66,6 +66,11 @@ impl EmbeddedBus {
     }
 }
 
+/// Fails with `Format` when another version wrote the bus of a data folder. Touches nothing; a folder without a bus is fine.
+pub fn check_format(data: &Path) -> Result<(), BusError> {
+    folder::check_format(data)
+}
+
 #[async_trait]
 impl Bus for EmbeddedBus {
     async fn publish(&self, message: Message) -> Result<Published, BusError> {

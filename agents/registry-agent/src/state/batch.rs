@@ -1,5 +1,7 @@
 //! Changes of the state inside one commit.
 
+use std::path::Path;
+
 use bus_schema::{Digest, Envelope, ImageRepository, Tag, TraceParent};
 use jiff::Timestamp;
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -56,11 +58,12 @@ impl<'t> Batch<'t> {
         })
     }
 
-    pub(super) fn check_format(&mut self) -> Result<(), StateError> {
+    /// Refuses the state of another version; marks a new one. `path` is for the message.
+    pub(super) fn check_format(&mut self, path: &Path) -> Result<(), StateError> {
         let found = self.counters.get("format")?.map(|value| value.value());
         match found {
             Some(FORMAT) => Ok(()),
-            Some(found) => Err(StateError::Format { found, expected: FORMAT }),
+            Some(found) => Err(StateError::other_format(path, found)),
             None => self.counters.insert("format", FORMAT).map(|_| ()).map_err(Into::into),
         }
     }

@@ -29,14 +29,18 @@ impl Disk {
     pub(crate) fn open(&self, folder: &Path) -> Result<State, StateError> {
         std::fs::create_dir_all(folder).unwrap();
         let (disk, path) = (self.clone(), folder.join(FILE));
-        State::open_by(Box::new(move || {
-            let mut options = std::fs::OpenOptions::new();
-            let file = options.create(true).truncate(false).read(true).write(true).open(&path).unwrap();
-            let file = OnDisk { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
-            Database::builder()
-                .create_with_backend(file)
-                .map_err(|source| StateError::Open { path: FILE.to_owned(), source: Box::new(source) })
-        }))
+        let opened = path.clone();
+        State::open_by(
+            path,
+            Box::new(move || {
+                let mut options = std::fs::OpenOptions::new();
+                let file = options.create(true).truncate(false).read(true).write(true).open(&opened).unwrap();
+                let file = OnDisk { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
+                Database::builder()
+                    .create_with_backend(file)
+                    .map_err(|source| StateError::Open { path: FILE.to_owned(), source: Box::new(source) })
+            }),
+        )
     }
 
     fn room(&self) -> Result<(), std::io::Error> {

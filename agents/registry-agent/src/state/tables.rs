@@ -29,6 +29,15 @@ pub(super) const LOOK_UPS: TableDefinition<'static, &str, &[u8]> = TableDefiniti
 
 pub(super) const POLL_SEQUENCE: &str = "poll";
 
+/// The format that the file says it has; nothing in a file that was never marked.
+pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u64>, StateError> {
+    match transaction.open_table(COUNTERS) {
+        Ok(counters) => Ok(counters.get("format")?.map(|value| value.value())),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 type BytesTable<K> = redb::ReadOnlyTable<K, &'static [u8]>;
 
 /// A consistent view of the state.

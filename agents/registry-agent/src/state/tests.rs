@@ -17,8 +17,15 @@ async fn a_second_opening_and_another_format_are_refused() {
     let state = State::open(folder.path()).unwrap();
     assert!(matches!(State::open(folder.path()), Err(StateError::Open { .. })));
     state.write(|batch| batch.set_format(99)).await.unwrap();
+    assert!(State::check_format(folder.path()).is_ok(), "in use: the opening says so");
     drop(state);
+    let before = std::fs::read(folder.path().join(FILE)).unwrap();
+    let refused = State::check_format(folder.path()).unwrap_err();
+    assert!(matches!(refused, StateError::Format { found: 99, expected: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains(FILE), "{refused}");
+    assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), before);
     assert!(matches!(State::open(folder.path()), Err(StateError::Format { found: 99, .. })));
+    assert!(State::check_format(&folder.path().join("nothing")).is_ok());
 }
 
 #[tokio::test]

@@ -15,15 +15,20 @@ pub(super) const FORMAT: u32 = 1;
 
 /// Refuses a folder of another version; a folder without a log is marked as ours.
 pub(super) fn check_or_mark(folder: &Path, log_folder: &Path) -> Result<(), StoreError> {
+    if is_marked(folder, log_folder)? {
+        return Ok(());
+    }
+    let path = folder.join(FORMAT_FILE);
+    let text = format!("{FORMAT_PREFIX}{FORMAT}\n");
+    durable::write_file(&path, text.as_bytes(), durable::PUBLIC_MODE).map_err(StoreError::io("write", &path))
+}
+
+/// Whether the folder has this version's mark. One without a mark and without a log is new; another version's is refused.
+pub(super) fn is_marked(folder: &Path, log_folder: &Path) -> Result<bool, StoreError> {
     match read(folder)? {
-        Some(found) => check(folder, &found),
+        Some(found) => check(folder, &found).map(|()| true),
         None if log_folder.exists() => Err(other(folder, "none")),
-        None => {
-            let path = folder.join(FORMAT_FILE);
-            let text = format!("{FORMAT_PREFIX}{FORMAT}\n");
-            durable::write_file(&path, text.as_bytes(), durable::PUBLIC_MODE)
-                .map_err(StoreError::io("write", &path))
-        }
+        None => Ok(false),
     }
 }
 

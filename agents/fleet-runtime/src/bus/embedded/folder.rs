@@ -22,7 +22,7 @@ impl Folder {
         let path = data.join("bus");
         create_private(&path).map_err(|error| BusError::storage("create the bus folder", error))?;
         let lock = lock(&path)?;
-        check_format(&path)?;
+        check_or_mark(&path)?;
         Ok(Folder { path, _lock: lock })
     }
 
@@ -60,10 +60,22 @@ fn lock(path: &Path) -> Result<File, BusError> {
     }
 }
 
+/// Refuses a folder of another version and touches nothing.
+pub(super) fn check_format(data: &Path) -> Result<(), BusError> {
+    is_marked(&data.join("bus")).map(|_| ())
+}
+
 /// Refuses a folder of another version before anything in it is touched; marks a new one.
-fn check_format(path: &Path) -> Result<(), BusError> {
-    let file = path.join("format");
-    let found = match File::open(&file) {
+fn check_or_mark(path: &Path) -> Result<(), BusError> {
+    match is_marked(path)? {
+        true => Ok(()),
+        false => write_format(path, &path.join("format")),
+    }
+}
+
+/// Whether the folder has this version's mark. One without a mark and without messages is new.
+fn is_marked(path: &Path) -> Result<bool, BusError> {
+    let found = match File::open(path.join("format")) {
         Ok(open) => {
             let mut text = Vec::new();
             open.take(FORMAT_BYTES_MAX)
@@ -73,14 +85,14 @@ fn check_format(path: &Path) -> Result<(), BusError> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if !path.join("messages.redb").exists() {
-                return write_format(path, &file);
+                return Ok(false);
             }
             "no format file".to_owned()
         }
         Err(error) => return Err(BusError::storage("read the format file", error)),
     };
     if found == FORMAT {
-        return Ok(());
+        return Ok(true);
     }
     let found = found.chars().filter(|c| !c.is_control()).take(40).collect();
     Err(BusError::Format { path: path.display().to_string(), found, expected: FORMAT.to_owned() })
