@@ -43,50 +43,65 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  custody up --sample --once            see it work on a recording, offline\n  \
                             custody up --config custody.toml      watch your own\n\nStop it with Ctrl-C: what is in hand is \
-                            finished first."
+                            finished first. With --output json \
+                            it prints one object when it runs (event \"started\") and one when it knows what runs (event \
+                            \"images\")."
     )]
     Up(Up),
     /// Draw the chain of one image, link by link.
     #[command(
-        after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d…  \
-                            (a digest, or the beginning of one)\n  custody trace sha256:4c1d… --output json\n\nExits 1 unless \
+        after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d77a0  \
+                            (a digest, or at least 8 digits of its beginning)\n  custody trace sha256:4c1d77a0 --output json\n\nExits 1 unless \
                             every verdict is trusted or waived."
     )]
     Trace {
-        /// An image reference, or a digest.
+        /// An image reference, a digest, or the beginning of a digest.
         image: String,
     },
     /// Tell where a digest runs.
     #[command(
-        after_help = "Examples:\n  custody where sha256:4c1d…\n  custody where ghcr.io/acme/payments-api:v1.4.0"
+        after_help = "Examples:\n  custody where sha256:4c1d77a0\n  custody where ghcr.io/acme/payments-api:v1.4.0"
     )]
     Where {
-        /// A digest, or an image reference.
+        /// A digest, the beginning of one, or an image reference.
         image: String,
     },
     /// List cases, or show one.
     #[command(
         after_help = "Examples:\n  custody cases                  what is open\n  custody cases --all           \
-                            resolved ones too\n  custody cases 7d0c9a…         one case, whole\n\nExits 1 while a case is open."
+                            resolved ones too\n  custody cases 7d0c9a          one case, whole\n\nExits 1 while a case is open."
     )]
     Cases {
-        /// A case's id, or the beginning of it.
+        /// A case's id, or the beginning of it, with `case-` or without.
         id: Option<String>,
         /// Resolved cases too.
         #[arg(long)]
         all: bool,
     },
     /// Prove the evidence log.
+    #[command(
+        after_help = "Examples:\n  custody log verify\n\nExits 1 when the log does not verify, 2 without data, 3 when a disk \
+                            or the running process does not answer."
+    )]
     Log {
         #[command(subcommand)]
         command: Log,
     },
     /// What could not be understood or did not succeed.
+    #[command(
+        after_help = "Examples:\n  custody deadletter list\n  custody deadletter show 3\n  custody deadletter replay \
+                            3\n\nExits 1 when a letter cannot be replayed, 2 when there is no such letter."
+    )]
     Deadletter {
         #[command(subcommand)]
         command: DeadLetter,
     },
     /// Check contracts, and make the first exceptions.
+    #[command(
+        after_help = "Examples:\n  custody policy check ./contracts\n  custody policy baseline --owner platform-team --reason \
+                            'ran before custody was installed' \\\n    --control 'rebuilt within 90 days' > \
+                            contracts/baseline.yaml\n\nExits 2 when contracts are wrong."
+    )]
     Policy {
         #[command(subcommand)]
         command: Policy,
@@ -166,3 +181,6 @@ pub(crate) enum Policy {
         days: u16,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,8 +26,11 @@ const CLUSTERS_MAX: usize = 16;
 
 /// A short, complete settings file.
 pub(crate) const EXAMPLE: &str = r#"# custody.toml
+[intake]                                      # where webhooks come in; without it 127.0.0.1:9466, for this machine alone
+listen = "0.0.0.0:9466"
+
 [[registry]]                                  # what is pushed, and what is attached to it
-host = "registry.acme.example"
+host = "registry.acme.example"                # for a registry without TLS on loopback also: url = "http://127.0.0.1:5000"
 username = "custody"
 password_file = "secrets/registry-password"
 notification_token_file = "secrets/registry-token"   # the registry posts to http://<this machine>:9466/registry/notifications
@@ -49,7 +52,7 @@ contracts = "contracts"                       # one YAML file per pipeline; see 
 [[alert]]                                     # who is told
 name = "on-call"
 url = "https://hooks.acme.example/custody"
-secret_file = "secrets/webhook-key"
+secret_file = "secrets/webhook-key"           # for a url on this machine also: allow_loopback = true
 "#;
 
 /// The file, as written.

@@ -36,7 +36,7 @@ async fn list(answers: &Answers, all: bool, output: Output) -> anyhow::Result<Ex
 
 async fn one(answers: &Answers, id: &str, output: Output) -> anyhow::Result<Exit> {
     let all = answers.cases().await?;
-    let matching: Vec<&Case> = all.iter().filter(|case| case.id.as_str().starts_with(id)).collect();
+    let matching: Vec<&Case> = all.iter().filter(|case| begins_with(case.id.as_str(), id)).collect();
     let case = match matching.as_slice() {
         [] => return Err(Failure::usage(format!("there is no case {id}: `custody cases --all` lists them"))),
         [case] => *case,
@@ -57,4 +57,9 @@ async fn one(answers: &Answers, id: &str, output: Output) -> anyhow::Result<Exit
         text
     })?;
     Ok(if detail.case.state == CaseState::Open { Exit::Finding } else { Exit::Fine })
+}
+
+/// Whether the id begins with what was typed. Every id begins with `case-`, which can be left out.
+fn begins_with(id: &str, typed: &str) -> bool {
+    id.starts_with(typed) || id.strip_prefix("case-").is_some_and(|rest| rest.starts_with(typed))
 }

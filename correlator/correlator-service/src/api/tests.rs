@@ -71,6 +71,35 @@ async fn questions_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_beginning_of_a_digest_is_enough_where_it_means_one() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let [one, twin, other] = [[1; 32], twin_of_ones(), [2; 32]].map(bus_schema::Digest::Sha256);
+    for digest in [one, twin, other] {
+        world.say("registry", pushed(digest, "ci-bot")).await;
+    }
+    running.settled().await;
+    let trace: Trace = get(&running, "/trace?digest=sha256:02020202").await;
+    assert_eq!(trace.digest, other);
+    let places: Places = get(&running, "/where?digest=sha256:0202020202").await;
+    assert_eq!(places.digest, other);
+    let (status, error) = status_of(Client::new().get(running.url("/trace?digest=sha256:01010101"))).await;
+    assert_eq!(status.as_u16(), 400);
+    let said = error["message"].as_str().unwrap();
+    for digest in [one, twin] {
+        assert!(said.contains("more than one") && said.contains(&digest.to_string()), "{said}");
+    }
+    running.stop().await;
+}
+
+/// Begins like 32 ones and ends otherwise.
+fn twin_of_ones() -> [u8; 32] {
+    let mut bytes = [1; 32];
+    bytes[31] = 9;
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_this_machines_names_are_answered_and_pages_of_other_sites_change_nothing() {
     let world = World::new().await;
     let running = world.start("").await;

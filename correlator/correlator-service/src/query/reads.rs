@@ -1,7 +1,9 @@
 //! Typed reads of a snapshot, and what a question is about.
 
-use bus_schema::{Digest, ImageRef};
-use correlator_core::records::{Records, RecordsError, Table};
+use std::collections::BTreeSet;
+
+use bus_schema::{Digest, DigestStart, ImageRef};
+use correlator_core::records::{self, Records, RecordsError, Table};
 use correlator_core::state::tag::{self, TagRecord};
 use correlator_store::Snapshot;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,9 @@ use super::QueryError;
 
 /// The longest question.
 const ASKED_BYTES_MAX: usize = 1200;
+/// Keys that are looked at for the digest that was meant: one has several verdicts.
+const CANDIDATES_MAX: usize = 200;
+const CANDIDATES_SHOWN: usize = 10;
 /// Rows of one page of a scan.
 pub(super) const PAGE_ROWS: usize = 1000;
 
@@ -89,6 +94,8 @@ pub(super) struct Subject {
 #[derive(Debug, Clone)]
 enum What {
     Digest(Digest),
+    /// The one digest that begins so.
+    Start(DigestStart),
     Image(ImageRef),
 }
 
@@ -99,11 +106,10 @@ impl Subject {
                 what: format!("a question has at most {ASKED_BYTES_MAX} bytes"),
             });
         }
+        let is_digest = asked.starts_with("sha256:") || asked.starts_with("sha512:");
         let what = match asked.parse::<Digest>() {
             Ok(digest) => What::Digest(digest),
-            Err(error) if asked.starts_with("sha256:") || asked.starts_with("sha512:") => {
-                return Err(error.into());
-            }
+            Err(_) if is_digest => What::Start(asked.parse()?),
             Err(_) => What::Image(asked.parse()?),
         };
         Ok(Subject { asked: asked.to_owned(), what })
@@ -113,6 +119,7 @@ impl Subject {
     pub(super) fn resolve(&self, snapshot: &Snapshot) -> Result<(Digest, Option<String>), QueryError> {
         let image = match &self.what {
             What::Digest(digest) => return Ok((*digest, None)),
+            What::Start(start) => return Ok((beginning_with(snapshot, start)?, None)),
             What::Image(image) => image,
         };
         if let Some(digest) = image.digest {
@@ -127,6 +134,28 @@ impl Subject {
         match record.and_then(|record| record.current()) {
             Some(digest) => Ok((digest, Some(shown))),
             None => Err(QueryError::NotFound { what: format!("the tag {shown}") }),
+        }
+    }
+}
+
+/// The one digest that is known and begins so.
+fn beginning_with(snapshot: &Snapshot, start: &DigestStart) -> Result<Digest, QueryError> {
+    let mut found: BTreeSet<Digest> = BTreeSet::new();
+    // A digest that runs is judged even where nothing else is known of it.
+    for table in [Table::Digests, Table::Verdicts] {
+        let keys = keys(snapshot, table, start.as_str(), CANDIDATES_MAX)?;
+        found.extend(keys.iter().filter_map(|key| records::parts(key).first()?.parse::<Digest>().ok()));
+    }
+    let mut candidates = found.iter();
+    match (candidates.next(), found.len()) {
+        (None, _) => Err(QueryError::NotFound { what: format!("a digest that begins with {start}") }),
+        (Some(digest), 1) => Ok(*digest),
+        (Some(_), _) => {
+            let named: Vec<String> = found.iter().take(CANDIDATES_SHOWN).map(ToString::to_string).collect();
+            let more = if found.len() > CANDIDATES_SHOWN { ", and more" } else { "" };
+            Err(QueryError::Asked {
+                what: format!("more than one digest begins with {start}: {}{more}", named.join(", ")),
+            })
         }
     }
 }
