@@ -1,6 +1,9 @@
 //! `custody doctor`: what is configured, reachable and allowed to do its work, and what to do where not.
 
+mod alerts;
 mod checks;
+mod forges;
+mod process;
 
 use std::path::Path;
 
@@ -96,7 +99,8 @@ fn text(findings: &[Finding], paint: Paint) -> String {
             detail.join("\n         ")
         ));
         if let Some(advice) = &finding.advice {
-            text.push_str(&format!("       do: {}\n", shown(advice)));
+            let advice: Vec<String> = advice.lines().map(shown).collect();
+            text.push_str(&format!("       do: {}\n", advice.join("\n           ")));
         }
     }
     text

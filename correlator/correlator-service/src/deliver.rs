@@ -6,6 +6,7 @@
 pub(crate) mod address;
 mod message;
 mod plan;
+mod probe;
 mod resend;
 mod settle;
 mod sign;
@@ -28,6 +29,7 @@ use crate::shared::Shared;
 use settle::Settle;
 
 pub use message::{AlertBody, AlertLink, AlertText};
+pub use probe::probe_alert;
 pub(crate) use resend::{Resend, ResendError};
 
 /// Decisions that one webhook looks at, at once.

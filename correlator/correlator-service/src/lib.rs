@@ -27,7 +27,7 @@ mod tests;
 
 pub use contracts::{LoadError as ContractsError, load as load_contracts, read_folder as read_contracts};
 pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
-pub use deliver::{AlertBody, AlertLink, AlertText};
+pub use deliver::{AlertBody, AlertLink, AlertText, probe_alert};
 pub use dispatch::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
 pub use query::{Answers, QueryError};
 pub use settings::{

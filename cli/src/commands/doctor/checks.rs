@@ -2,15 +2,12 @@
 
 use std::path::Path;
 
-use github_client::api::{ApiClient, Route};
-use github_client::scope::Watched;
 use jiff::Timestamp;
-use serde::Deserialize;
 
-use super::Finding;
+use super::{Finding, alerts, forges, process};
 use crate::client::Api;
 use crate::data::DataFolder;
-use crate::settings::{Forges, Settings};
+use crate::settings::Settings;
 
 /// Less space than this stops the fleet soon.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -21,7 +18,8 @@ pub(super) async fn data(data: &DataFolder) -> Vec<Finding> {
     let mut findings = Vec::new();
     match Api::of_running(data).await {
         Ok(Some(api)) => {
-            findings.push(Finding::works("process", format!("process {} runs and answers", api.process())))
+            findings.push(Finding::works("process", format!("process {} runs and answers", api.process())));
+            findings.extend(process::look(&api).await);
         }
         Ok(None) => findings.push(Finding::lacks(
             "process",
@@ -69,7 +67,7 @@ pub(super) async fn settings(settings: &Settings) -> Vec<Finding> {
         )),
     }
     match &settings.forges {
-        Some(forges) => findings.extend(forges_look(forges).await),
+        Some(forges) => findings.extend(forges::look(forges).await),
         None => findings.push(Finding::lacks(
             "forges",
             "none is configured",
@@ -83,10 +81,7 @@ pub(super) async fn settings(settings: &Settings) -> Vec<Finding> {
         let advice = "name one with [[cluster]]: without it nobody knows what runs";
         findings.push(Finding::lacks("clusters", "none is configured", advice));
     }
-    findings.push(match settings.correlator.alerts.len() {
-        0 => Finding::lacks("alerts", "nobody is told", "name a webhook with [[alert]]"),
-        count => Finding::works("alerts", format!("{count} webhooks")),
-    });
+    findings.extend(alerts::look(&settings.correlator.alerts).await);
     findings
 }
 
@@ -116,50 +111,6 @@ async fn registries_look(settings: &registry_agent::Settings) -> Vec<Finding> {
             registry_agent::Outcome::Lacks { reason, advice } => Finding::lacks(what, reason, advice),
             registry_agent::Outcome::Fails { reason, advice } => Finding::fails(what, reason, advice),
         });
-    }
-    findings
-}
-
-#[derive(Deserialize)]
-struct Named {}
-
-async fn forges_look(forges: &Forges) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for forge in &forges.forges {
-        let host = &forge.scope.host;
-        let client = match ApiClient::new(forge.api.clone()) {
-            Ok(client) => client,
-            Err(error) => {
-                findings.push(Finding::fails(
-                    format!("forge {host}"),
-                    fleet_runtime::error_chain(&error),
-                    "mend [[github]]",
-                ));
-                continue;
-            }
-        };
-        for watched in &forge.scope.watched {
-            let route = match watched {
-                Watched::Owner(owner) => Route::new(["users", owner.as_str()]),
-                Watched::Repository { owner, name } => Route::repository(owner, name, []),
-            };
-            let what = format!("forge {host}, {watched}");
-            findings.push(match client.get::<Named>(&route).await {
-                Ok(Named {}) => Finding::works(what, "can be read"),
-                Err(error) => Finding::fails(
-                    what,
-                    fleet_runtime::error_chain(&error),
-                    "give a token that may read contents, pull requests, actions and attestations, and check the way to the forge",
-                ),
-            });
-        }
-        if forge.webhooks.is_empty() {
-            findings.push(Finding::lacks(
-                format!("forge {host}, webhooks"),
-                "no secret is set",
-                "set [[github.webhooks]]: without them every review and run must be asked for",
-            ));
-        }
     }
     findings
 }
