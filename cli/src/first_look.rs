@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use correlator_service::Handle;
 use correlator_service::api::types::ImageCounts;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::screen::Screen;
@@ -31,19 +32,31 @@ pub(crate) async fn tell(handle: Handle, screen: Screen, stop: CancellationToken
             return Ok(());
         }
         let images = handle.answers().status().await?.images;
-        screen.say(&counts(&images));
-        if let Some(suggestion) = &images.suggestion {
-            let yaml: Vec<String> =
-                suggestion.yaml.lines().map(|line| format!("  {}", shown(line))).collect();
-            screen.say(&format!(
-                "The pipeline to write next, for {}; complete it and save it as {} in the contracts folder:\n\n{}\n",
-                shown(&suggestion.repository),
-                shown(&suggestion.file),
-                yaml.join("\n")
-            ));
-        }
+        screen.tell(&Looked { event: "images", images: &images }, &text(&images));
         return Ok(());
     }
+}
+
+/// What was found, for scripts.
+#[derive(Debug, Serialize)]
+struct Looked<'a> {
+    event: &'static str,
+    images: &'a ImageCounts,
+}
+
+/// How many are claimed, and what to write next.
+fn text(images: &ImageCounts) -> String {
+    let mut text = counts(images);
+    if let Some(suggestion) = &images.suggestion {
+        let yaml: Vec<String> = suggestion.yaml.lines().map(|line| format!("  {}", shown(line))).collect();
+        text.push_str(&format!(
+            "\nThe pipeline to write next, for {}; complete it and save it as {} in the contracts folder:\n\n{}\n",
+            shown(&suggestion.repository),
+            shown(&suggestion.file),
+            yaml.join("\n")
+        ));
+    }
+    text
 }
 
 /// How many are claimed, in one or two lines.

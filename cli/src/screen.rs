@@ -4,6 +4,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use serde::Serialize;
+
 use crate::output::paint::Paint;
 use crate::output::{Format, Output};
 
@@ -23,6 +25,16 @@ impl Screen {
             false => output.paint,
         };
         Screen { to_errors, paint }
+    }
+
+    /// Prints an object on a line of its own on standard output where scripts read it; else the text for people.
+    pub(crate) fn tell(&self, value: &impl Serialize, text: &str) {
+        self.say(text);
+        if self.to_errors
+            && let Err(error) = Output::new(Format::Json).json(value)
+        {
+            tracing::debug!(%error, "nobody reads the output");
+        }
     }
 
     /// Prints lines. What is in them is harmless already.

@@ -3,6 +3,7 @@
 //! In: checked settings and a data folder. Out: a running fleet until a signal: one listener for all webhooks, one for health
 //! and metrics, the correlator's API. Every part is supervised; the end waits for what is in hand, within a bound.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use fleet_runtime::http::{self, HttpLimits};
 use fleet_runtime::run::BackOff;
 use github_client::intake::{self, WebhookIntake};
 use registry_agent::RegistryAgent;
+use serde::Serialize;
 use source_agent::SourceAgent;
 
 use crate::correlator::{open_failure, place};
@@ -43,21 +45,30 @@ pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) ->
         cluster_begin(&mut house, cluster)?;
     }
     let operations = fleet_runtime::operations::router(house.health.clone(), house.metrics.clone());
-    for (name, key, address, router) in [
-        ("intake", "intake", settings.intake, intakes),
-        ("operations", "operations", settings.operations, operations),
-    ] {
+    let mut bound = Vec::new();
+    for (name, address, router) in
+        [("intake", settings.intake, intakes), ("operations", settings.operations, operations)]
+    {
         let listener = http::bind(address).await.map_err(|error| {
             let said = fleet_runtime::error_chain(&error);
-            Failure::unreachable(format!("{said}: choose another address with [{key}] listen"))
+            Failure::unreachable(format!("{said}: choose another address with [{name}] listen"))
         })?;
+        bound.push(format!("http://{}", listener.local_addr().context("tell the port of a listener")?));
         let serving = http::serve(listener, router, HttpLimits::default(), house.tasks.stop());
         house.tasks.spawn(name, async move { Ok(serving.await?) });
     }
     let api = format!("http://{}", handle.api_address());
     house.data.note_running(&Running { process: std::process::id(), api: api.clone() })?;
-    screen.say(&format!("custody runs: webhooks at http://{}, API at {api}", settings.intake));
-    screen.say(&format!("data in {}", house.data.path().display()));
+    let [webhooks, operations] = bound.as_slice() else { anyhow::bail!("a listener is missing") };
+    let started = Started {
+        event: "started",
+        process: std::process::id(),
+        webhooks,
+        api: &api,
+        operations,
+        data: house.data.path(),
+    };
+    screen.tell(&started, &started.text());
     house.tasks.spawn("correlator", correlator.run());
     house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));
     let House { data, bus, tasks, .. } = house;
@@ -70,6 +81,25 @@ pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) ->
     match ended.failed {
         Some((task, error)) => Err(error.context(format!("{task} failed"))),
         None => Ok(Exit::Fine),
+    }
+}
+
+/// Where the process answers, when it runs.
+#[derive(Debug, Serialize)]
+struct Started<'a> {
+    event: &'static str,
+    process: u32,
+    webhooks: &'a str,
+    api: &'a str,
+    /// Health and metrics.
+    operations: &'a str,
+    data: &'a Path,
+}
+
+impl Started<'_> {
+    fn text(&self) -> String {
+        let Started { webhooks, api, data, .. } = self;
+        format!("custody runs: webhooks at {webhooks}, API at {api}\ndata in {}", data.display())
     }
 }
 

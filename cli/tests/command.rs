@@ -1,12 +1,16 @@
 //! The real binary, run as people run it: help, refusals, the recording, kills, and the questions after it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "command/fleet.rs"]
+mod fleet;
 #[path = "command/formats.rs"]
 mod formats;
 #[path = "command/full_disk.rs"]
 mod full_disk;
 #[path = "command/isolated.rs"]
 mod isolated;
+#[path = "command/json.rs"]
+mod json;
 #[path = "command/play.rs"]
 mod play;
 #[path = "command/policy.rs"]

@@ -14,6 +14,7 @@ use correlator_service::api::types::{
 use fleet_runtime::bus::Bus;
 use fleet_runtime::bus::embedded::{EmbeddedBus, EmbeddedLimits};
 use fleet_runtime::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, Listed};
+use serde::Serialize;
 
 use crate::args;
 use crate::client::Api;
@@ -28,6 +29,11 @@ const LETTERS_MAX: usize = 10_000;
 const PAGE: usize = 200;
 /// How much of a payload is shown as text.
 const PAYLOAD_BYTES_SHOWN_MAX: usize = 16 * 1024;
+
+#[derive(Serialize)]
+struct Letters<'a> {
+    letters: &'a [DeadLetterSummary],
+}
 
 pub(crate) async fn run(
     command: &args::DeadLetter,
@@ -67,7 +73,7 @@ impl Desk {
         match command {
             args::DeadLetter::List => {
                 let letters = self.list().await?;
-                output.either(&letters, |_| list_text(&letters))?;
+                output.either(&Letters { letters: &letters }, |_| list_text(&letters))?;
                 Ok(Exit::Fine)
             }
             args::DeadLetter::Show { number } => {

@@ -41,6 +41,7 @@ pub(crate) fn play(folder: &Path, data: &Path, more: &[&str]) -> (Came, Value) {
     let began = Instant::now();
     let output = run(folder, &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(err(&output).contains("This is a recording"), "{}", err(&output));
     assert!(began.elapsed() < TIME_MAX, "it took {:?}", began.elapsed());
     let last: Value = serde_json::from_str(out(&output).lines().last().unwrap()).unwrap();
     (came(&last), last)
@@ -182,17 +183,25 @@ fn evidence_with_flipped_bytes_is_refused_by_name_and_proves_nothing() {
     }
 }
 
+/// Copies the project's recording.
+pub(crate) fn copy_recording(to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
+    for part in ["", "contracts", "blobs"] {
+        fs::create_dir_all(to.join(part)).unwrap();
+        for entry in fs::read_dir(from.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, to.join(part).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+}
+
 /// Copies the project's recording with one byte of each signature changed, under the digest of the changed bytes. Answers
 /// those digests.
 fn copy_with_flipped_evidence(to: &Path) -> BTreeSet<String> {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
-    for part in ["contracts", "blobs"] {
-        fs::create_dir_all(to.join(part)).unwrap();
-    }
-    for entry in fs::read_dir(from.join("contracts")).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, to.join("contracts").join(path.file_name().unwrap())).unwrap();
-    }
+    copy_recording(to);
     let mut events = fs::read_to_string(from.join("events.jsonl")).unwrap();
     let mut flipped = BTreeSet::new();
     for entry in fs::read_dir(from.join("blobs")).unwrap() {

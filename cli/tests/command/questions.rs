@@ -34,6 +34,20 @@ fn a_data_folder_answers_when_nothing_runs() {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
 
+    let listed: Value = serde_json::from_str(&out(&ask(&["trace", GOOD, "--output", "json"]))).unwrap();
+    let digest = listed["digest"].as_str().unwrap();
+    for start in [&digest[..15], &digest[..40], &format!("{}…", &digest[..19])] {
+        let short = ask(&["trace", start]);
+        assert_eq!(out(&short).lines().next(), out(&ask(&["trace", digest])).lines().next(), "{start}");
+        assert_eq!(short.status.code(), Some(0), "{start}: {}", err(&short));
+        assert!(out(&ask(&["where", start])).contains("api-1"), "{start}");
+    }
+    for (start, said) in [(&digest[..14], "hex digits"), ("sha256:00000000", "begins with sha256:00000000")] {
+        let refused = ask(&["where", start]);
+        assert_eq!(refused.status.code(), Some(2), "{start}");
+        assert!(err(&refused).contains(said), "{start}: {}", err(&refused));
+    }
+
     let places = ask(&["where", GOOD, "--output", "json"]);
     let places: Value = serde_json::from_str(&out(&places)).unwrap();
     assert_eq!(places["places"][0]["name"], "api-1");
@@ -98,7 +112,7 @@ fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &st
 }
 
 /// Ends the process also when an assertion fails.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -41,6 +41,9 @@ fn every_command_has_help_with_examples() {
         &["trace"],
         &["where"],
         &["cases"],
+        &["log"],
+        &["deadletter"],
+        &["policy"],
         &["log", "verify"],
         &["deadletter", "list"],
         &["deadletter", "show"],
@@ -52,6 +55,10 @@ fn every_command_has_help_with_examples() {
         let output = run(folder.path(), &[command, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{command:?}");
         assert!(out(&output).contains("Example"), "{command:?} has no example:\n{}", out(&output));
+    }
+    for group in ["log", "deadletter", "policy"] {
+        let output = run(folder.path(), &[group, "--help"]);
+        assert!(out(&output).contains("Exits "), "{group} does not say what its exit codes mean");
     }
     let output = run(folder.path(), &["--help"]);
     assert!(out(&output).contains("Exit codes"), "{}", out(&output));

@@ -26,9 +26,29 @@ pub(super) struct Said<'a> {
     pub(super) days: u16,
 }
 
-/// What is covered under one pipeline.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+/// What is written, for scripts.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    exceptions: Vec<Exception<'a>>,
+}
+
+/// The exception of one pipeline.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Exception<'a> {
+    name: String,
+    pipeline: &'a str,
+    owner: &'a str,
+    reason: &'a str,
+    /// The day on which it expires.
+    expires: &'a str,
+    compensating_control: &'a str,
+    digests: &'a [Digest],
+    links: &'a [LinkKind],
+}
+
+/// What is covered under one pipeline.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Covered {
     digests: Vec<Digest>,
     links: Vec<LinkKind>,
@@ -43,7 +63,19 @@ pub(super) async fn run(said: Said<'_>, data: &DataFolder, output: Output) -> an
     let verdicts = Answers::of(data).await?.verdicts().await?;
     let covered = covered(&verdicts);
     let expires = Timestamp::now().to_zoned(TimeZone::UTC).checked_add(i64::from(said.days).days())?.date();
-    output.either(&covered, |_| document(&covered, said, &expires.to_string()))?;
+    let expires = expires.to_string();
+    let exceptions = covered.iter().map(|(pipeline, covered)| Exception {
+        name: name_of(pipeline),
+        pipeline,
+        owner: said.owner,
+        reason: said.reason,
+        expires: &expires,
+        compensating_control: said.control,
+        digests: &covered.digests,
+        links: &covered.links,
+    });
+    let written = Written { exceptions: exceptions.collect() };
+    output.either(&written, |_| document(&covered, said, &expires))?;
     Ok(Exit::Fine)
 }
 
