@@ -16,10 +16,10 @@ use crate::{custody, out, run};
 const TOKEN: &str = "a-token-of-the-registry";
 const WEBHOOK_KEY: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 /// Discard: nothing answers there.
-const NOBODY: &str = "127.0.0.1:9";
+pub(crate) const NOBODY: &str = "127.0.0.1:9";
 
 /// Settings with a registry, an alert and a forge at these addresses; every listener takes a free port.
-fn write_settings(folder: &Path, alert: &str, forge: &str) {
+pub(crate) fn write_settings(folder: &Path, alert: &str, forge: &str) {
     fs::create_dir_all(folder.join("contracts")).unwrap();
     for (file, text) in
         [("notifications", TOKEN), ("alerts", WEBHOOK_KEY), ("github", "a-token-of-the-forge")]

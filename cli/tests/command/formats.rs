@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use redb::{Database, TableDefinition};
-
-use crate::{err, run};
+use crate::fleet::{NOBODY, write_settings};
+use crate::{custody, err, run};
 
 /// Where each part says its format, as another version would.
 const MARKS: [(&str, &str); 3] = [
@@ -14,6 +15,8 @@ const MARKS: [(&str, &str); 3] = [
     ("correlator/format", "custody-data 99\n"),
     ("agents/cluster-1/cluster-coverage.json", "{\"format\": 99, \"watched\": []}\n"),
 ];
+/// How far behind its name a counter's number is looked for.
+const PAGE_LOOKED_AT: usize = 96;
 const REGISTRY_STATE: &str = "agents/registry/registry-agent.redb";
 
 #[test]
@@ -32,8 +35,7 @@ fn a_folder_of_another_version_is_refused_untouched_whatever_part_says_so() {
             None => fs::remove_file(&path).unwrap(),
         }
     }
-    fs::create_dir_all(data.join(REGISTRY_STATE).parent().unwrap()).unwrap();
-    write_registry_state(&data.join(REGISTRY_STATE), 99);
+    write_registry_state(folder.path(), &data);
     check_refused(folder.path(), &data, REGISTRY_STATE);
 }
 
@@ -44,12 +46,40 @@ fn begin_bus(folder: &Path, data: &Path) {
     assert_eq!(listed.status.code(), Some(0), "{}", err(&listed));
 }
 
-fn write_registry_state(path: &Path, format: u64) {
-    let database = Database::create(path).unwrap();
-    let transaction = database.begin_write().unwrap();
-    let counters: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
-    transaction.open_table(counters).unwrap().insert("format", format).unwrap();
-    transaction.commit().unwrap();
+/// The state of a fleet that ran and ended, with another number where it says its format.
+fn write_registry_state(folder: &Path, data: &Path) {
+    write_settings(folder, NOBODY, NOBODY);
+    let mut child = custody(folder)
+        .args(["up", "--output", "json", "--data", data.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut started = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut started).unwrap();
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(child.wait().unwrap().success(), "{started}");
+    let path = data.join(REGISTRY_STATE);
+    let mut bytes = fs::read(&path).unwrap();
+    let changed = change_format(&mut bytes);
+    assert!(changed > 0, "the state says its format nowhere");
+    fs::write(&path, bytes).unwrap();
+}
+
+/// The table of counters is a page with its names and then its numbers: `format` is the first of both.
+fn change_format(bytes: &mut [u8]) -> usize {
+    let (name, number) = (b"format", 1_u64.to_le_bytes());
+    let mut changed = 0;
+    for at in 0..bytes.len() {
+        let Some(page) = bytes.get_mut(at..at + PAGE_LOOKED_AT) else { break };
+        if page.starts_with(name)
+            && let Some(value) = page.windows(number.len()).position(|window| window == number)
+        {
+            page[value] = 99;
+            changed += 1;
+        }
+    }
+    changed
 }
 
 fn check_refused(folder: &Path, data: &Path, mark: &str) {
