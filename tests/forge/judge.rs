@@ -8,7 +8,7 @@ fn bodies_that_github_would_not_send_are_noticed() {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures");
     let root = std::env::var("CUSTODY_FIXTURES").unwrap_or_else(|_| default.to_owned());
     if !std::path::Path::new(&root).join("github/openapi").is_dir() {
-        println!("fixtures absent: {root}/github/openapi");
+        crate::say_skipped(&std::path::Path::new(&root).join("github/openapi"));
         return;
     }
     for template in [

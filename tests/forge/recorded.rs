@@ -12,7 +12,7 @@ async fn recorded_payloads_are_taken_and_none_is_buried() {
     let root = std::env::var("CUSTODY_FIXTURES").unwrap_or_else(|_| default.to_owned());
     let webhooks = Path::new(&root).join("github/webhooks");
     let Ok(folders) = std::fs::read_dir(&webhooks) else {
-        println!("fixtures absent: {}", webhooks.display());
+        crate::say_skipped(&webhooks);
         return;
     };
     // The owners of the recordings.

@@ -1,6 +1,7 @@
 //! What a tracked file must not be or hold.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
@@ -68,7 +69,9 @@ fn no_fixture_is_copied_into_the_repository() {
     let folder = std::env::var_os("CUSTODY_FIXTURES").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| root().join("../shared/fixtures"));
     if !folder.is_dir() {
-        println!("fixtures absent: {}", folder.display());
+        // Past the capture of test output: `tests/run` counts it as skipped, not as passed.
+        let line = "skipped: custody-tests files::no_fixture_is_copied_into_the_repository: fixtures absent";
+        let _ = writeln!(std::io::stdout().lock(), "{line}: {}", folder.display());
         return;
     }
     let mut fixtures = BTreeMap::new();

@@ -63,3 +63,17 @@ fn the_example_parses_up_to_its_secrets() {
         assert!(line.contains("_file") || line.contains("kubeconfig"), "{line}");
     }
 }
+
+#[test]
+fn the_settings_of_the_readme_parse_up_to_their_secrets() {
+    let readme = include_str!("../../../README.md");
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 2, "{} blocks of settings", blocks.len());
+    for block in blocks {
+        let refused = check(block).unwrap_err();
+        for line in refused.lines().skip(1) {
+            assert!(line.contains("_file") || line.contains("kubeconfig"), "{line} in:\n{block}");
+        }
+    }
+}
