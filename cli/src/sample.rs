@@ -141,10 +141,12 @@ async fn run_in(
     let ended = tasks.run(DRAIN_TIME_MAX).await;
     data.forget_running();
     bus.close().await.context("close the bus")?;
-    if let Some((task, error)) = ended.failed {
+    let played = played.await;
+    // What the play met comes first: parts that fail with it say less.
+    if let (Ok(Ok(_)) | Err(_), Some((task, error))) = (&played, ended.failed) {
         return Err(error.context(format!("{task} failed")));
     }
-    let report = match played.await {
+    let report = match played {
         Ok(outcome) => outcome?,
         // Ended by a signal before everything was judged.
         Err(_) => None,

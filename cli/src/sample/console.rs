@@ -38,14 +38,27 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        for delivery in reader.fetch(FETCH_MESSAGES_MAX, FETCH_WAIT).await? {
+        let deliveries = match reader.fetch(FETCH_MESSAGES_MAX, FETCH_WAIT).await {
+            Ok(deliveries) => deliveries,
+            // The play itself says what is wrong; the lines come when the bus is there again.
+            Err(error) if error.is_temporary() => {
+                tokio::time::sleep(FETCH_WAIT).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for delivery in deliveries {
             if let Ok(envelope) = Envelope::from_json(&delivery.message.payload)
                 && let Some(line) = line(&envelope.event, screen, tells_cases)
                 && !is_config(&handle, &envelope.event).await
             {
                 screen.say(&line);
             }
-            reader.ack(&delivery).await?;
+            match reader.ack(&delivery).await {
+                // It comes again.
+                Err(error) if error.is_temporary() => break,
+                acknowledged => acknowledged?,
+            }
         }
     }
     Ok(())

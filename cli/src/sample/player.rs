@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bus_schema::AgentId;
+use bus_schema::{AgentId, Envelope};
 use bytes::Bytes;
-use fleet_runtime::bus::Bus;
+use fleet_runtime::bus::{Bus, Published};
 use fleet_runtime::metrics::FleetMetrics;
 use fleet_runtime::publisher::Publisher;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::recording::Recording;
+use crate::exit::is_out_of_space;
+
+/// How long one envelope is tried.
+const PUBLISH_TIME_MAX: Duration = Duration::from_secs(5);
+const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Every agent that speaks in the recording, with what it may speak of.
 pub(crate) fn agents(recording: &Recording) -> BTreeSet<AgentId> {
@@ -47,10 +52,25 @@ pub(crate) async fn play(
         }
         let agent = event.envelope.agent.clone();
         let publisher = Publisher::new(bus.clone(), agent, metrics.agent("recorded-agent"));
-        let published = publisher.publish(&event.envelope).await.context("publish a recorded event")?;
+        let published = publish(&publisher, &event.envelope).await.context("publish a recorded event")?;
         if published.duplicate {
             skipped = event.offset;
         }
     }
     Ok(true)
+}
+
+/// Publishes one envelope. A bus that is just being opened again is waited for; a full disk is told at once.
+async fn publish(publisher: &Publisher, envelope: &Envelope) -> anyhow::Result<Published> {
+    let until = Instant::now() + PUBLISH_TIME_MAX;
+    loop {
+        let error = match publisher.publish(envelope).await {
+            Ok(published) => return Ok(published),
+            Err(error) => anyhow::Error::from(error),
+        };
+        if is_out_of_space(&format!("{error:#}")) || Instant::now() >= until {
+            return Err(error);
+        }
+        tokio::time::sleep(PUBLISH_PAUSE).await;
+    }
 }
