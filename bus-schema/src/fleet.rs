@@ -181,6 +181,7 @@ pub struct EvidenceUnavailable {
 
 impl EventData for EvidenceUnavailable {
     fn occurrence(&self) -> OccurrenceKey {
+        // One attempt may end twice, when its question is taken up again: that it was denied does not stop "not found".
         OccurrenceKey::of(["answer", self.request.as_str(), &self.attempt.to_string(), self.reason.as_str()])
     }
 

@@ -2,6 +2,10 @@
 //!
 //! An [`OccurrenceKey`] says what happened; two agents that saw the same thing give the same key and so corroborate each
 //! other. An [`EventId`] is the key as one agent reports it; repeats are dropped by it.
+//!
+//! A fact that the same agent may tell again in a fuller form has the fuller form in its key too: a merge its `lookedUp`, a
+//! review its reviewer's permission, an answer its reason. Else what a look-up adds to a webhook, or a retried question to its
+//! first answer, would have the id of what was said before and be dropped as a repeat.
 
 use std::fmt;
 use std::str::FromStr;

@@ -257,6 +257,7 @@ impl EventData for ChangeMerged {
             &repository_key(&self.repository),
             &self.number.to_string(),
             self.merge_commit.as_str(),
+            // What a look-up adds to the webhook of the same merge is a fuller fact, not a repeat.
             if self.looked_up { "looked-up" } else { "" },
         ])
     }

@@ -9,6 +9,7 @@ mod events;
 mod fixtures;
 mod git_refs;
 mod hosts_and_repositories;
+mod image_ids;
 mod image_references;
 mod no_panics;
 mod occurrences;

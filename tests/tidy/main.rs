@@ -10,6 +10,7 @@ mod contract;
 mod directions;
 mod documents;
 mod files;
+mod identities;
 mod manifests;
 mod pure_core;
 mod repository;

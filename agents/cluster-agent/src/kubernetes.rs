@@ -3,7 +3,6 @@
 pub(crate) mod api;
 pub(crate) mod connect;
 pub(crate) mod cut;
-pub(crate) mod image_id;
 pub(crate) mod inventory;
 pub(crate) mod lines;
 pub(crate) mod list;

@@ -1,35 +1,80 @@
 //! What happened is one key for all agents; an event is one id per agent.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use proptest::prelude::*;
 
+use serde_json::Value;
+
 use super::events::envelopes;
+use crate::envelope::EnvelopeError;
 use crate::registry::{ImagePushed, Observation, RegistryTagMoved};
 use crate::{AgentId, Digest, Envelope, Event, OccurrenceKey};
 
+/// The optional fields that tell occurrences apart: where one is absent, another thing happened or a fuller fact is told.
+const TELLS_APART: &[&str] = &[
+    "attestation.attached repository",
+    "change.merged lookedUp",
+    "change.reviewed permission",
+    "commit.pushed after",
+    "commit.pushed before",
+    "image.deleted digest",
+    "image.deleted tag",
+    "image.pushed tag",
+    "source.tag.moved after",
+    "source.tag.moved before",
+];
+
+/// The samples, each with the fields of its data that another program may leave out.
+fn samples() -> &'static [(Envelope, Vec<String>)] {
+    static SAMPLES: OnceLock<Vec<(Envelope, Vec<String>)>> = OnceLock::new();
+    SAMPLES.get_or_init(|| envelopes().into_iter().map(with_spare).collect())
+}
+
+fn with_spare(envelope: Envelope) -> (Envelope, Vec<String>) {
+    let mut value = value_of(&envelope);
+    let mut spare = Vec::new();
+    let fields: Vec<String> = value["data"].as_object().unwrap().keys().cloned().collect();
+    for field in fields {
+        let less = without(&value, &field);
+        if Envelope::from_json(&less).is_ok() {
+            value = serde_json::from_slice(&less).unwrap();
+            spare.push(field);
+        }
+    }
+    (envelope, spare)
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn the_same_occurrence_is_one_key_and_an_id_per_agent(
         one in "[a-z0-9]{1,30}",
         other in "[a-z0-9]{1,30}",
         seen in 0_i64..4_000_000_000,
+        gap in proptest::sample::select(vec!["", " ", "\n\t", "\r\n    "]),
+        is_reversed in any::<bool>(),
     ) {
         let (one, other): (AgentId, AgentId) = (one.parse().unwrap(), other.parse().unwrap());
-        for envelope in envelopes() {
+        for (envelope, spare) in samples() {
             let seen = jiff::Timestamp::from_second(seen).unwrap();
             let said_by = |agent: &AgentId, seen| {
                 Envelope::new(agent.clone(), envelope.occurred, seen, None, envelope.event.clone())
             };
             // The second agent says it in its own bytes, at another time.
             let first = said_by(&one, envelope.seen);
-            let second = Envelope::from_json(&said_by(&other, seen).to_json().unwrap()).unwrap();
+            let bytes = in_other_bytes(&said_by(&other, seen), spare, gap, is_reversed);
+            let second = Envelope::from_json(&bytes).unwrap();
             prop_assert_eq!(first.event.occurrence(), second.event.occurrence());
             prop_assert_eq!(first.id == second.id, one == other);
             prop_assert_eq!(said_by(&one, seen).id, first.id);
         }
     }
+}
 
+proptest! {
     #[test]
     fn fields_of_a_key_never_run_into_each_other(
         one in proptest::collection::vec(any::<String>(), 0..4),
@@ -72,6 +117,60 @@ fn a_push_found_by_two_polls_is_two_and_told_twice_is_one() {
     // A registry's own id cannot be mistaken for a poll.
     let odd = Observation::Notification { event_id: "poll 1".to_owned() };
     assert_ne!(id(pushed(digest, odd)), id(pushed(digest, poll(1, None))));
+}
+
+#[test]
+fn only_the_listed_optional_fields_tell_occurrences_apart() {
+    let mut found = BTreeSet::new();
+    for envelope in envelopes() {
+        let value = value_of(&envelope);
+        for field in value["data"].as_object().unwrap().keys() {
+            if let Err(EnvelopeError::WrongId { .. }) = Envelope::from_json(&without(&value, field)) {
+                found.insert(format!("{} {field}", envelope.event.event_type().short()));
+            }
+        }
+    }
+    assert_eq!(found, TELLS_APART.iter().map(|field| (*field).to_owned()).collect());
+}
+
+/// The same event as another program would write it: without the optional fields that tell nothing apart, with a field that
+/// nobody knows, its keys in another order and other white space between them.
+fn in_other_bytes(envelope: &Envelope, spare: &[String], gap: &str, is_reversed: bool) -> Vec<u8> {
+    let mut value = value_of(envelope);
+    value["data"].as_object_mut().unwrap().retain(|field, _| !spare.contains(field));
+    value["data"]["ofTheFuture"] = serde_json::json!({ "zone": [1, null] });
+    written(&value, gap, is_reversed).into_bytes()
+}
+
+fn value_of(envelope: &Envelope) -> Value {
+    serde_json::from_slice(&envelope.to_json().unwrap()).unwrap()
+}
+
+fn without(value: &Value, field: &str) -> Vec<u8> {
+    let mut less = value.clone();
+    less["data"].as_object_mut().unwrap().remove(field);
+    serde_json::to_vec(&less).unwrap()
+}
+
+fn written(value: &Value, gap: &str, is_reversed: bool) -> String {
+    let inner = |value: &Value| written(value, gap, is_reversed);
+    match value {
+        Value::Object(entries) => {
+            let entry = |(key, value): (&String, &Value)| {
+                format!("{gap}{}{gap}:{gap}{}", Value::from(key.as_str()), inner(value))
+            };
+            let mut entries: Vec<String> = entries.iter().map(entry).collect();
+            if is_reversed {
+                entries.reverse();
+            }
+            format!("{{{}{gap}}}", entries.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| format!("{gap}{}", inner(item))).collect();
+            format!("[{}{gap}]", items.join(","))
+        }
+        plain => plain.to_string(),
+    }
 }
 
 fn id(event: Event) -> crate::EventId {

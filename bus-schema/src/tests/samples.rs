@@ -83,18 +83,22 @@ fn the_data_of_every_valid_sample_fits_the_committed_schema() {
 
 #[test]
 fn every_invalid_sample_is_refused_for_the_reason_in_its_name() {
+    let mut refusals = String::new();
     for (path, bytes) in invalid_samples() {
         let error = match Envelope::from_json(&bytes) {
             Ok(_) => panic!("{path} is accepted"),
             Err(error) => error,
         };
-        println!("{path}: {}", chain(&error));
+        refusals.push_str(&format!("{path}\n    {}\n", chain(&error)));
         let wants_other_id = path.contains("-id-of-another-event");
         let has_other_id = matches!(error, EnvelopeError::WrongId { .. });
         assert_eq!(has_other_id, wants_other_id, "{path} is refused by its id: {error}");
         let wants_future = path.contains("-of-the-future");
         assert_eq!(error.is_from_the_future(), wants_future, "{path}: {error}");
     }
+    // Each name beside its reason, so that a difference is read as one.
+    let differs = compare(&crate_path("src/tests/refusals.txt"), &refusals);
+    assert!(differs.is_none(), "{}", differs.unwrap_or_default());
 }
 
 /// `<stage>.<noun>.<verb>/v<version>`

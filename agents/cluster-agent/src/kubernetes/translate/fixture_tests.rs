@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bus_schema::Digest;
+use bus_schema::{Digest, ImageId};
 use serde_json::Value;
 
 use super::*;
-use crate::kubernetes::image_id::ImageId;
 use crate::kubernetes::payload::read_pod;
 
 /// The folder of Kubernetes fixtures, where it is there.

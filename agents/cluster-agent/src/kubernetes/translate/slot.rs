@@ -1,11 +1,10 @@
 //! One container slot of a pod: its status beside its spec.
 
-use bus_schema::WorkloadRef;
 use bus_schema::cluster::{Container, SlotKind};
+use bus_schema::{ImageId, WorkloadRef};
 use jiff::Timestamp;
 
 use crate::kubernetes::cut::{TEXT_BYTES_MAX, cut};
-use crate::kubernetes::image_id::ImageId;
 use crate::kubernetes::payload::{ContainerSpec, ContainerStatus, Pod, Terminated};
 
 #[derive(Debug, Clone)]
