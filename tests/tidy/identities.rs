@@ -53,7 +53,7 @@ fn nobody_else_splits_a_digest_or_an_image_reference() {
 }
 
 fn is_product(path: &str) -> bool {
-    let is_test = path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/");
+    let is_test = path.ends_with("tests.rs") || path.contains("/tests/") || path.starts_with("tests/");
     !path.starts_with(WHERE_THEY_ARE_SPLIT) && !is_test
 }
 
