@@ -17,6 +17,7 @@ use jiff::Timestamp;
 
 use crate::agent::Agent;
 use crate::look_up::{Found, LookingUp};
+use crate::sink::OnTheBus;
 use crate::tags::What;
 
 const BUS_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -52,8 +53,8 @@ impl Agent {
                 Some(watched) => {
                     let has_referrers_api = watched.settings.referrers_api;
                     let client = &watched.client;
-                    let looking_up =
-                        LookingUp::new(client, repository, has_referrers_api, &self.publisher, trace);
+                    let sink = OnTheBus { publisher: &self.publisher, trace };
+                    let looking_up = LookingUp::new(client, repository, has_referrers_api, &sink);
                     Some(looking_up.run(*digest, What::Image, self.deadline(request)).await?)
                 }
                 None => None,
@@ -84,7 +85,7 @@ impl Agent {
 }
 
 /// The reason and the words with which a listing closes.
-fn end_of(found: Option<&Found>, host: &str) -> (Unavailable, String) {
+pub(crate) fn end_of(found: Option<&Found>, host: &str) -> (Unavailable, String) {
     match found {
         None => (Unavailable::Unconfigured, format!("{host} is not among the configured registries")),
         Some(Found { problem: Some(problem), .. }) => (problem.reason.clone(), problem.detail.clone()),

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::api::error::{ApiError, found};
 use crate::api::manifest::{Body, Descriptor, Manifest};
-use crate::api::referrers::{self, Referrers};
+use crate::api::referrers::Referrers;
 use crate::look_up::LookingUp;
 use crate::media_type::is_evidence;
 
@@ -56,8 +56,8 @@ impl Collection<'_> {
         if !self.looking_up.has_referrers_api {
             return Ok(());
         }
-        let LookingUp { client, repository, .. } = self.looking_up;
-        match referrers::native(client, repository, &self.subject).await {
+        let LookingUp { contents, repository, .. } = self.looking_up;
+        match contents.referrers(repository, &self.subject).await {
             Ok(Some(listed)) => self.listed(listed, EvidencePlace::Referrers).await,
             Ok(None) => Ok(()),
             Err(error) => {
@@ -68,8 +68,8 @@ impl Collection<'_> {
     }
 
     async fn fallback_tag(&mut self) -> Result<(), PublishError> {
-        let LookingUp { client, repository, .. } = self.looking_up;
-        match referrers::fallback(client, repository, &self.subject).await {
+        let LookingUp { contents, repository, .. } = self.looking_up;
+        match found(contents.tagged(repository, &self.subject.fallback_tag()).await) {
             Ok(Some(Manifest { body: Body::Index { entries, cut }, .. })) => {
                 let cut = cut.then_some(ApiError::TooMany {
                     what: "the list under the fallback tag",
@@ -87,10 +87,10 @@ impl Collection<'_> {
     }
 
     async fn cosign_tags(&mut self) -> Result<(), PublishError> {
-        let LookingUp { client, repository, .. } = self.looking_up;
+        let LookingUp { contents, repository, .. } = self.looking_up;
         for (suffix, place) in COSIGN_TAGS {
             let tag = format!("{}.{suffix}", self.subject.fallback_tag());
-            match found(client.tagged(repository, &tag).await) {
+            match found(contents.tagged(repository, &tag).await) {
                 Ok(Some(manifest)) => self.attached(&manifest, place).await?,
                 Ok(None) => {}
                 Err(error) => self.problem(&place, &error),
@@ -112,8 +112,8 @@ impl Collection<'_> {
                 self.problem(&place, &ApiError::TooMany { what: "what is attached", count_max });
                 return Ok(());
             }
-            let LookingUp { client, repository, .. } = self.looking_up;
-            match found(client.manifest(repository, &entry.digest).await) {
+            let LookingUp { contents, repository, .. } = self.looking_up;
+            match found(contents.manifest(repository, &entry.digest).await) {
                 Ok(Some(manifest)) => self.attached(&manifest, place.clone()).await?,
                 // A fallback list that a client did not clean up: the manifest itself is gone.
                 Ok(None) => {}
@@ -180,9 +180,9 @@ impl Collection<'_> {
             let bytes_max = ANNOTATIONS_BYTES_MAX as u64;
             return Ok(Err(ApiError::TooLarge { what: "the evidence's annotations", bytes_max }));
         }
-        let LookingUp { client, repository, .. } = self.looking_up;
+        let LookingUp { contents, repository, .. } = self.looking_up;
         let bytes_max = self.looking_up.bytes_left();
-        let bytes = match client.blob(repository, &layer.digest, bytes_max).await {
+        let bytes = match contents.blob(repository, &layer.digest, bytes_max).await {
             Ok(bytes) => bytes,
             // The list of a manifest that the registry keeps names bytes that it does not keep.
             Err(ApiError::NotFound) => {

@@ -10,7 +10,10 @@ mod answer;
 mod api;
 mod change;
 mod collect;
+mod contents;
 mod distribution;
+pub mod layout;
+mod look_once;
 mod look_up;
 mod media_type;
 mod metrics;
@@ -20,6 +23,7 @@ mod queue;
 mod report;
 mod resolve;
 pub mod settings;
+mod sink;
 mod state;
 mod tags;
 
@@ -35,6 +39,7 @@ use futures::future::try_join_all;
 
 pub use api::client::ClientError;
 pub use distribution::listen::PATH as NOTIFICATIONS_PATH;
+pub use look_once::{Collected, LookError, Unread, look_once};
 pub use probe::{Outcome, Probed, probe};
 pub use settings::{RawRegistry, RawSettings, RawTuning, Settings};
 pub use state::StateError;

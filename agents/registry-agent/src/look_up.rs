@@ -1,7 +1,7 @@
 //! One look at one digest: what it is, what it lists, and what is attached to each.
 //!
-//! In: a digest in a repository of a configured registry. Out: `image.resolved` and `attestation.attached` events,
-//! published as they are found, and at the end what could not be looked at. It holds one attached manifest in memory at
+//! In: a digest in a repository of a configured registry, or of a layout. Out: `image.resolved` and `attestation.attached`
+//! events, said as they are found, and at the end what could not be looked at. It holds one attached manifest in memory at
 //! a time. It never calls something absent because it could not be asked for.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -11,18 +11,19 @@ use std::time::Duration;
 
 use bus_schema::fleet::Unavailable;
 use bus_schema::registry::{BLOB_BYTES_MAX, INDEX_ENTRIES_MAX};
-use bus_schema::{Digest, Event, ImageRepository, TraceParent};
+use bus_schema::{Digest, Event, ImageRepository};
 use bytes::Bytes;
 use fleet_runtime::bus::BusError;
-use fleet_runtime::publisher::{PublishError, Publisher};
+use fleet_runtime::publisher::PublishError;
 use jiff::Timestamp;
 
-use crate::api::client::RegistryClient;
 use crate::api::error::{ApiError, found};
 use crate::api::manifest::Body;
 use crate::collect::collect;
+use crate::contents::Contents;
 use crate::media_type::Content;
 use crate::resolve::{Child, children, resolved};
+use crate::sink::Sink;
 use crate::tags::What;
 
 /// The most manifests that one look fetches below an index.
@@ -44,6 +45,8 @@ pub(crate) struct Found {
     /// What the manifest holds, where it could be read.
     pub(crate) content: Option<Content>,
     pub(crate) problem: Option<Problem>,
+    /// Each place that could not be looked at, and why.
+    pub(crate) unread: Vec<(String, ApiError)>,
 }
 
 /// What could not be looked at, for the correlator and for people.
@@ -65,11 +68,10 @@ enum Root {
 /// A look in progress.
 #[derive(Debug)]
 pub(crate) struct LookingUp<'a> {
-    pub(crate) client: &'a RegistryClient,
+    pub(crate) contents: &'a dyn Contents,
     pub(crate) repository: &'a ImageRepository,
     pub(crate) has_referrers_api: bool,
-    publisher: &'a Publisher,
-    trace: Option<&'a TraceParent>,
+    sink: &'a dyn Sink,
     events: AtomicU32,
     bytes: AtomicUsize,
     problems: Mutex<Vec<(String, ApiError)>>,
@@ -77,18 +79,16 @@ pub(crate) struct LookingUp<'a> {
 
 impl<'a> LookingUp<'a> {
     pub(crate) fn new(
-        client: &'a RegistryClient,
+        contents: &'a dyn Contents,
         repository: &'a ImageRepository,
         has_referrers_api: bool,
-        publisher: &'a Publisher,
-        trace: Option<&'a TraceParent>,
+        sink: &'a dyn Sink,
     ) -> LookingUp<'a> {
         LookingUp {
-            client,
+            contents,
             repository,
             has_referrers_api,
-            publisher,
-            trace,
+            sink,
             events: AtomicU32::new(0),
             bytes: AtomicUsize::new(0),
             problems: Mutex::default(),
@@ -121,7 +121,8 @@ impl<'a> LookingUp<'a> {
             Root::Read(content) => Some(content),
             Root::Missing | Root::Unread => None,
         };
-        Ok(Found { events, is_missing: root == Root::Missing, content, problem: summary(&problems) })
+        let problem = summary(&problems);
+        Ok(Found { events, is_missing: root == Root::Missing, content, problem, unread: problems })
     }
 
     /// The digest, what it lists, and the evidence of each.
@@ -153,7 +154,7 @@ impl<'a> LookingUp<'a> {
 
     /// One digest: its manifest and its evidence. Returns what it lists, and what it is.
     async fn one(&self, digest: Digest) -> Result<(Vec<Child>, Root), PublishError> {
-        let manifest = match found(self.client.manifest(self.repository, &digest).await) {
+        let manifest = match found(self.contents.manifest(self.repository, &digest).await) {
             Ok(manifest) => manifest,
             Err(error) => {
                 self.problem("manifests", &error);
@@ -180,9 +181,8 @@ impl<'a> LookingUp<'a> {
     }
 
     pub(crate) async fn report(&self, event: Event) -> Result<(), PublishError> {
-        let envelope = self.publisher.envelope(Timestamp::now(), self.trace.cloned(), event);
-        match self.publisher.publish(&envelope).await {
-            Ok(_) => {
+        match self.sink.report(event).await {
+            Ok(()) => {
                 self.events.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -199,12 +199,12 @@ impl<'a> LookingUp<'a> {
 
     /// Stores bytes that are too many for an event.
     pub(crate) async fn keep(&self, bytes: Bytes) -> Result<Digest, PublishError> {
-        Ok(self.publisher.bus().blobs().put(bytes).await?)
+        self.sink.keep(bytes).await
     }
 
     pub(crate) fn problem(&self, place: &str, error: &ApiError) {
         tracing::info!(
-            registry = self.client.host(),
+            registry = self.repository.registry(),
             repository = self.repository.name(),
             place,
             error = %error,

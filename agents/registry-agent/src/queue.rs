@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{Agent, SayError, unasked};
 use crate::look_up::{Found, LookingUp};
 use crate::media_type::Content;
+use crate::sink::OnTheBus;
 use crate::state::Waiting;
 
 /// The longest sleep between two looks at the queue.
@@ -70,7 +71,8 @@ async fn look(agent: &Arc<Agent>, waiting: Waiting) -> Result<(), SayError> {
     };
     let (client, has_referrers_api) = (&watched.client, watched.settings.referrers_api);
     let trace = waiting.record.trace.as_ref();
-    let looking_up = LookingUp::new(client, &look_up.repository, has_referrers_api, &agent.publisher, trace);
+    let sink = OnTheBus { publisher: &agent.publisher, trace };
+    let looking_up = LookingUp::new(client, &look_up.repository, has_referrers_api, &sink);
     let found = looking_up.run(look_up.digest, look_up.what, agent.tuning.look_up_timeout).await?;
     let attempts = waiting.record.attempts + 1;
     let wait = match &found {

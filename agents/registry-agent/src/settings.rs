@@ -9,7 +9,7 @@ mod pattern;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fleet_runtime::settings::{DurationText, Secret};
+use fleet_runtime::settings::{Checked, DurationText, Problem, Problems, Secret};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -100,6 +100,29 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings for one look at a registry that a person named on a command line, polled by nobody. Plain HTTP on
+    /// loopback only.
+    pub fn of_named_host(host: &str, login: Option<(String, Secret)>) -> Result<Settings, Vec<Problem>> {
+        let is_on_loopback = format!("http://{host}").parse().is_ok_and(|url: Url| is_loopback(&url));
+        let (username, password) = login.unzip();
+        let registry = RawRegistry {
+            host: Some(host.to_owned()),
+            url: is_on_loopback.then(|| format!("http://{host}")),
+            username,
+            password,
+            poll_interval: Some(DurationText::seconds(0)),
+            ..RawRegistry::default()
+        };
+        let raw = RawSettings { registry: vec![registry], registry_agent: RawTuning::default() };
+        let mut problems = Problems::default();
+        let settings = Settings::check(raw, &mut problems);
+        let mut settings = settings.ok_or_else(|| problems.into_found())?;
+        for registry in &mut settings.registries {
+            registry.may_lead_on = true;
+        }
+        Ok(settings)
+    }
+
     /// The hosts that are configured, for people.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.registries.iter().map(|registry| registry.host.as_str())
@@ -119,6 +142,8 @@ pub(crate) struct Registry {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) token_realm: Option<Url>,
     pub(crate) redirect_hosts: Vec<String>,
+    /// It may redirect to, and fetch anonymous tokens from, any host over HTTPS: a person named it, no event did.
+    pub(crate) may_lead_on: bool,
     pub(crate) certificates: Vec<reqwest::Certificate>,
     pub(crate) referrers_api: bool,
     /// The whole header that its notifications carry: `Bearer <token>`.

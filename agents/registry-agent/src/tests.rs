@@ -6,4 +6,5 @@ mod answers;
 mod bench;
 mod fixtures;
 mod intake;
+mod looks;
 mod polls;

@@ -31,6 +31,7 @@ pub(crate) struct RegistryClient {
     host: String,
     base: Url,
     redirect_hosts: Vec<String>,
+    may_lead_on: bool,
     request_timeout: Duration,
     http: reqwest::Client,
     authority: Authority,
@@ -89,12 +90,18 @@ impl RegistryClient {
         }
         let http = builder.build().map_err(|source| ClientError { host: registry.host.clone(), source })?;
         let credentials = registry.credentials.clone();
-        let authority =
-            Authority::new(http.clone(), registry.url.clone(), registry.token_realm.clone(), credentials);
+        let authority = Authority::new(
+            http.clone(),
+            registry.url.clone(),
+            registry.token_realm.clone(),
+            registry.may_lead_on,
+            credentials,
+        );
         Ok(RegistryClient {
             host: registry.host.clone(),
             base: registry.url.clone(),
             redirect_hosts: registry.redirect_hosts.clone(),
+            may_lead_on: registry.may_lead_on,
             request_timeout: registry.request_timeout,
             http,
             authority,
@@ -271,7 +278,8 @@ impl RegistryClient {
         let is_configured = target.scheme() == "https" && self.redirect_hosts.contains(&named);
         let is_plain_and_configured =
             target.scheme() == "http" && self.base.scheme() == "http" && self.redirect_hosts.contains(&named);
-        match target.origin() == self.base.origin() || is_configured || is_plain_and_configured {
+        let is_led_on = self.may_lead_on && target.scheme() == "https";
+        match target.origin() == self.base.origin() || is_configured || is_plain_and_configured || is_led_on {
             true => Ok(()),
             false => Err(ApiError::Unconfigured { host: named }),
         }
@@ -350,7 +358,8 @@ fn stated_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
 
-fn checked(expected: Digest, bytes: &[u8]) -> Result<Digest, ApiError> {
+/// Bytes that hash to what was asked for.
+pub(crate) fn checked(expected: Digest, bytes: &[u8]) -> Result<Digest, ApiError> {
     match expected.matches(bytes) {
         true => Ok(expected),
         false => {

@@ -1,4 +1,4 @@
-//! What is attached to a digest, as the registry lists it: the referrers API and the fallback tag.
+//! What is attached to a digest, as the registry lists it by the referrers API.
 //!
 //! In: a subject. Out: descriptors of manifests, or why the list could not be read whole. No filter is sent, so no
 //! server can leave something out by mistaking it; what the listed manifests are, their bytes say, not the list:
@@ -7,7 +7,7 @@
 use bus_schema::{Digest, ImageRepository};
 
 use super::client::{MANIFEST_BYTES_MAX, RegistryClient, Wanted, pull_scope};
-use super::error::{ApiError, found};
+use super::error::ApiError;
 use super::link::next_page;
 use super::manifest::{Body, Descriptor, Manifest};
 use crate::media_type::OCI_INDEX;
@@ -64,16 +64,6 @@ pub(crate) async fn native(
     }
     listed.cut = Some(too_many());
     Ok(Some(listed))
-}
-
-/// The manifest under the fallback tag `sha256-<hex>`: an index where a client keeps it as specified. `None`: there
-/// is no such tag.
-pub(crate) async fn fallback(
-    client: &RegistryClient,
-    repository: &ImageRepository,
-    subject: &Digest,
-) -> Result<Option<Manifest>, ApiError> {
-    found(client.tagged(repository, &subject.fallback_tag()).await)
 }
 
 fn too_many() -> ApiError {

@@ -34,6 +34,7 @@ pub(crate) struct Authority {
     base: Url,
     /// Where tokens may be fetched from beside the registry itself.
     realm: Option<Url>,
+    may_lead_on: bool,
     credentials: Option<Credentials>,
     state: Mutex<State>,
 }
@@ -63,9 +64,10 @@ impl Authority {
         http: reqwest::Client,
         base: Url,
         realm: Option<Url>,
+        may_lead_on: bool,
         credentials: Option<Credentials>,
     ) -> Authority {
-        Authority { http, base, realm, credentials, state: Mutex::default() }
+        Authority { http, base, realm, may_lead_on, credentials, state: Mutex::default() }
     }
 
     /// What is known to be asked for: nothing before the first challenge.
@@ -138,14 +140,16 @@ impl Authority {
         Ok((value, seconds.clamp(TOKEN_DEFAULT_SECONDS, TOKEN_SECONDS_MAX)))
     }
 
-    /// The realm as a URL, when its origin is the registry's own or the configured one's.
+    /// The realm as a URL, when its origin is the registry's own or the configured one's, or may be any.
     fn allowed_realm(&self, realm: &str) -> Result<Url, ApiError> {
         let foreign = |host: &str| ApiError::ForeignRealm { realm: host.chars().take(100).collect() };
         let url: Url = realm.parse().map_err(|_| foreign("something that is not a URL"))?;
         let has_user = !url.username().is_empty() || url.password().is_some();
         let is_allowed =
             std::iter::once(&self.base).chain(&self.realm).any(|allowed| allowed.origin() == url.origin());
-        match is_allowed && !has_user {
+        // Where there is nothing to give away, a registry that a person named may name its realm.
+        let is_led_on = self.may_lead_on && self.credentials.is_none() && url.scheme() == "https";
+        match (is_allowed || is_led_on) && !has_user {
             true => Ok(url),
             false => Err(foreign(url.host_str().unwrap_or("a URL without a host"))),
         }

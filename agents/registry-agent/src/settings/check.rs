@@ -73,6 +73,7 @@ fn check_registry(raw: RawRegistry, problems: &mut Problems) -> Option<Registry>
         credentials: credentials.ok()?,
         token_realm: token_realm.map_or(Some(None), |realm| realm.map(Some))?,
         redirect_hosts,
+        may_lead_on: false,
         certificates: certificates?.unwrap_or_default(),
         referrers_api: raw.referrers_api.unwrap_or(true),
         notification_authorization: token.map_or(Some(None), |token| token.map(Some))?,
@@ -102,6 +103,11 @@ impl Defaults {
                 url: "https://ghcr.io".to_owned(),
                 token_realm: None,
                 redirect_hosts: &["pkg-containers.githubusercontent.com"],
+            },
+            "registry.gitlab.com" => Defaults {
+                url: "https://registry.gitlab.com".to_owned(),
+                token_realm: Some("https://gitlab.com/jwt/auth"),
+                redirect_hosts: &[],
             },
             _ => Defaults { url: format!("https://{host}"), token_realm: None, redirect_hosts: &[] },
         }
