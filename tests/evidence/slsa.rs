@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::fixtures::{files, folder, json as read_json, say, text, trust};
 use crate::genuine::{BUNDLE, ENVELOPE, Piece};
 use crate::keys::sign_and_verify;
-use crate::layout;
+use crate::{layout, slsa_rows};
 
 /// The public-good root with all its demands, and npm's key.
 pub(crate) fn public_trust() -> Option<Arc<TrustSet>> {
@@ -80,8 +80,40 @@ pub(crate) fn layers(folder: &Path, name: &str, trust: &Arc<TrustSet>) -> Vec<Pi
     layers.enumerate().map(piece).collect()
 }
 
-/// Every genuine piece of provenance that verifies with the public-good root.
+/// Every piece of provenance that verifies with the public-good root. What does not is accounted for by
+/// [`provenance_that_is_refused_is_none_that_a_row_accepts`].
 pub(crate) fn genuine() -> Vec<Piece> {
+    found().into_iter().filter(|piece| piece.verify().is_ok()).collect()
+}
+
+#[test]
+fn provenance_that_is_refused_is_none_that_a_row_accepts() {
+    let Some(slsa) = folder("slsa") else { return };
+    let accepted = slsa_rows::accepted_artifacts(&slsa);
+    let (mut verified, mut refused, mut wrong) = (0, BTreeMap::<String, Vec<String>>::new(), Vec::new());
+    for piece in found() {
+        let Err(why) = piece.verify() else {
+            verified += 1;
+            continue;
+        };
+        let file = piece.name.split('#').next().unwrap();
+        if accepted.iter().any(|artifact| slsa_rows::is_provenance_of(artifact, file)) {
+            wrong.push(format!("{}: {why}", piece.name));
+        } else {
+            refused.entry(why).or_default().push(piece.name);
+        }
+    }
+    let count: usize = refused.values().map(Vec::len).sum();
+    say(&format!("provenance files: {verified} verify, {count} that no row accepts are refused"));
+    for (why, names) in &refused {
+        say(&format!("    {}: {why}", names.join(", ")));
+    }
+    assert!(wrong.is_empty(), "genuine, and refused: {wrong:#?}");
+    assert!(verified > 0);
+}
+
+/// Every piece of provenance that the files hold in a form that can be read.
+fn found() -> Vec<Piece> {
     let (Some(slsa), Some(trust)) = (folder("slsa"), public_trust()) else { return Vec::new() };
     let testdata = slsa.join("testdata");
     let mut pieces = Vec::new();
@@ -106,7 +138,6 @@ pub(crate) fn genuine() -> Vec<Piece> {
             Form::CloudBuild | Form::Other => {}
         }
     }
-    pieces.retain(|piece| piece.verify().is_ok());
     pieces
 }
 
