@@ -30,7 +30,7 @@ pub(crate) struct Piece {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Known {
     Statement(Box<Statement>),
-    Proof(Proof),
+    Proof(Box<Proof>),
 }
 
 impl Known {
@@ -61,7 +61,7 @@ impl Piece {
         };
         if let Some(artifact) = &self.artifact {
             return verify_bundle(&bytes, Artifact::Bytes(artifact), &self.trust)
-                .map(Known::Proof)
+                .map(|proof| Known::Proof(Box::new(proof)))
                 .map_err(shown);
         }
         let evidence = Unverified {

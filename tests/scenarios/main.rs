@@ -12,6 +12,7 @@ mod every_scenario;
 mod found_again;
 mod incidents;
 mod replay;
+mod revoked;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -16,8 +16,8 @@ use bus_schema::source::{
 use bus_schema::verdict::{Break, BreakReason};
 use bus_schema::{Actor, Envelope, Event, GitRef, RepositoryRef, RunId};
 use correlator_core::facts::{
-    CertificateClaims, Outcome, Predicate, Provenance, Refusal, RefusalReason, RootVersion, RunNumber,
-    SbomFacts, Signer, Statement,
+    CertificateClaims, Outcome, Predicate, Provenance, Refusal, RefusalReason, RootParts, RootVersion,
+    RunNumber, SbomFacts, Signer, Statement,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -239,6 +239,12 @@ pub struct Attest {
     /// The trust root that it verified with; `public-good` for a certificate by default.
     #[serde(default)]
     pub root: Option<String>,
+    /// Signed by a person of this e-mail address instead of a workflow.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// What a signature says beside its image.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     #[serde(default)]
     pub components: Option<u64>,
     /// When it was signed, in seconds; the step's time by default.
@@ -970,13 +976,17 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
     let built = attest.commit.as_deref().unwrap_or("C1");
     let trigger = attest.trigger.as_deref().unwrap_or("push");
     let run = attest.run.unwrap_or(1);
-    let signer = match &attest.key {
-        Some(key) => Signer::Key { fingerprint: digest(key), logged: false },
-        None => Signer::Keyless(Box::new(CertificateClaims {
-            issuer: attest
-                .issuer
-                .clone()
-                .unwrap_or_else(|| correlator_core::contracts::GITHUB_ISSUER.to_owned()),
+    let issuer =
+        attest.issuer.clone().unwrap_or_else(|| correlator_core::contracts::GITHUB_ISSUER.to_owned());
+    let signer = match (&attest.key, &attest.email) {
+        (Some(key), _) => Signer::Key { fingerprint: digest(key), logged: false },
+        (None, Some(email)) => Signer::Keyless(Box::new(CertificateClaims {
+            issuer,
+            subject: email.clone(),
+            ..CertificateClaims::default()
+        })),
+        (None, None) => Signer::Keyless(Box::new(CertificateClaims {
+            issuer,
             subject: signer_uri.clone(),
             build_signer_uri: Some(signer_uri.clone()),
             build_signer_digest: None,
@@ -995,7 +1005,7 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
         })),
     };
     let predicate = match attest.kind.as_str() {
-        "signature" => Predicate::ImageSignature { annotations: BTreeMap::new() },
+        "signature" => Predicate::ImageSignature { annotations: attest.annotations.clone() },
         "sbom" => Predicate::Sbom(SbomFacts {
             format: "CycloneDX 1.6".to_owned(),
             components: attest.components.unwrap_or(12),
@@ -1037,5 +1047,10 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
         (None, Some(_)) => None,
         (None, None) => Some(root("public-good")),
     };
-    Outcome::Verified(Box::new(Statement { subjects, signer, signed_at, root, predicate }))
+    // Every certificate is by the authority A1, and its signature in the log L1.
+    let rests_on = match root {
+        Some(_) => RootParts { authorities: [digest("A1")].into(), logs: [digest("L1")].into() },
+        None => RootParts::default(),
+    };
+    Outcome::Verified(Box::new(Statement { subjects, signer, signed_at, root, rests_on, predicate }))
 }

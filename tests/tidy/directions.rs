@@ -99,6 +99,7 @@ const LINKED_BY_THE_CORE: &[&str] = &[
 /// What `evidence` names: the types of facts, encodings, certificates, and the libraries that verify. What those bring is
 /// theirs: that nothing of it opens a connection or reads a clock is checked where they are called, in the text.
 const NAMED_BY_EVIDENCE: &[&str] = &[
+    "aws-lc-rs",
     "base64",
     "bus-schema",
     "correlator-core",

@@ -39,6 +39,11 @@ pub(crate) enum Finding {
         since: Timestamp,
         what: String,
     },
+    /// Signed with what counted no more.
+    Revoked {
+        since: Timestamp,
+        what: String,
+    },
     /// Not there (yet).
     Missing(Missing),
     Unknown {

@@ -4,6 +4,7 @@
 
 pub mod duration;
 pub mod exception;
+pub mod identity;
 pub mod installation;
 pub mod parse;
 pub mod pattern;
@@ -21,8 +22,8 @@ use jiff::Timestamp;
 use crate::contracts::exception::Exception;
 use crate::contracts::installation::Installation;
 use crate::contracts::pipeline::Pipeline;
-use crate::contracts::trust_root::{TrustRootContract, TrustedKeyContract};
-use crate::facts::RootVersion;
+use crate::contracts::trust_root::{Revocation, TrustRootContract, TrustedKeyContract};
+use crate::facts::{RootVersion, Signer, Statement};
 
 /// The name of the pipeline that judges what no other claims.
 pub const DEFAULT_PIPELINE: &str = "default";
@@ -112,6 +113,25 @@ impl ContractSet {
     pub fn issuers_of(&self, forge_host: &str) -> BTreeSet<&str> {
         let forges = self.roots.values().flat_map(|root| &root.forges);
         forges.filter(|forge| forge.host.as_str() == forge_host).map(|forge| forge.issuer.as_str()).collect()
+    }
+
+    /// What a statement rests on and was withdrawn before it was signed. A withdrawal of a key holds wherever the key is
+    /// named, under whichever file.
+    pub fn revocation_of(&self, statement: &Statement, counted_at: Timestamp) -> Option<Revocation> {
+        let of_key = match &statement.signer {
+            Signer::Key { fingerprint, .. } => self
+                .keys
+                .values()
+                .filter(|key| key.fingerprint == Some(*fingerprint))
+                .filter_map(|key| {
+                    Some(Revocation { from: key.revoked_from?, what: format!("key {}", key.file) })
+                })
+                .min(),
+            Signer::Keyless(_) => None,
+        };
+        let root = statement.root.as_ref().and_then(|version| self.root(version));
+        let of_root = root.and_then(|root| root.revocation_of(&statement.rests_on));
+        [of_key, of_root].into_iter().flatten().filter(|revocation| counted_at >= revocation.from).min()
     }
 
     /// The root in force that verified something; `None` when another is in force by that name.

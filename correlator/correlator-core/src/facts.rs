@@ -3,7 +3,7 @@
 //! Only the `evidence` crate makes these values, from bytes and a trust set; the ledger takes them as inputs and never
 //! looks at bytes itself. What is unverified never has a type of this module but [`Refusal`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::registry::EvidenceItem;
 use bus_schema::verdict::Break;
@@ -68,7 +68,26 @@ pub struct Statement {
     pub signed_at: Option<Timestamp>,
     /// The trust root that it verified with, by name and version; absent for a key signature without a log.
     pub root: Option<RootVersion>,
+    /// What of the root it rests on, so that a part of it can be withdrawn.
+    #[serde(default, skip_serializing_if = "RootParts::is_empty")]
+    pub rests_on: RootParts,
     pub predicate: Predicate,
+}
+
+/// Parts of a trust root.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RootParts {
+    /// Certificate and timestamp authorities, by the SHA-256 digests of all certificates of their chains in DER.
+    pub authorities: BTreeSet<Digest>,
+    /// Signature and certificate logs, by the SHA-256 digest of their public key (SubjectPublicKeyInfo in DER).
+    pub logs: BTreeSet<Digest>,
+}
+
+impl RootParts {
+    pub fn is_empty(&self) -> bool {
+        self.authorities.is_empty() && self.logs.is_empty()
+    }
 }
 
 /// A trust root by its name in the contracts and the digest of its content.

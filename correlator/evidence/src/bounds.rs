@@ -12,6 +12,19 @@ pub(crate) const CERTIFICATES_MAX: usize = 8;
 pub(crate) const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 /// How many log entries may accompany one signature.
 pub(crate) const LOG_ENTRIES_MAX: usize = 8;
+/// How many hashes one inclusion proof may have: more than a tree of any size needs.
+pub(crate) const PROOF_HASHES_MAX: usize = 64;
+/// The longest checkpoint of a log, in bytes.
+pub(crate) const CHECKPOINT_BYTES_MAX: usize = 16 * 1024;
+/// How many signatures one checkpoint may have, those of witnesses included.
+pub(crate) const CHECKPOINT_SIGNATURES_MAX: usize = 32;
+/// The longest body of a log entry, in bytes.
+pub(crate) const ENTRY_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The largest timestamp, in bytes.
+pub(crate) const TIMESTAMP_BYTES_MAX: usize = 64 * 1024;
+/// How many costly steps the verification of one piece may take: for each key one signature, and for each root one bundle
+/// and one certificate chain.
+pub(crate) const STEPS_MAX: usize = KEYS_MAX + 2 * ROOTS_MAX;
 /// How many timestamps may accompany one signature.
 pub(crate) const TIMESTAMPS_MAX: usize = 8;
 /// How many annotations one layer may have.

@@ -1,8 +1,12 @@
-//! Certificate chains and their transparency proofs, for the older forms that the verifying crate has no words for.
+//! Certificate chains and their transparency proofs: which certificates a chain needs and in which authority it ends, and
+//! all of it for the older forms that the verifying crate has no words for.
 //!
-//! Inputs are a certificate, a root and a time; the output is the issuer's key, which the transparency proof needs. Chains
-//! are built by webpki, with the algorithms that the verifying crate allows.
+//! Inputs are a certificate, a root and a time; the output is the chain, with the issuer's key that the transparency proof
+//! needs. Chains are built by webpki, with the algorithms that the verifying crate allows.
 
+use std::collections::BTreeSet;
+
+use bus_schema::Digest;
 use correlator_core::facts::RefusalReason;
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -16,20 +20,51 @@ use x509_cert::ext::pkix::{SignedCertificateTimestamp, SignedCertificateTimestam
 
 use crate::refusal::{Failed, Step, refusal};
 use crate::trust::TrustRoot;
+use crate::work::Work;
 
 /// The DER content of id-kp-codeSigning (RFC 5280, section 4.2.1.12).
 const CODE_SIGNING: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 /// The extension that holds the transparency proofs (RFC 6962, section 3.3).
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
-/// Verifies that `leaf` is a code-signing certificate of the root's authorities, valid at `time`. Gives the key of the
-/// certificate that issued it (SubjectPublicKeyInfo in DER).
+/// A chain that verified.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// The key of the certificate that issued the leaf (SubjectPublicKeyInfo in DER).
+    pub(crate) issuer_key: Vec<u8>,
+    /// The certificates between the leaf and the root's own, in DER.
+    between: Vec<Vec<u8>>,
+    /// The certificates, by their digests, of the authority in which it ends.
+    pub(crate) authorities: BTreeSet<Digest>,
+}
+
+impl Chain {
+    /// Checks that each certificate beside the leaf is the root's own or one of the chain: what no chain needs could hold
+    /// anything.
+    pub(crate) fn check_others(&self, others: &[Vec<u8>], root: &TrustRoot) -> Result<(), Failed> {
+        let is_needed =
+            |other: &Vec<u8>| self.between.contains(other) || root.has_authority_certificate(other);
+        match others.iter().position(|other| !is_needed(other)) {
+            None => Ok(()),
+            Some(position) => {
+                let found = format!("certificate {} is of no chain of the root", position + 2);
+                let expected = "certificates of the chain only";
+                Err(Failed::at(Step::Chain, refusal(RefusalReason::BadCertificate, expected, found)))
+            }
+        }
+    }
+}
+
+/// Verifies that `leaf` is a code-signing certificate of the root's authorities, valid at `time`.
 pub(crate) fn verify_chain(
     leaf: &[u8],
     others: &[Vec<u8>],
     time: Timestamp,
     root: &TrustRoot,
-) -> Result<Vec<u8>, Failed> {
+    work: &mut Work,
+) -> Result<Chain, Failed> {
+    work.step()?;
+    let at = time;
     let bad =
         |step, reason, expected: &str, found: String| Failed::at(step, refusal(reason, expected, found));
     let anchors: Vec<_> = root.anchors_at(time).cloned().collect();
@@ -58,13 +93,20 @@ pub(crate) fn verify_chain(
                 error.to_string(),
             ),
         })?;
-    if let Some(issuer) = path.intermediate_certificates().next() {
-        return Ok(issuer.subject_public_key_info().as_ref().to_vec());
-    }
-    // An anchor holds the content of its key's sequence alone.
-    let content = path.anchor().subject_public_key_info.as_ref();
-    Any::new(Tag::Sequence, content).and_then(|key| key.to_der()).map_err(|error| {
-        bad(Step::Chain, RefusalReason::BadCertificate, "an issuer's key", error.to_string())
+    let mut between = path.intermediate_certificates();
+    let issuer_key = match between.next() {
+        Some(issuer) => issuer.subject_public_key_info().as_ref().to_vec(),
+        // An anchor holds the content of its key's sequence alone.
+        None => Any::new(Tag::Sequence, path.anchor().subject_public_key_info.as_ref())
+            .and_then(|key| key.to_der())
+            .map_err(|error| {
+                bad(Step::Chain, RefusalReason::BadCertificate, "an issuer's key", error.to_string())
+            })?,
+    };
+    Ok(Chain {
+        issuer_key,
+        between: path.intermediate_certificates().map(|certificate| certificate.der().to_vec()).collect(),
+        authorities: root.authorities_of(path.anchor(), at),
     })
 }
 
@@ -82,16 +124,7 @@ pub(crate) fn verify_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRo
 
 fn check_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRoot) -> Result<(), String> {
     let certificate = Certificate::from_der(leaf).map_err(|error| error.to_string())?;
-    let list = match certificate.tbs_certificate.get::<SignedCertificateTimestampList>() {
-        Ok(Some((_, list))) => list,
-        Ok(None) => return Err("none".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let timestamps = list.parse_timestamps().map_err(|error| format!("{error:?}"))?;
-    let [timestamp] = timestamps.as_slice() else {
-        return Err(format!("{} of them", timestamps.len()));
-    };
-    let timestamp = timestamp.parse_timestamp().map_err(|error| format!("{error:?}"))?;
+    let timestamp = certificate_timestamp(&certificate)?;
     let given_at =
         i64::try_from(timestamp.timestamp).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
     let given_at = given_at.ok_or("a time out of range")?;
@@ -115,6 +148,29 @@ fn check_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRoot) -> Resul
     key.verify(signed, &signature).map_err(|error| error.to_string())
 }
 
+/// The log that gave the certificate's transparency proof, by the digest of its key.
+pub(crate) fn transparency_log(leaf: &[u8], root: &TrustRoot) -> Option<Digest> {
+    let certificate = Certificate::from_der(leaf).ok()?;
+    let timestamp = certificate_timestamp(&certificate).ok()?;
+    let mut logs = root.trusted_root().ctlogs.iter();
+    let log = logs.find(|log| log.log_id.key_id.as_bytes() == timestamp.log_id.key_id)?;
+    Some(Digest::sha256_of(log.public_key.raw_bytes.as_bytes()))
+}
+
+/// The one transparency proof inside a certificate.
+fn certificate_timestamp(certificate: &Certificate) -> Result<SignedCertificateTimestamp, String> {
+    let list = match certificate.tbs_certificate.get::<SignedCertificateTimestampList>() {
+        Ok(Some((_, list))) => list,
+        Ok(None) => return Err("none".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let timestamps = list.parse_timestamps().map_err(|error| format!("{error:?}"))?;
+    let [timestamp] = timestamps.as_slice() else {
+        return Err(format!("{} of them", timestamps.len()));
+    };
+    timestamp.parse_timestamp().map_err(|error| format!("{error:?}"))
+}
+
 /// What the log signed: the certificate's body without the list of proofs, and the issuer's key.
 fn signed_bytes(
     certificate: &Certificate,
@@ -136,7 +192,7 @@ fn signed_bytes(
     let mut signed = vec![VERSION_1, CERTIFICATE_TIMESTAMP];
     signed.extend_from_slice(&timestamp.timestamp.to_be_bytes());
     signed.extend_from_slice(&PRECERTIFICATE_ENTRY);
-    signed.extend_from_slice(bus_schema::Digest::sha256_of(issuer_key).bytes());
+    signed.extend_from_slice(Digest::sha256_of(issuer_key).bytes());
     signed.extend_from_slice(&body_length[1..]);
     signed.extend_from_slice(&body);
     signed.extend_from_slice(&extensions_length.to_be_bytes());

@@ -5,8 +5,8 @@
 //! becomes a [`Refusal`](correlator_core::facts::Refusal) with its reason, what was expected and what was found. This crate
 //! decides what is proven; who may sign, and since when a key counts, is judged by the core.
 //!
-//! All bundles go through `sigstore-verify`; signatures by a key without a log through the crypto module of `sigstore`.
-//! That crate's own bundle verifier is never called: it accepts forged log entries.
+//! All bundles go through `sigstore-verify`; signatures by a key without a log are verified by [`signature`]. The bundle
+//! verifier of `sigstore`, which reads the keys, is never called: it accepts forged log entries.
 
 mod bounds;
 mod builders;
@@ -28,13 +28,16 @@ mod predicate;
 mod proof;
 mod provenance;
 mod refusal;
+mod rests_on;
 mod sbom;
+mod signature;
 mod simple_signing;
 mod statement;
 mod strict_json;
 mod timestamps;
 mod trust;
 mod verify;
+mod work;
 
 #[cfg(test)]
 mod testing;

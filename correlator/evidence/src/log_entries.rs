@@ -10,7 +10,10 @@ use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::{Bundle, InclusionProof, KindVersion, TransparencyLogEntry};
 
-use crate::bounds::{LOG_ENTRIES_MAX, TIMESTAMPS_MAX};
+use crate::bounds::{
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_SIGNATURES_MAX, ENTRY_BODY_BYTES_MAX, LOG_ENTRIES_MAX, PROOF_HASHES_MAX,
+    TIMESTAMP_BYTES_MAX, TIMESTAMPS_MAX,
+};
 use crate::refusal::{malformed, refusal, too_large};
 
 /// Checks that need no key: counts, no entry or timestamp twice, no field without meaning.
@@ -35,6 +38,10 @@ pub(crate) fn check_shape(bundle: &Bundle) -> Result<(), Refusal> {
         check_entry(entry)?;
     }
     for (position, timestamp) in timestamps.iter().enumerate() {
+        let bytes = timestamp.signed_timestamp.as_bytes().len();
+        if bytes > TIMESTAMP_BYTES_MAX {
+            return Err(too_large("bytes of a timestamp", TIMESTAMP_BYTES_MAX, bytes));
+        }
         if timestamps[..position].contains(timestamp) {
             return Err(malformed("each timestamp once", "one twice"));
         }
@@ -42,7 +49,31 @@ pub(crate) fn check_shape(bundle: &Bundle) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The bounds of one entry. The signatures of a checkpoint are counted before any of them is looked at.
+fn check_size(entry: &TransparencyLogEntry) -> Result<(), Refusal> {
+    let body = entry.canonicalized_body.as_bytes().len();
+    if body > ENTRY_BODY_BYTES_MAX {
+        return Err(too_large("bytes of a log entry", ENTRY_BODY_BYTES_MAX, body));
+    }
+    let Some(proof) = &entry.inclusion_proof else { return Ok(()) };
+    if proof.hashes.len() > PROOF_HASHES_MAX {
+        return Err(too_large("hashes of an inclusion proof", PROOF_HASHES_MAX, proof.hashes.len()));
+    }
+    let Some(checkpoint) = proof.checkpoint.checkpoint() else { return Ok(()) };
+    let signatures = checkpoint.signatures();
+    if signatures.len() > CHECKPOINT_SIGNATURES_MAX {
+        return Err(too_large("signatures of a checkpoint", CHECKPOINT_SIGNATURES_MAX, signatures.len()));
+    }
+    let signed = signatures.iter().map(|one| one.name.len() + one.signature.as_bytes().len());
+    let bytes = checkpoint.signed_data().len() + signed.sum::<usize>();
+    if bytes > CHECKPOINT_BYTES_MAX {
+        return Err(too_large("bytes of a checkpoint", CHECKPOINT_BYTES_MAX, bytes));
+    }
+    Ok(())
+}
+
 fn check_entry(entry: &TransparencyLogEntry) -> Result<(), Refusal> {
+    check_size(entry)?;
     if entry.inclusion_proof.is_none() && entry.inclusion_promise.is_none() {
         return Err(bad_entry("an inclusion proof or promise", "neither"));
     }

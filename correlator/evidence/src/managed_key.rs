@@ -1,16 +1,17 @@
 //! Signatures by a key of the contracts.
 
-use correlator_core::facts::{Refusal, RefusalReason, Signer};
-use sigstore::crypto::Signature;
+use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use sigstore_verify::PublicKeyVerificationPolicy;
-use sigstore_verify::crypto::{KeyAlgorithm, VerificationKey};
-use sigstore_verify::types::{HashAlgorithm, SignatureBytes, SignatureContent};
+use sigstore_verify::crypto::KeyAlgorithm;
+use sigstore_verify::types::{HashAlgorithm, SignatureContent};
 
 use crate::bundle::{Content, UnverifiedBundle};
 use crate::proof::{Artifact, Proof, furthest};
-use crate::refusal::{Failed, Step, from_sigstore, refusal, shown};
+use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, shown, unsupported};
+use crate::signature::{self, Scheme, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
-use crate::{key_names, log_entries, timestamps};
+use crate::work::Work;
+use crate::{key_names, log_entries, rests_on, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
@@ -18,6 +19,7 @@ pub(crate) fn prove(
     hint: &str,
     artifact: Artifact<'_>,
     trust: &TrustSet,
+    work: &mut Work,
 ) -> Result<Proof, Refusal> {
     let key_id = match &bundle.content {
         Content::Envelope(envelope) => envelope.key_id.as_str(),
@@ -35,7 +37,7 @@ pub(crate) fn prove(
     }
     let mut failures = Vec::new();
     for key in keys {
-        match attempt(bundle, artifact, key, trust) {
+        match attempt(bundle, artifact, key, trust, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
@@ -48,9 +50,11 @@ fn attempt(
     artifact: Artifact<'_>,
     key: &TrustedKey,
     trust: &TrustSet,
+    work: &mut Work,
 ) -> Result<Proof, Failed> {
     // 1. The key signed the artifact or the envelope. First, so that a key which did not sign has no other say.
-    check_signature(bundle, artifact, key)?;
+    work.step()?;
+    let scheme = check_signature(bundle, artifact, key)?;
 
     // 2. A log entry, where there is one in a log that some root knows, verifies with it in all its parts.
     let material = &bundle.bundle.verification_material;
@@ -59,7 +63,8 @@ fn attempt(
         |root: &&TrustRoot| entries.iter().all(|entry| root.knows_log(entry.log_id.key_id.as_bytes()));
     let roots: Vec<&TrustRoot> = trust.roots().iter().filter(knows_logs).collect();
     if !entries.is_empty() && !roots.is_empty() {
-        return with_roots(bundle, artifact, key, &roots, true);
+        check_scheme(bundle, key, scheme)?;
+        return with_roots(bundle, artifact, key, &roots, true, work);
     }
     if key.log() == LogDemand::Required {
         let found = if entries.is_empty() { "none" } else { "an entry in a log that no trust root knows" };
@@ -72,9 +77,10 @@ fn attempt(
     let has_authorities = |root: &&TrustRoot| !root.trusted_root().timestamp_authorities.is_empty();
     let roots: Vec<&TrustRoot> = trust.roots().iter().filter(has_authorities).collect();
     if stamped && !roots.is_empty() && entries.is_empty() {
-        return with_roots(bundle, artifact, key, &roots, false);
+        check_scheme(bundle, key, scheme)?;
+        return with_roots(bundle, artifact, key, &roots, false, work);
     }
-    Ok(Proof { signer: signer(key, false), signed_at: None, root: None })
+    Ok(Proof { signer: signer(key, false), signed_at: None, root: None, rests_on: RootParts::default() })
 }
 
 /// Log entries, promises and timestamps, by the steps of [`crate::keyless`] that do not concern a certificate.
@@ -84,6 +90,7 @@ fn with_roots(
     key: &TrustedKey,
     roots: &[&TrustRoot],
     logged: bool,
+    work: &mut Work,
 ) -> Result<Proof, Failed> {
     let mut policy = PublicKeyVerificationPolicy::new(key.der().clone());
     if !logged {
@@ -91,6 +98,7 @@ fn with_roots(
     }
     let mut failures = Vec::new();
     for root in roots {
+        work.step()?;
         let result = match artifact {
             Artifact::Bytes(bytes) => root.verifier().verify(bytes, &bundle.bundle, &policy),
             Artifact::Digest(_) => {
@@ -111,7 +119,12 @@ fn with_roots(
             .and_then(|()| timestamps::check_against(&bundle.bundle, root.trusted_root()))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
         let signed_at = times.iter().min().copied();
-        return Ok(Proof { signer: signer(key, logged), signed_at, root: Some(root.version().clone()) });
+        return Ok(Proof {
+            signer: signer(key, logged),
+            signed_at,
+            root: Some(root.version().clone()),
+            rests_on: rests_on::of_bundle(&bundle.bundle, root),
+        });
     }
     let refused = furthest(failures, "a trust root that knows the log");
     Err(Failed::at(Step::Binding, refused))
@@ -125,23 +138,55 @@ fn check_signature(
     bundle: &UnverifiedBundle,
     artifact: Artifact<'_>,
     key: &TrustedKey,
-) -> Result<(), Failed> {
+) -> Result<Scheme, Failed> {
     check_message_digest(bundle, artifact)?;
-    let verified = match (&bundle.content, &bundle.bundle.content, artifact) {
-        (Content::Envelope(envelope), _, _) => verify_raw(key, &envelope.signature, &envelope.signed_bytes()),
+    let envelope_bytes;
+    let (signature, signed) = match (&bundle.content, &bundle.bundle.content, artifact) {
+        (Content::Envelope(envelope), _, _) => {
+            envelope_bytes = envelope.signed_bytes();
+            (envelope.signature.as_slice(), Signed::Bytes(&envelope_bytes))
+        }
         (Content::Message, SignatureContent::MessageSignature(message), Artifact::Bytes(bytes)) => {
-            verify_raw(key, message.signature.as_bytes(), bytes)
+            (message.signature.as_bytes(), Signed::Bytes(bytes))
         }
         (Content::Message, SignatureContent::MessageSignature(message), Artifact::Digest(digest)) => {
-            verify_digest(key, &message.signature, digest)
+            (message.signature.as_bytes(), Signed::Digest(digest))
         }
-        _ => false,
+        _ => {
+            return Err(Failed::at(
+                Step::Shape,
+                malformed("one content of the bundle", "two readings of it"),
+            ));
+        }
     };
-    if verified {
+    signature::scheme_of(key.der().as_bytes(), signature, signed).map_err(|unfitting| {
+        let expected = format!("a signature by the key {}", key.fingerprint());
+        let refused = match unfitting {
+            Unfitting::Another => refusal(RefusalReason::BadSignature, expected, "another signature"),
+            Unfitting::Unsupported(what) => unsupported(expected, what),
+        };
+        Failed::at(Step::Shape, refused)
+    })
+}
+
+/// Log entries and timestamps are verified together with the signature, by the verifying crate, which knows one scheme for
+/// each kind of key and digest. A signature by another scheme is good, but nothing more can be verified with it.
+fn check_scheme(bundle: &UnverifiedBundle, key: &TrustedKey, found: Scheme) -> Result<(), Failed> {
+    let said = match &bundle.bundle.content {
+        SignatureContent::MessageSignature(message) => message.message_digest.as_ref(),
+        _ => None,
+    };
+    let algorithm = KeyAlgorithm::from_spki(key.der()).ok();
+    let expected = algorithm.and_then(|algorithm| match said {
+        Some(said) => algorithm.resolve_signing_scheme(said.algorithm).ok(),
+        None => Some(algorithm.default_signing_scheme()),
+    });
+    if expected.is_some() && expected == found {
         return Ok(());
     }
-    let expected = format!("a signature by the key {}", key.fingerprint());
-    Err(Failed::at(Step::Shape, refusal(RefusalReason::BadSignature, expected, "another signature")))
+    let name = |scheme: Scheme| scheme.map_or("a scheme for other keys", |scheme| scheme.name());
+    let expected = format!("a logged or dated signature by {}", name(expected));
+    Err(Failed::at(Step::Binding, unsupported(expected, name(found))))
 }
 
 /// A message signature may say what it is over; then it must be over this artifact.
@@ -166,19 +211,4 @@ fn check_message_digest(bundle: &UnverifiedBundle, artifact: Artifact<'_>) -> Re
         Step::Shape,
         refusal(RefusalReason::BadSubject, format!("a signature over {digest}"), found),
     ))
-}
-
-/// A signature over bytes, by the key's usual scheme: SHA-256 for P-256 and RSA (PKCS #1), SHA-384 and SHA-512 for the
-/// larger curves, Ed25519 over the message.
-pub(crate) fn verify_raw(key: &TrustedKey, signature: &[u8], message: &[u8]) -> bool {
-    key.raw().verify_signature(Signature::Raw(signature), message).is_ok()
-}
-
-/// A signature over a message of which only the SHA-256 is known.
-fn verify_digest(key: &TrustedKey, signature: &SignatureBytes, digest: bus_schema::Digest) -> bool {
-    let Ok(algorithm) = KeyAlgorithm::from_spki(key.der()) else {
-        return false;
-    };
-    VerificationKey::from_spki_with_scheme(key.der(), algorithm.default_signing_scheme())
-        .is_ok_and(|verifying| verifying.verify_prehashed(digest.bytes(), signature).is_ok())
 }

@@ -4,10 +4,10 @@
 //! An envelope without log entry and timestamp proves that its key signed, not when: whoever gets hold of the key after
 //! the certificate ended could sign too. It verifies only under a root whose contract demands neither log nor time.
 
-use correlator_core::facts::{Refusal, RefusalReason, Signer};
+use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use jiff::Timestamp;
 use sigstore_verify::crypto::{CertificateInfo, parse_certificate_info, verify_signature};
-use sigstore_verify::types::{Bundle, DerCertificate, SignatureBytes, VerificationMaterialContent};
+use sigstore_verify::types::{DerCertificate, SignatureBytes};
 
 use crate::bundle::{Content, UnverifiedBundle};
 use crate::envelope::Envelope;
@@ -15,7 +15,8 @@ use crate::older_entry::OlderEntry;
 use crate::proof::{Proof, furthest};
 use crate::refusal::{Failed, Step, refusal, unsupported};
 use crate::trust::{TrustRoot, TrustSet};
-use crate::{certificate, claims, keyless};
+use crate::work::Work;
+use crate::{certificate, claims, keyless, rests_on};
 
 /// Whether a bundle is of these forms: a certificate's envelope with an older entry, or with no entry and no timestamp.
 pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
@@ -25,18 +26,18 @@ pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
     bundle.key_hint.is_none() && (bundle.older_entry.is_some() || undated)
 }
 
-pub(crate) fn prove(bundle: &UnverifiedBundle, trust: &TrustSet) -> Result<Proof, Refusal> {
+pub(crate) fn prove(bundle: &UnverifiedBundle, trust: &TrustSet, work: &mut Work) -> Result<Proof, Refusal> {
     let Content::Envelope(envelope) = &bundle.content else {
         let reason = RefusalReason::BadLogEntry;
         return Err(refusal(reason, "a log entry or a timestamp", "neither"));
     };
-    let certificates = certificates(&bundle.bundle);
+    let certificates = keyless::certificates(&bundle.bundle);
     let Some((leaf, others)) = certificates.split_first() else {
         return Err(unsupported("a signing certificate", "none"));
     };
     let mut failures = Vec::new();
     for root in trust.roots() {
-        match attempt(bundle, envelope, leaf, others, root) {
+        match attempt(bundle, envelope, leaf, others, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
@@ -50,6 +51,7 @@ fn attempt(
     leaf: &[u8],
     others: &[Vec<u8>],
     root: &TrustRoot,
+    work: &mut Work,
 ) -> Result<Proof, Failed> {
     let demands = root.demands();
     let info = parse_certificate_info(&DerCertificate::from_bytes(leaf)).map_err(|error| {
@@ -60,27 +62,17 @@ fn attempt(
     let (time, signed_at) = signing_time(bundle.older_entry.as_ref(), &info, root)?;
 
     // 2. Chain, code signing and validity at that time; the transparency proof.
-    let issuer_key = certificate::verify_chain(leaf, others, time, root)?;
+    let chain = certificate::verify_chain(leaf, others, time, root, work)?;
     if time < info.not_before || time > info.not_after {
         let expected = "a signing time inside the certificate's validity";
         return Err(Failed::at(Step::Chain, refusal(RefusalReason::BadTime, expected, time.to_string())));
     }
     if demands.certificate_transparency {
-        certificate::verify_transparency(leaf, &issuer_key, root)?;
+        certificate::verify_transparency(leaf, &chain.issuer_key, root)?;
     }
 
     // 3. Certificates beside the signer's are the root's own, or needed for the chain.
-    for position in 0..others.len() {
-        let mut without = others.to_vec();
-        let other = without.remove(position);
-        if !root.has_authority_certificate(&other)
-            && certificate::verify_chain(leaf, &without, time, root).is_ok()
-        {
-            let expected = "certificates of the chain only";
-            let refused = refusal(RefusalReason::BadCertificate, expected, "one of no chain of the root");
-            return Err(Failed::at(Step::Chain, refused));
-        }
-    }
+    chain.check_others(others, root)?;
 
     // 4. The certificate's key signed the envelope.
     let scheme = info.key_algorithm.default_signing_scheme();
@@ -102,7 +94,15 @@ fn attempt(
         let expected = "an issuer and a subject in the certificate";
         Failed::at(Step::Binding, refusal(RefusalReason::BadCertificate, expected, "neither or one"))
     })?;
-    Ok(Proof { signer: Signer::Keyless(Box::new(claims)), signed_at, root: Some(root.version().clone()) })
+    let mut rests_on = RootParts::default();
+    rests_on.logs.extend(bundle.older_entry.as_ref().and_then(|entry| rests_on::log(&entry.log_id, root)));
+    rests_on::add_certificate(&mut rests_on, leaf, &chain, root, demands.certificate_transparency);
+    Ok(Proof {
+        signer: Signer::Keyless(Box::new(claims)),
+        signed_at,
+        root: Some(root.version().clone()),
+        rests_on,
+    })
 }
 
 fn signing_time(
@@ -124,16 +124,4 @@ fn signing_time(
         return Err(Failed::at(Step::Shape, refusal(RefusalReason::BadTime, expected, "none")));
     }
     Ok((certificate.not_before, None))
-}
-
-fn certificates(bundle: &Bundle) -> Vec<Vec<u8>> {
-    match &bundle.verification_material.content {
-        VerificationMaterialContent::Certificate(certificate) => {
-            vec![certificate.raw_bytes.as_bytes().to_vec()]
-        }
-        VerificationMaterialContent::X509CertificateChain { certificates } => {
-            certificates.iter().map(|certificate| certificate.raw_bytes.as_bytes().to_vec()).collect()
-        }
-        _ => Vec::new(),
-    }
 }

@@ -1,13 +1,14 @@
 //! Who signed a bundle, and when: the one place where a signature becomes proven.
 
 use bus_schema::Digest;
-use correlator_core::facts::{Refusal, RefusalReason, RootVersion, Signer};
+use correlator_core::facts::{Refusal, RefusalReason, RootParts, RootVersion, Signer};
 use jiff::Timestamp;
 use sigstore_verify::types::{ArtifactDigest, HashAlgorithm};
 
 use crate::bundle::UnverifiedBundle;
 use crate::refusal::{Failed, malformed, refusal};
 use crate::trust::TrustSet;
+use crate::work::Work;
 use crate::{keyless, managed_key, older_forms};
 
 /// A verified signature: by whom, since when, against which root. What it is over, the caller knows.
@@ -18,6 +19,8 @@ pub struct Proof {
     pub signed_at: Option<Timestamp>,
     /// The root that certificate, log or timestamp verified with.
     pub root: Option<RootVersion>,
+    /// What of the root was needed for it.
+    pub rests_on: RootParts,
 }
 
 /// What a signature is said to be over. For an attestation: a subject of its statement.
@@ -49,18 +52,19 @@ pub fn verify_bundle(bundle: &[u8], artifact: Artifact<'_>, trust: &TrustSet) ->
     if let crate::bundle::Content::Envelope(envelope) = &bundle.content {
         crate::statement::Statement::from_envelope(envelope)?;
     }
-    prove(&bundle, artifact, trust)
+    prove(&bundle, artifact, trust, &mut Work::default())
 }
 
 pub(crate) fn prove(
     bundle: &UnverifiedBundle,
     artifact: Artifact<'_>,
     trust: &TrustSet,
+    work: &mut Work,
 ) -> Result<Proof, Refusal> {
     match &bundle.key_hint {
-        None if older_forms::is_one(bundle) => older_forms::prove(bundle, trust),
-        Some(hint) => managed_key::prove(bundle, hint, artifact, trust),
-        None => keyless::prove(&bundle.bundle, artifact, trust),
+        None if older_forms::is_one(bundle) => older_forms::prove(bundle, trust, work),
+        Some(hint) => managed_key::prove(bundle, hint, artifact, trust, work),
+        None => keyless::prove(&bundle.bundle, artifact, trust, work),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Makes refusals: the reason, what was expected, what was found; and puts the verifying crate's errors into our words.
 
 use correlator_core::facts::{PredicateKind, Refusal, RefusalReason};
+use sigstore_verify::crypto::Error as CryptoError;
 use sigstore_verify::{CertificateError, Error, TimestampError, TransparencyLogError};
 
 use crate::bounds::SHOWN_CHARS_MAX;
@@ -80,6 +81,9 @@ pub(crate) fn from_sigstore(error: &Error) -> Failed {
     use RefusalReason as R;
     let found = error.to_string();
     let (step, reason, expected) = match error {
+        Error::Crypto(CryptoError::UnsupportedAlgorithm(_)) => {
+            (Step::Shape, R::Unsupported, "an algorithm that this version verifies")
+        }
         Error::SignatureInvalid(_) | Error::Crypto(_) => {
             (Step::Signature, R::BadSignature, "a signature by the signer's key over the payload")
         }

@@ -24,7 +24,7 @@ pub(crate) struct Statement<'a> {
     pub(crate) subjects: Vec<Digest>,
     pub(crate) predicate_type: String,
     pub(crate) predicate: Option<&'a RawValue>,
-    /// What is said beside the subjects.
+    /// What is said beside every subject.
     pub(crate) annotations: BTreeMap<String, Value>,
 }
 
@@ -46,11 +46,10 @@ impl<'a> Statement<'a> {
         let claims = predicate::kind_of_type(&wire.predicate_type);
         let subjects =
             subjects(&wire.subject).map_err(|refused| with_claims(refused, Some(claims), Vec::new()))?;
-        let annotations =
-            wire.subject.into_iter().flat_map(|subject| subject.annotations.unwrap_or_default());
+        let annotations = common_annotations(wire.subject);
         Ok(Statement {
             subjects,
-            annotations: annotations.collect(),
+            annotations,
             predicate_type: wire.predicate_type,
             predicate: wire.predicate,
         })
@@ -59,6 +58,16 @@ impl<'a> Statement<'a> {
     pub(crate) fn kind(&self) -> PredicateKind {
         predicate::kind_of_type(&self.predicate_type)
     }
+}
+
+/// What is said beside one subject is not said of another: only what all have in common is said of each.
+fn common_annotations(subjects: Vec<WireSubject>) -> BTreeMap<String, Value> {
+    let mut each = subjects.into_iter().map(|subject| subject.annotations.unwrap_or_default());
+    let mut common = each.next().unwrap_or_default();
+    for other in each {
+        common.retain(|key, value| other.get(key) == Some(value));
+    }
+    common
 }
 
 /// Only SHA-256 and SHA-512 bind an artifact. Every subject must have a digest of some kind; at least one of these two.

@@ -7,6 +7,11 @@ mod keyless;
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use correlator_core::facts::{Predicate, PredicateKind, RefusalReason, Signer};
 use serde_json::{Value, json};
 
@@ -14,7 +19,7 @@ use crate::bounds::{ANNOTATIONS_MAX, EVIDENCE_BYTES_MAX, SUBJECTS_MAX};
 use crate::testing::{
     BUNDLE, DSSE, Key, SIMPLE_SIGNING, image, refused, statement, verified, verify_bytes, verify_layer,
 };
-use crate::trust::{LogDemand, TrustSet};
+use crate::trust::{LogDemand, TrustSet, TrustedKey};
 
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
@@ -368,4 +373,57 @@ fn a_signature_over_a_file_speaks_of_the_digest_it_says_wherever_it_was_found() 
     let mut silent = bundle(image());
     silent["messageSignature"]["messageDigest"] = json!(null);
     assert_eq!(refused(check(&key, &silent)).reason, RefusalReason::BadSubject);
+}
+
+/// A bundle with a signature over the digest of something that lies elsewhere.
+fn message_bundle(signature: &[u8], algorithm: &str, digest: &bus_schema::Digest) -> Value {
+    json!({
+        "mediaType": BUNDLE,
+        "verificationMaterial": { "publicKey": { "hint": "" }, "tlogEntries": [] },
+        "messageSignature": {
+            "messageDigest": { "algorithm": algorithm, "digest": STANDARD.encode(digest.bytes()) },
+            "signature": STANDARD.encode(signature),
+        },
+    })
+}
+
+#[test]
+fn a_signature_over_a_digest_is_verified_or_says_what_it_needs() {
+    let manifest = b"an image manifest";
+    let trust = |key: &dyn AsDer<PublicKeyX509Der<'static>>| {
+        let der = STANDARD.encode(key.as_der().unwrap().as_ref());
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
+        let key = TrustedKey::from_pem("test", &pem, LogDemand::NotRequired).unwrap();
+        TrustSet::new(vec![], vec![key]).unwrap()
+    };
+    let check = |bundle: &Value, trust: &TrustSet| verify_bytes(BUNDLE, bundle.to_string().as_bytes(), trust);
+    let digest = bus_schema::Digest::sha512_of(manifest);
+
+    let p521 = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_ASN1_SIGNING).unwrap();
+    let trusted = trust(p521.public_key());
+    let signature = p521.sign(&SystemRandom::new(), manifest).unwrap();
+    let found = verified(check(&message_bundle(signature.as_ref(), "SHA2_512", &digest), &trusted));
+    assert_eq!(found.subjects, [digest]);
+    let other = bus_schema::Digest::sha512_of(b"another");
+    let found = refused(check(&message_bundle(signature.as_ref(), "SHA2_512", &other), &trusted));
+    assert_eq!(found.reason, RefusalReason::BadSignature);
+
+    let ed25519 = Ed25519KeyPair::generate().unwrap();
+    let bundle = message_bundle(ed25519.sign(manifest).as_ref(), "SHA2_512", &digest);
+    let found = refused(check(&bundle, &trust(ed25519.public_key())));
+    assert_eq!(found.reason, RefusalReason::Unsupported, "{found:?}");
+}
+
+#[test]
+fn what_is_said_beside_one_subject_is_not_said_of_another() {
+    let key = Key::generate();
+    let mut said = statement("https://sigstore.dev/cosign/sign/v1", json!({}));
+    let other = bus_schema::Digest::sha256_of(b"another image").hex();
+    said["subject"][0]["annotations"] = json!({ "env": "prod", "team": "a" });
+    let second = json!({ "digest": { "sha256": other }, "annotations": { "env": "dev", "team": "a" } });
+    said["subject"].as_array_mut().unwrap().push(second);
+    let found = verified(check(&key, &key.bundle(&said)));
+    assert_eq!(found.subjects.len(), 2);
+    let common = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+    assert_eq!(found.predicate, Predicate::ImageSignature { annotations: common });
 }

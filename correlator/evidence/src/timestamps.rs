@@ -1,11 +1,15 @@
 //! What a timestamp (RFC 3161) must be beyond what the verifying crate checks: the fields of its envelope (CMS, RFC 5652)
 //! that no signature covers say what the signed ones say, and certificates it carries are the root's own.
 
+use std::collections::BTreeSet;
+
 use correlator_core::facts::{Refusal, RefusalReason};
 use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::Bundle;
+use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
+use x509_cert::ext::pkix::SubjectKeyIdentifier;
 
 use crate::refusal::refusal;
 
@@ -15,7 +19,8 @@ const ELEMENTS_MAX: usize = 32;
 /// Checks all timestamps of a bundle that verified against `root`.
 pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot) -> Result<(), Refusal> {
     for timestamp in &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps {
-        check(timestamp.signed_timestamp.as_bytes(), root).map_err(|found| {
+        let fields = signed_data(timestamp.signed_timestamp.as_bytes()).and_then(elements);
+        fields.and_then(|fields| check_signed_data(fields, root)).map_err(|found| {
             refusal(
                 RefusalReason::BadTime,
                 "a timestamp whose unsigned fields agree with its signed ones",
@@ -26,13 +31,52 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot) -> Result<(), R
     Ok(())
 }
 
+/// The timestamp authorities that a bundle's timestamps are by, as the digests of their certificates.
+pub(crate) fn authorities(bundle: &Bundle, root: &TrustedRoot) -> BTreeSet<bus_schema::Digest> {
+    let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+    let chains = || root.timestamp_authorities.iter().map(|authority| &authority.cert_chain.certificates);
+    let mut found = BTreeSet::new();
+    for timestamp in timestamps {
+        let response = timestamp.signed_timestamp.as_bytes();
+        let is_by = |der: &[u8]| is_signed_by(response, der).unwrap_or(false);
+        let named: Vec<_> =
+            chains().filter(|chain| chain.iter().any(|one| is_by(one.raw_bytes.as_bytes()))).collect();
+        // A signer that no certificate of the root is named like leaves every authority possible.
+        let named = if named.is_empty() { chains().collect() } else { named };
+        let certificates = named.into_iter().flatten();
+        found.extend(certificates.map(|one| bus_schema::Digest::sha256_of(one.raw_bytes.as_bytes())));
+    }
+    found
+}
+
+/// Whether a timestamp names this certificate as its signer's: by issuer and number, or by key identifier.
+fn is_signed_by(response: &[u8], certificate: &[u8]) -> Result<bool, String> {
+    let fields = elements(signed_data(response)?)?;
+    let [.., signers] = fields.as_slice() else { return Ok(false) };
+    let [signer] = fixed(elements(*signers)?)?;
+    let [_version, name, ..] = elements(signer)?[..] else { return Ok(false) };
+    let certificate = Certificate::from_der(certificate).map_err(|error| error.to_string())?;
+    let certificate = certificate.tbs_certificate;
+    let der = |value: AnyRef<'_>| value.to_der().map_err(|error| error.to_string());
+    if name.tag() == Tag::Sequence {
+        let [issuer, number] = fixed(elements(name)?)?;
+        let same_issuer =
+            certificate.issuer.to_der().is_ok_and(|known| der(issuer).is_ok_and(|it| it == known));
+        let same_number =
+            certificate.serial_number.to_der().is_ok_and(|known| der(number).is_ok_and(|it| it == known));
+        return Ok(same_issuer && same_number);
+    }
+    let identifier = certificate.get::<SubjectKeyIdentifier>().map_err(|error| error.to_string())?;
+    Ok(identifier.is_some_and(|(_, identifier)| identifier.0.as_bytes() == name.value()))
+}
+
 /// `TimeStampResp { status, ContentInfo { signedData, [0] SignedData } }`
-fn check(response: &[u8], root: &TrustedRoot) -> Result<(), String> {
+fn signed_data(response: &[u8]) -> Result<AnyRef<'_>, String> {
     let response = AnyRef::from_der(response).map_err(|error| error.to_string())?;
     let [_status, token] = fixed(elements(response)?)?;
     let [_type, content] = fixed(elements(token)?)?;
     let [signed_data] = fixed(elements(content)?)?;
-    check_signed_data(elements(signed_data)?, root)
+    Ok(signed_data)
 }
 
 /// `SignedData { version, digestAlgorithms, encapContentInfo, [0] certificates?, [1] crls?, signerInfos }`

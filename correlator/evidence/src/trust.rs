@@ -3,6 +3,7 @@
 //! A set is built once when contracts are loaded and shared by all verifications. Building it parses and checks
 //! everything; nothing here looks at a clock, a file or the network.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bus_schema::Digest;
@@ -120,7 +121,21 @@ pub struct TrustRoot {
     trusted_root: TrustedRoot,
     verifier: Verifier,
     log_keys: Keyring,
-    anchors: Vec<(TrustAnchor<'static>, Option<TimeRange>)>,
+    anchors: Vec<Anchor>,
+}
+
+/// A certificate in which a chain may end.
+struct Anchor {
+    anchor: TrustAnchor<'static>,
+    window: Option<TimeRange>,
+    /// The digests of all certificates of its authority.
+    authority: Vec<Digest>,
+}
+
+impl Anchor {
+    fn is_valid_at(&self, time: Timestamp) -> bool {
+        self.window.is_none_or(|window| window.contains(time))
+    }
 }
 
 impl TrustRoot {
@@ -168,9 +183,13 @@ impl TrustRoot {
 
     /// The certificates that a chain may end in at this time.
     pub(crate) fn anchors_at(&self, time: Timestamp) -> impl Iterator<Item = &TrustAnchor<'static>> {
-        let valid =
-            self.anchors.iter().filter(move |(_, window)| window.is_none_or(|window| window.contains(time)));
-        valid.map(|(anchor, _)| anchor)
+        self.anchors.iter().filter(move |anchor| anchor.is_valid_at(time)).map(|anchor| &anchor.anchor)
+    }
+
+    /// The certificates, by their digests, of the authorities to which an anchor belongs at this time.
+    pub(crate) fn authorities_of(&self, anchor: &TrustAnchor<'_>, time: Timestamp) -> BTreeSet<Digest> {
+        let same = self.anchors.iter().filter(|known| known.is_valid_at(time) && known.anchor == *anchor);
+        same.flat_map(|known| known.authority.iter().copied()).collect()
     }
 
     /// Whether these bytes are a certificate of one of the root's authorities.
@@ -187,13 +206,20 @@ impl TrustRoot {
     }
 }
 
-fn anchors(root: &TrustedRoot) -> Result<Vec<(TrustAnchor<'static>, Option<TimeRange>)>, String> {
+fn anchors(root: &TrustedRoot) -> Result<Vec<Anchor>, String> {
     let mut anchors = Vec::new();
     for authority in &root.certificate_authorities {
-        for certificate in &authority.cert_chain.certificates {
-            let der = CertificateDer::from(certificate.raw_bytes.as_bytes());
+        let certificates = authority.cert_chain.certificates.iter().map(|certificate| &certificate.raw_bytes);
+        let digests: Vec<Digest> =
+            certificates.clone().map(|der| Digest::sha256_of(der.as_bytes())).collect();
+        for der in certificates {
+            let der = CertificateDer::from(der.as_bytes());
             let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?;
-            anchors.push((anchor.to_owned(), authority.valid_for));
+            anchors.push(Anchor {
+                anchor: anchor.to_owned(),
+                window: authority.valid_for,
+                authority: digests.clone(),
+            });
         }
     }
     Ok(anchors)
@@ -235,7 +261,6 @@ pub struct TrustedKey {
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
     der: DerPublicKey,
-    raw: CosignVerificationKey,
 }
 
 impl TrustedKey {
@@ -249,7 +274,7 @@ impl TrustedKey {
         let Some(der) = blocks.into_iter().next() else {
             return Err(malformed("no PEM block".to_owned()));
         };
-        let raw = CosignVerificationKey::try_from_der(&der).map_err(|error| malformed(error.to_string()))?;
+        CosignVerificationKey::try_from_der(&der).map_err(|error| malformed(error.to_string()))?;
         Ok(TrustedKey {
             name: name.to_owned(),
             fingerprint: Digest::sha256_of(&der),
@@ -257,7 +282,6 @@ impl TrustedKey {
             not_before: None,
             not_after: None,
             der: DerPublicKey::new(der),
-            raw,
         })
     }
 
@@ -291,10 +315,6 @@ impl TrustedKey {
 
     pub(crate) fn der(&self) -> &DerPublicKey {
         &self.der
-    }
-
-    pub(crate) fn raw(&self) -> &CosignVerificationKey {
-        &self.raw
     }
 }
 

@@ -14,10 +14,11 @@ use crate::proof::{Artifact, Proof, prove};
 use crate::refusal::{refusal, too_large, unsupported, with_claims};
 use crate::simple_signing::Payload;
 use crate::trust::TrustSet;
+use crate::work::Work;
 use crate::{bundle, cosign, pep740, predicate, sbom, statement};
 
 /// The version of this code. Evidence is verified again by another version, so it grows whenever a result may change.
-pub const VERIFIER_VERSION: u32 = 1;
+pub const VERIFIER_VERSION: u32 = 2;
 
 /// Evidence as an agent delivered it. Nothing about it is proven, its media type and its place included.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +87,7 @@ fn of_bundle(bundle: UnverifiedBundle, trust: &TrustSet) -> Result<Statement, Re
             let (kind, subjects) = (statement.kind(), statement.subjects.clone());
             // 4. Signature, signer, log and time, in the steps of `keyless` and `managed_key`.
             let artifact = Artifact::Digest(binding(&subjects));
-            let proof = prove(&bundle, artifact, trust)
+            let proof = prove(&bundle, artifact, trust, &mut Work::default())
                 .map_err(|refused| with_claims(refused, Some(kind), subjects.clone()))?;
             // 5. The predicate, from now on the signer's word.
             let predicate = predicate::read(statement, &proof.signer)?;
@@ -96,7 +97,8 @@ fn of_bundle(bundle: UnverifiedBundle, trust: &TrustSet) -> Result<Statement, Re
             // 3. A signature over bytes that lie elsewhere: the image's manifest, by the digest that the bundle says.
             let signed = said_digest(&bundle)?;
             let claims = |refused| with_claims(refused, Some(PredicateKind::ImageSignature), vec![signed]);
-            let proof = prove(&bundle, Artifact::Digest(signed), trust).map_err(claims)?;
+            let proof =
+                prove(&bundle, Artifact::Digest(signed), trust, &mut Work::default()).map_err(claims)?;
             Ok(verified(proof, vec![signed], Predicate::ImageSignature { annotations: BTreeMap::new() }))
         }
     }
@@ -131,7 +133,8 @@ fn of_simple_signing(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Stat
         .map_err(|refused| with_claims(refused, Some(PredicateKind::ImageSignature), Vec::new()))?;
     let claims = |refused| with_claims(refused, Some(PredicateKind::ImageSignature), vec![payload.image]);
     let bundle = cosign::bundle_of_signature(evidence.bytes, evidence.annotations).map_err(claims)?;
-    let proof = prove(&bundle, Artifact::Bytes(evidence.bytes), trust).map_err(claims)?;
+    let proof =
+        prove(&bundle, Artifact::Bytes(evidence.bytes), trust, &mut Work::default()).map_err(claims)?;
     Ok(verified(proof, vec![payload.image], Predicate::ImageSignature { annotations: payload.annotations }))
 }
 
@@ -148,8 +151,8 @@ fn of_unsigned_statement(evidence: &Unverified<'_>) -> Refusal {
 }
 
 fn verified(proof: Proof, subjects: Vec<Digest>, predicate: Predicate) -> Statement {
-    let Proof { signer, signed_at, root } = proof;
-    Statement { subjects, signer, signed_at, root, predicate }
+    let Proof { signer, signed_at, root, rests_on } = proof;
+    Statement { subjects, signer, signed_at, root, rests_on, predicate }
 }
 
 enum Form {

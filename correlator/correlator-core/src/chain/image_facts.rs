@@ -56,6 +56,14 @@ pub(crate) struct BoundStatement {
     pub(crate) ground: Vec<Ground>,
 }
 
+impl BoundStatement {
+    /// The time at which it was signed, as far as its signer's validity goes: a key signature without signed time counts
+    /// from when its bytes were first recorded.
+    pub(crate) fn counted_at(&self) -> Timestamp {
+        self.statement.signed_at.unwrap_or(self.first_recorded)
+    }
+}
+
 impl ImageFacts {
     /// Gathers the facts of a digest under a pipeline; `None` when nothing is known of the digest.
     pub(crate) fn gather(

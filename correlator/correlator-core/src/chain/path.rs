@@ -9,6 +9,7 @@ use crate::chain::inquiry::Inquiry;
 use crate::chain::signer::unvouched;
 use crate::chain::{Finding, Missing, a_break, build, provenance, source};
 use crate::contracts::pipeline::Pipeline;
+use crate::contracts::trust_root::Revocation;
 use crate::facts::{Predicate, PredicateKind};
 use crate::records::RecordsError;
 
@@ -72,6 +73,17 @@ fn judge(
         return Ok(None);
     };
     inquiry.rest_on(&bound.ground);
+    let counted_at = bound.counted_at();
+    if let Some(Revocation { from, what }) = inquiry.contracts.revocation_of(&bound.statement, counted_at) {
+        let revoked = || Finding::Revoked { since: from, what: format!("{what} (signed at {counted_at})") };
+        return Ok(Some(Path {
+            statement: Some(bound.evidence),
+            carrier: image.shown_carrier(bound.carrier),
+            source: revoked(),
+            build: revoked(),
+            provenance: revoked(),
+        }));
+    }
     let provenance = provenance::judge(inquiry, pipeline, contract, bound, predicate);
     // What a certificate says of a forge's commit and run is nothing where its root does not speak for the forge.
     let host = contract.repository.host.as_str();

@@ -6,7 +6,7 @@ use bus_schema::verdict::{Break, BreakReason};
 
 use crate::chain::image_facts::BoundStatement;
 use crate::chain::inquiry::Inquiry;
-use crate::chain::signer::{CertificateIdentity, SignerMatch, match_signer, unvouched};
+use crate::chain::signer::{CertificateIdentity, Purpose, SignerMatch, match_signer, unvouched};
 use crate::chain::{Finding, a_break};
 use crate::contracts::pipeline::{Builder, Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
@@ -28,10 +28,10 @@ pub(crate) fn judge(
             check_builder(pipeline, source, &identity, &mut breaks);
         }
         Signer::Key { .. } => {
-            let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
-            match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
+            match match_signer(inquiry, pipeline, bound, Purpose::Attestation) {
                 SignerMatch::Fits { .. } => {}
                 SignerMatch::OutOfTime { since, what } => return Finding::Expired { since, what },
+                SignerMatch::Revoked { since, what } => return Finding::Revoked { since, what },
                 SignerMatch::Differs { expected, found } => {
                     breaks.push(a_break(BreakReason::WrongSigner, expected, found));
                 }

@@ -6,7 +6,7 @@ use bus_schema::verdict::BreakReason;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::chain::path::questions;
-use crate::chain::signer::{SignerMatch, match_signer};
+use crate::chain::signer::{Purpose, SignerMatch, match_signer};
 use crate::chain::{Finding, Missing, a_break};
 use crate::contracts::pipeline::Pipeline;
 use crate::facts::{Predicate, PredicateKind};
@@ -19,11 +19,11 @@ pub(crate) fn judge(
 ) -> (Finding, Option<Digest>) {
     let mut empty = None;
     let mut ended = None;
+    let mut revoked = None;
     let mut stranger = None;
     for bound in image.of_kind(PredicateKind::Sbom) {
         let Predicate::Sbom(sbom) = &bound.statement.predicate else { continue };
-        let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
-        match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
+        match match_signer(inquiry, pipeline, bound, Purpose::Attestation) {
             SignerMatch::Fits { who } if sbom.components > 0 => {
                 inquiry.rest_on(&bound.ground);
                 let says = format!("{} with {} components, signed by {who}", sbom.format, sbom.components);
@@ -31,6 +31,7 @@ pub(crate) fn judge(
             }
             SignerMatch::Fits { .. } => empty = Some(sbom.format.clone()),
             SignerMatch::OutOfTime { since, what } => ended = ended.or(Some((since, what))),
+            SignerMatch::Revoked { since, what } => revoked = revoked.or(Some((since, what))),
             SignerMatch::Differs { found, .. } => stranger = stranger.or(Some(format!("signed by {found}"))),
         }
     }
@@ -40,6 +41,9 @@ pub(crate) fn judge(
             Finding::Broken(vec![a_break(BreakReason::EmptySbom, "at least one component", found)]),
             None,
         );
+    }
+    if let Some((since, what)) = revoked {
+        return (Finding::Revoked { since, what }, None);
     }
     if let Some((since, what)) = ended {
         return (Finding::Expired { since, what }, None);

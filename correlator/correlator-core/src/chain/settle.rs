@@ -28,6 +28,7 @@ pub(crate) fn settle(
         Finding::Broken(breaks) => LinkState::Broken { breaks },
         Finding::Waived { exception, instead_of } => LinkState::Waived { exception, instead_of },
         Finding::Expired { since, what } => LinkState::Expired { since, what },
+        Finding::Revoked { since, what } => LinkState::Revoked { since, what },
         Finding::Unknown { reason, detail } => LinkState::Unknown { reason, detail },
         Finding::Missing(missing) => settle_missing(inquiry, image, pipeline, missing)?,
     })

@@ -6,7 +6,7 @@ use bus_schema::verdict::BreakReason;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::chain::path::questions;
-use crate::chain::signer::{SignerMatch, match_signer, may_sign};
+use crate::chain::signer::{Purpose, SignerMatch, match_signer, may_sign};
 use crate::chain::{Finding, Missing, a_break};
 use crate::contracts::pipeline::Pipeline;
 use crate::facts::{PredicateKind, Signer};
@@ -17,6 +17,7 @@ pub(crate) fn judge(
     image: &ImageFacts,
     pipeline: &Pipeline,
 ) -> (Finding, Option<Digest>) {
+    let mut revoked = None;
     let mut outside = None;
     let mut differs = None;
     for bound in &image.bound {
@@ -24,9 +25,7 @@ pub(crate) fn judge(
         if !may_sign(pipeline, kind) {
             continue;
         }
-        // A key signature without signed time counts from when its bytes were first recorded.
-        let counted_at = bound.statement.signed_at.unwrap_or(bound.first_recorded);
-        match match_signer(inquiry, pipeline, &bound.statement, counted_at) {
+        match match_signer(inquiry, pipeline, bound, Purpose::Signature) {
             SignerMatch::Fits { who } => {
                 inquiry.rest_on(&bound.ground);
                 let witness = match bound.statement.signer {
@@ -39,8 +38,12 @@ pub(crate) fn judge(
                 );
             }
             SignerMatch::OutOfTime { since, what } => outside = outside.or(Some((since, what))),
+            SignerMatch::Revoked { since, what } => revoked = revoked.or(Some((since, what))),
             SignerMatch::Differs { expected, found } => differs = differs.or(Some((expected, found))),
         }
+    }
+    if let Some((since, what)) = revoked {
+        return (Finding::Revoked { since, what }, None);
     }
     if let Some((since, what)) = outside {
         return (Finding::Expired { since, what }, None);

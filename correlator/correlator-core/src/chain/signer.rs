@@ -1,14 +1,19 @@
 //! Who signed, read from the certificate's claims: the identity rules of the chain.
 
+use std::collections::BTreeMap;
+
 use bus_schema::ci::{RunnerEnvironment, Trigger};
 use bus_schema::verdict::{Break, BreakReason};
 use bus_schema::{CommitId, GitRef, RepositoryRef, WorkflowRef};
 
 use crate::chain::a_break;
+use crate::chain::image_facts::BoundStatement;
 use crate::chain::inquiry::Inquiry;
 use crate::contracts::ContractSet;
-use crate::contracts::pipeline::{Pipeline, SignerContract, SourceContract};
-use crate::facts::{CertificateClaims, PredicateKind, RootVersion, RunNumber, Signer, Statement};
+use crate::contracts::identity::{Claim, KeylessContract};
+use crate::contracts::pipeline::{KeyContract, Pipeline, SignerContract, SourceContract};
+use crate::contracts::trust_root::Revocation;
+use crate::facts::{CertificateClaims, Predicate, PredicateKind, RootVersion, RunNumber, Signer, Statement};
 
 /// A certificate's claims as identities. A claim that does not parse is `None`, which matches nothing.
 #[derive(Debug, Clone)]
@@ -101,8 +106,7 @@ pub(crate) fn unvouched(contracts: &ContractSet, host: &str, statement: &Stateme
         true => format!("a trust root that speaks for {host}"),
         false => expected.join(" or "),
     };
-    let root = statement.root.as_ref().map_or("none", |root| root.name.as_str());
-    let found = format!("issuer {} under trust root {root}", claims.issuer);
+    let found = format!("issuer {} under trust root {}", claims.issuer, shown_root(statement));
     Some(a_break(BreakReason::WrongSigner, expected, found))
 }
 
@@ -122,38 +126,52 @@ pub(crate) enum SignerMatch {
         since: jiff::Timestamp,
         what: String,
     },
+    /// An identity of the contract, signed with what counted no more.
+    Revoked {
+        since: jiff::Timestamp,
+        what: String,
+    },
     Differs {
         expected: String,
         found: String,
     },
 }
 
-/// Matches a statement's signer against the contract's identities.
+/// What a match is asked for: annotations that an identity demands are those of a signature, and nothing that provenance
+/// or an SBOM by the same identity would carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Signature,
+    Attestation,
+}
+
+/// Matches a statement's signer against the contract's identities. One that fits counts unless what it signed with was
+/// withdrawn before.
 pub(crate) fn match_signer(
     inquiry: &Inquiry<'_>,
     pipeline: &Pipeline,
-    statement: &Statement,
-    counted_at: jiff::Timestamp,
+    bound: &BoundStatement,
+    purpose: Purpose,
 ) -> SignerMatch {
+    let statement = &bound.statement;
+    let counted_at = bound.counted_at();
     let mut ended = None;
     let mut too_early = None;
+    let mut objections = Vec::new();
     for contract in &pipeline.signatures.any_of {
-        match (contract, &statement.signer) {
-            (SignerContract::Keyless { issuer, workflow }, Signer::Keyless(claims)) => {
-                let identity = CertificateIdentity::read(claims);
-                let Some(source) = &pipeline.source else { continue };
-                let host = source.repository.host.as_str();
-                let is_issuer = issuer.as_ref().is_none_or(|issuer| *issuer == claims.issuer)
-                    && unvouched(inquiry.contracts, host, statement).is_none();
-                if is_issuer && fits_keyless(source, &identity, pipeline, workflow.as_ref()) {
-                    return SignerMatch::Fits { who: identity.shown() };
-                }
-            }
-            (SignerContract::Key { file, not_before, not_after }, Signer::Key { fingerprint, .. }) => {
-                let is_this_key = inquiry.contracts.key_fingerprint(file) == Some(*fingerprint);
-                if !is_this_key {
+        let (who, annotations) = match (contract, &statement.signer) {
+            (SignerContract::Keyless(contract), Signer::Keyless(claims)) => {
+                if let Some(objection) = object_to_keyless(inquiry, pipeline, contract, statement, claims) {
+                    objections.extend(objection);
                     continue;
                 }
+                (shown_fitting(contract, claims), &contract.annotations)
+            }
+            (SignerContract::Key(contract), Signer::Key { fingerprint, .. }) => {
+                if inquiry.contracts.key_fingerprint(&contract.file) != Some(*fingerprint) {
+                    continue;
+                }
+                let KeyContract { file, not_before, not_after, .. } = contract;
                 match (not_before, not_after) {
                     // Nothing ran out: a key that is not valid yet is no identity of the contract yet.
                     (Some(start), _) if counted_at < *start => {
@@ -161,27 +179,85 @@ pub(crate) fn match_signer(
                             expected: format!("key {file} from {start} on"),
                             found: format!("key {file} at {counted_at}, before it was valid"),
                         });
+                        continue;
                     }
                     (_, Some(end)) if counted_at >= *end => {
                         ended =
                             Some((*end, format!("key {file} was valid until {end}, signed at {counted_at}")));
+                        continue;
                     }
-                    _ => return SignerMatch::Fits { who: format!("key {file}") },
+                    _ => (format!("key {file}"), &contract.annotations),
                 }
             }
-            _ => {}
+            _ => continue,
+        };
+        if purpose == Purpose::Signature
+            && let Some(objection) = object_to_annotations(annotations, &statement.predicate)
+        {
+            objections.push(objection);
+            continue;
         }
+        return match inquiry.contracts.revocation_of(statement, counted_at) {
+            Some(Revocation { from, what }) => {
+                SignerMatch::Revoked { since: from, what: format!("{what} (signed at {counted_at})") }
+            }
+            None => SignerMatch::Fits { who },
+        };
     }
     if let Some((since, what)) = ended {
         return SignerMatch::OutOfTime { since, what };
     }
-    too_early.unwrap_or_else(|| SignerMatch::Differs {
-        expected: expected_signers(pipeline),
-        found: shown_signer(inquiry.contracts, statement),
+    too_early.unwrap_or_else(|| {
+        let mut found = shown_signer(&statement.signer);
+        for objection in objections {
+            found.push_str(&format!("; {objection}"));
+        }
+        SignerMatch::Differs { expected: expected_signers(pipeline), found }
     })
 }
 
-fn fits_keyless(
+/// Why a certificate is not of this identity: `None` where it is, an empty objection where the signer's name says it all.
+fn object_to_keyless(
+    inquiry: &Inquiry<'_>,
+    pipeline: &Pipeline,
+    contract: &KeylessContract,
+    statement: &Statement,
+    claims: &CertificateClaims,
+) -> Option<Option<String>> {
+    if let Some(claim) = contract.identity.unmet_by(claims) {
+        let found = claim.of(claims).unwrap_or("not in the certificate");
+        let is_shown = matches!(claim, Claim::Issuer | Claim::Subject);
+        return Some((!is_shown).then(|| format!("{} is {found}", claim.as_str())));
+    }
+    if contract.of_source {
+        let Some(source) = &pipeline.source else { return Some(None) };
+        let host = source.repository.host.as_str();
+        if unvouched(inquiry.contracts, host, statement).is_some() {
+            let root = shown_root(statement);
+            return Some(Some(format!("trust root {root} does not speak for {host} by this issuer")));
+        }
+        let identity = CertificateIdentity::read(claims);
+        return (!fits_source(source, &identity, pipeline, contract.workflow.as_ref())).then_some(None);
+    }
+    let root = statement.root.as_ref().and_then(|version| inquiry.contracts.root(version));
+    let is_vouched = root.is_some_and(|root| root.speaks_for_issuer(&claims.issuer));
+    (!is_vouched)
+        .then(|| Some(format!("trust root {} does not speak for this issuer", shown_root(statement))))
+}
+
+/// Claims of a signature (`cosign sign -a`) that an identity demands and that it does not carry.
+fn object_to_annotations(demanded: &BTreeMap<String, String>, predicate: &Predicate) -> Option<String> {
+    let none = BTreeMap::new();
+    let carried = match predicate {
+        Predicate::ImageSignature { annotations } => annotations,
+        Predicate::Provenance(_) | Predicate::Sbom(_) | Predicate::Other { .. } => &none,
+    };
+    let (key, expected) = demanded.iter().find(|(key, value)| carried.get(*key) != Some(value))?;
+    let found = carried.get(key).map_or("missing", String::as_str);
+    Some(format!("annotation {key} is {found}, not {expected}"))
+}
+
+fn fits_source(
     source: &SourceContract,
     identity: &CertificateIdentity,
     pipeline: &Pipeline,
@@ -204,18 +280,19 @@ fn fits_keyless(
 }
 
 pub(crate) fn expected_signers(pipeline: &Pipeline) -> String {
-    let source = pipeline.source.as_ref().map(|source| source.repository.to_string()).unwrap_or_default();
     let each: Vec<String> = pipeline
         .signatures
         .any_of
         .iter()
-        .map(|signer| match signer {
-            SignerContract::Keyless { workflow: Some(workflow), .. } => format!("{source}/{workflow}"),
-            SignerContract::Keyless { workflow: None, .. } => match &pipeline.build.workflows[..] {
-                [] => format!("a workflow of {source}"),
-                paths => paths.iter().map(|path| format!("{source}/{path}")).collect::<Vec<_>>().join(" or "),
-            },
-            SignerContract::Key { file, .. } => format!("key {file}"),
+        .map(|signer| {
+            let (who, annotations) = match signer {
+                SignerContract::Keyless(contract) => {
+                    (expected_identity(pipeline, contract), &contract.annotations)
+                }
+                SignerContract::Key(contract) => (format!("key {}", contract.file), &contract.annotations),
+            };
+            let claims = annotations.iter().map(|(key, value)| format!(" with annotation {key} {value}"));
+            who + &claims.collect::<String>()
         })
         .collect();
     match each.is_empty() {
@@ -224,21 +301,39 @@ pub(crate) fn expected_signers(pipeline: &Pipeline) -> String {
     }
 }
 
-fn shown_signer(contracts: &ContractSet, statement: &Statement) -> String {
-    let claims = match &statement.signer {
-        Signer::Keyless(claims) => claims,
-        Signer::Key { fingerprint, .. } => return format!("key {fingerprint}"),
-    };
-    let CertificateClaims { subject, issuer, .. } = &**claims;
-    let root = statement.root.as_ref();
-    let known = root.and_then(|version| contracts.root(version));
-    match known.is_some_and(|root| root.speaks_for_issuer(issuer)) {
-        true => format!("{subject} (issuer {issuer})"),
-        false => {
-            let root = root.map_or("none", |root| root.name.as_str());
-            format!("{subject} (issuer {issuer}, for which trust root {root} does not speak)")
-        }
+fn expected_identity(pipeline: &Pipeline, contract: &KeylessContract) -> String {
+    let demands = contract.identity.shown();
+    if !contract.of_source {
+        return demands;
     }
+    let source = pipeline.source.as_ref().map(|source| source.repository.to_string()).unwrap_or_default();
+    let workflow = match (&contract.workflow, &pipeline.build.workflows[..]) {
+        (Some(workflow), _) => format!("{source}/{workflow}"),
+        (None, []) => format!("a workflow of {source}"),
+        (None, paths) => paths.iter().map(|path| format!("{source}/{path}")).collect::<Vec<_>>().join(" or "),
+    };
+    match demands.is_empty() {
+        true => workflow,
+        false => format!("{workflow} with {demands}"),
+    }
+}
+
+fn shown_fitting(contract: &KeylessContract, claims: &CertificateClaims) -> String {
+    match contract.of_source {
+        true => CertificateIdentity::read(claims).shown(),
+        false => claims.subject.clone(),
+    }
+}
+
+fn shown_signer(signer: &Signer) -> String {
+    match signer {
+        Signer::Keyless(claims) => format!("{} (issuer {})", claims.subject, claims.issuer),
+        Signer::Key { fingerprint, .. } => format!("key {fingerprint}"),
+    }
+}
+
+fn shown_root(statement: &Statement) -> &str {
+    statement.root.as_ref().map_or("none", |root| root.name.as_str())
 }
 
 /// Whether a statement of this kind may serve as a signature under the contract.

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::contracts::exception::ExceptionSpec;
+use crate::contracts::identity::{Claim, TextDemand};
 use crate::contracts::installation::InstallationSpec;
 use crate::contracts::pattern::ImagePattern;
-use crate::contracts::pipeline::{NamedKey, PipelineSpec};
+use crate::contracts::pipeline::{NamedKey, Pipeline, PipelineSpec, SignerContract};
 use crate::contracts::trust_root::{
     self, EMBEDDED_PREFIX, EmbeddedRoot, RootSource, TrustRootSpec, TrustedKeyContract, pem_fingerprint,
 };
@@ -259,17 +260,24 @@ impl Gathering {
             if fingerprint.is_none() {
                 self.problem(&file, format!("the key file {:?} is not a public key in PEM", key.file));
             }
-            let log_required = key.log_required;
-            let entry = TrustedKeyContract { file: key.file.clone(), content, fingerprint, log_required };
-            match self.set().keys.insert(key.file.clone(), entry) {
-                Some(other) if other.log_required != key.log_required => {
-                    self.problem(
-                        &file,
-                        format!("the key {:?} is named twice, with and without a log", key.file),
-                    );
-                }
-                _ => {}
+            let NamedKey { log_required, revoked_from, .. } = key;
+            let mut entry = TrustedKeyContract {
+                file: key.file.clone(),
+                content,
+                fingerprint,
+                log_required,
+                revoked_from,
+            };
+            let known = self.set().keys.get(&key.file);
+            let logs_differ = known.is_some_and(|known| known.log_required != log_required);
+            // Withdrawn by one pipeline, it is withdrawn for all: the earliest time counts.
+            let times = [known.and_then(|known| known.revoked_from), revoked_from];
+            entry.revoked_from = times.into_iter().flatten().min();
+            if logs_differ {
+                let text = format!("the key {:?} is named twice, with and without a log", key.file);
+                self.problem(&file, text);
             }
+            self.set().keys.insert(key.file, entry);
         }
         self.check_claims();
         self.check_exceptions();
@@ -293,7 +301,12 @@ impl Gathering {
                 self.problem(&file, missing);
                 continue;
             };
-            let root = spec.check(&name, source, Digest::sha256_of(text.as_bytes()));
+            let mut found = Vec::new();
+            let content = Digest::sha256_of(text.as_bytes());
+            let root = spec.check(&name, source, content, &mut |text| found.push(text));
+            for text in found {
+                self.problem(&file, format!("trust root {name}: {text}"));
+            }
             // What verifies is said to have verified with one root: two that are the same could not be told apart.
             if let Some(same) = self.set().roots.values().find(|other| other.content == root.content) {
                 let text = format!("trust roots {} and {name} hold the same", same.name);
@@ -347,6 +360,7 @@ fn warnings(set: &ContractSet) -> Vec<String> {
         })
         .collect();
     for pipeline in set.pipelines.values() {
+        warnings.extend(unheard_issuers(set, pipeline));
         let Some(source) = &pipeline.source else { continue };
         if source.repository.id.is_none() {
             warnings.push(format!(
@@ -362,6 +376,28 @@ fn warnings(set: &ContractSet) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Identities under an issuer for which no root speaks: no signature of theirs can count.
+fn unheard_issuers(set: &ContractSet, pipeline: &Pipeline) -> Vec<String> {
+    let issuer_of = |signer: &SignerContract| match signer {
+        SignerContract::Keyless(keyless) if !keyless.of_source => {
+            match keyless.identity.demand_on(Claim::Issuer) {
+                Some(TextDemand::Is(issuer)) => Some(issuer.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let issuers = pipeline.signatures.any_of.iter().filter_map(issuer_of);
+    let unheard = issuers.filter(|issuer| !set.roots.values().any(|root| root.speaks_for_issuer(issuer)));
+    let warning = |issuer| {
+        format!(
+            "pipeline {}: no trust root speaks for issuer {issuer}, so no signature under it can count; list it under issuers of one",
+            pipeline.name
+        )
+    };
+    unheard.map(warning).collect()
 }
 
 /// Reads one document. Aliases, depth and size are bounded by the parser's budget; duplicate keys are refused.

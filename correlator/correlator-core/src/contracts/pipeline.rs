@@ -1,6 +1,6 @@
 //! `kind: Pipeline`: where some images may come from, and what they must carry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bus_schema::ci::{RunnerEnvironment, Trigger};
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::contracts::duration::Span;
+use crate::contracts::identity::{KeylessContract, KeylessSpec, check_annotations};
 use crate::contracts::pattern::{Glob, ImagePattern};
 
 /// The settling window of a pipeline that states none.
@@ -118,16 +119,18 @@ pub struct SignatureContract {
 /// An identity whose signature counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignerContract {
-    /// A workflow of the source repository; the issuer follows the forge's host unless it is named by URL.
-    Keyless {
-        issuer: Option<String>,
-        workflow: Option<WorkflowPath>,
-    },
-    Key {
-        file: String,
-        not_before: Option<Timestamp>,
-        not_after: Option<Timestamp>,
-    },
+    Keyless(KeylessContract),
+    Key(KeyContract),
+}
+
+/// A key and its validity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyContract {
+    pub file: String,
+    pub not_before: Option<Timestamp>,
+    pub not_after: Option<Timestamp>,
+    /// What a signature must say beside its image (`cosign sign -a`).
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -275,15 +278,6 @@ enum SignerSpec {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct KeylessSpec {
-    #[serde(default)]
-    issuer: Option<String>,
-    #[serde(default)]
-    workflow: Option<WorkflowPath>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct KeySpec {
     file: String,
     #[serde(default)]
@@ -291,7 +285,11 @@ struct KeySpec {
     #[serde(default)]
     not_after: Option<Day>,
     #[serde(default)]
+    revoked_from: Option<Day>,
+    #[serde(default)]
     log: Option<LogSpec>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -303,7 +301,7 @@ enum LogSpec {
 
 /// A day (`2026-01-01`, midnight UTC) or a full timestamp.
 #[derive(Debug, Clone, Copy)]
-struct Day(Timestamp);
+pub(crate) struct Day(pub(crate) Timestamp);
 
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Day, D::Error> {
@@ -333,6 +331,7 @@ struct DeploySpec {
 pub(crate) struct NamedKey {
     pub(crate) file: String,
     pub(crate) log_required: bool,
+    pub(crate) revoked_from: Option<Timestamp>,
 }
 
 impl PipelineSpec {
@@ -507,10 +506,11 @@ fn check_signatures(
     has_source: bool,
     problem: &mut impl FnMut(String),
 ) -> (SignatureContract, Vec<NamedKey>) {
+    let mut problem = |text: String| problem(format!("signatures.anyOf: {text}"));
     let Some(spec) = spec else {
         // The workflow of the contract signs, unless the contract says otherwise.
         let any_of = match has_source {
-            true => vec![SignerContract::Keyless { issuer: None, workflow: None }],
+            true => vec![SignerContract::Keyless(KeylessContract::workflow_of_source())],
             false => Vec::new(),
         };
         return (SignatureContract { from_image: true, from_attestation: true, any_of }, Vec::new());
@@ -521,24 +521,28 @@ fn check_signatures(
         .any_of
         .into_iter()
         .map(|signer| match signer {
-            SignerSpec::Keyless(keyless) => SignerContract::Keyless {
-                // "github-actions" names the forge's own issuer, which follows the host of the source.
-                issuer: keyless.issuer.filter(|issuer| issuer != "github-actions"),
-                workflow: keyless.workflow,
-            },
+            SignerSpec::Keyless(keyless) => SignerContract::Keyless(keyless.check(has_source, &mut problem)),
             SignerSpec::Key(key) => {
+                check_annotations(&key.annotations, &mut problem);
                 let log_required = key.log.unwrap_or(LogSpec::Required) == LogSpec::Required;
-                keys.push(NamedKey { file: key.file.clone(), log_required });
-                let (not_before, not_after) = (key.not_before.map(|day| day.0), key.not_after.map(|day| day.0));
+                let revoked_from = key.revoked_from.map(|day| day.0);
+                keys.push(NamedKey { file: key.file.clone(), log_required, revoked_from });
+                let (not_before, not_after) =
+                    (key.not_before.map(|day| day.0), key.not_after.map(|day| day.0));
                 if let (Some(start), Some(end)) = (not_before, not_after)
                     && end <= start
                 {
                     problem(format!(
-                        "signatures.anyOf: key {:?} is never valid: notAfter {end} is not after notBefore {start}",
+                        "key {:?} is never valid: notAfter {end} is not after notBefore {start}",
                         key.file
                     ));
                 }
-                SignerContract::Key { file: key.file, not_before, not_after }
+                SignerContract::Key(KeyContract {
+                    file: key.file,
+                    not_before,
+                    not_after,
+                    annotations: key.annotations,
+                })
             }
         })
         .collect();

@@ -335,6 +335,54 @@ fn an_embedded_root_is_named_by_its_source_and_may_be_narrowed() {
 }
 
 #[test]
+fn what_is_revoked_names_its_part_and_its_time() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let set = load_one(&root(&format!(
+        "{{ source: public-good, revokedFrom: 2026-05-01, revoked: [ {{ log: \"{digest}\", from: 2026-03-01 }} ] }}"
+    )))
+    .unwrap();
+    assert_eq!(set.roots["ours"].revoked.len(), 2);
+    let plain = load_one(&root("{ source: public-good }")).unwrap();
+    assert_eq!(set.trust_version(), plain.trust_version(), "nothing has to be verified again");
+    let revoked = |part: &str| root(&format!("{{ source: public-good, revoked: [ {{ {part} }} ] }}"));
+    refused(&revoked("from: 2026-03-01"), "one authority or one log");
+    refused(
+        &revoked(&format!("log: \"{digest}\", authority: \"{digest}\", from: 2026-03-01")),
+        "one authority",
+    );
+    refused(&revoked(&format!("log: \"{digest}\"")), "from");
+    refused(&revoked("log: \"md5:aa\", from: 2026-03-01"), "md5");
+
+    // Withdrawn under one pipeline, a key is withdrawn under all, from the earliest time on.
+    let key =
+        |from: &str| format!("  signatures: {{ anyOf: [ {{ key: {{ file: release.pub{from} }} }} ] }}\n");
+    let other = |from: &str| {
+        pipeline(&key(from)).replace("name: api", "name: other").replace("acme/api]", "acme/other]")
+    };
+    let text =
+        format!("{}---\n{}", pipeline(&key(", revokedFrom: 2026-03-02")), other(", revokedFrom: 2026-03-01"));
+    let expected = "2026-03-01T00:00:00Z".parse().unwrap();
+    assert_eq!(load_one(&text).unwrap().keys["release.pub"].revoked_from, Some(expected));
+    let text = format!("{}---\n{}", pipeline(&key(", revokedFrom: 2026-03-01")), other(""));
+    assert_eq!(load_one(&text).unwrap().keys["release.pub"].revoked_from, Some(expected));
+}
+
+#[test]
+fn an_issuer_that_no_root_speaks_for_is_a_warning() {
+    let signed_under = |issuer: &str| {
+        pipeline(&format!(
+            "  signatures: {{ anyOf: [ {{ keyless: {{ subject: a@acme.example, issuer: \"{issuer}\" }} }} ] }}\n"
+        ))
+    };
+    let warned = |text: &str| {
+        let set = load_one(text).unwrap();
+        set.warnings.iter().any(|warning| warning.contains("no trust root speaks for issuer"))
+    };
+    assert!(warned(&signed_under("https://login.acme.example")));
+    assert!(!warned(&signed_under("https://accounts.google.com")));
+}
+
+#[test]
 fn yaml_that_repeats_a_key_or_grows_without_end_is_refused() {
     refused(&pipeline("  settle: 90s\n  settle: 10s\n"), "settle");
     // Both stand in an otherwise valid pipeline, so that nothing else is wrong with them.

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bus_schema::{Digest, ForgeHost};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::contracts::GITHUB_ISSUER;
-use crate::facts::RootVersion;
+use crate::contracts::pipeline::Day;
+use crate::facts::{RootParts, RootVersion};
 
 /// A checked trust root. Its content is a `trusted_root.json`, carried with the contracts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +22,53 @@ pub struct TrustRootContract {
     pub forges: Vec<ForgeIssuer>,
     /// Issuers of identities that belong to no forge, such as people's.
     pub issuers: Vec<String>,
+    /// What counts no more, each from a time on.
+    pub revoked: Vec<RevokedPart>,
+}
+
+/// A part of a trust root that counts until a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedPart {
+    pub part: RootPart,
+    pub from: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootPart {
+    Whole,
+    /// A certificate or timestamp authority, by the SHA-256 digest of any certificate of its chain in DER.
+    Authority(Digest),
+    /// A signature or certificate log, by the SHA-256 digest of its public key (SubjectPublicKeyInfo in DER).
+    Log(Digest),
+}
+
+/// Something that was withdrawn, and since when; the earliest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revocation {
+    pub from: Timestamp,
+    pub what: String,
 }
 
 impl TrustRootContract {
+    /// The earliest withdrawal of anything that a statement rests on.
+    pub(crate) fn revocation_of(&self, rests_on: &RootParts) -> Option<Revocation> {
+        let name = &self.name;
+        let withdrawn = |revoked: &RevokedPart| {
+            let what = match &revoked.part {
+                RootPart::Whole => format!("trust root {name}"),
+                RootPart::Authority(authority) if rests_on.authorities.contains(authority) => {
+                    format!("authority {authority} of trust root {name}")
+                }
+                RootPart::Log(log) if rests_on.logs.contains(log) => {
+                    format!("log {log} of trust root {name}")
+                }
+                RootPart::Authority(_) | RootPart::Log(_) => return None,
+            };
+            Some(Revocation { from: revoked.from, what })
+        };
+        self.revoked.iter().filter_map(withdrawn).min()
+    }
+
     pub fn version(&self) -> RootVersion {
         RootVersion { name: self.name.clone(), content: self.content }
     }
@@ -65,6 +111,9 @@ pub enum EmbeddedRoot {
     /// GitHub's own instance, which signs for private repositories.
     Github,
 }
+
+/// The most parts of one root that may be revoked.
+const REVOKED_MAX: usize = 64;
 
 /// What begins the names of embedded roots among the files; no file of a folder may be called so.
 pub(crate) const EMBEDDED_PREFIX: &str = "embedded:";
@@ -140,6 +189,7 @@ impl EmbeddedRoot {
             demands: self.demands(),
             forges: self.forges(),
             issuers: self.issuers(),
+            revoked: Vec::new(),
         }
     }
 }
@@ -187,6 +237,8 @@ pub struct TrustedKeyContract {
     /// The SHA-256 digest of the SubjectPublicKeyInfo in DER; `None` when the file is not a public key in PEM.
     pub fingerprint: Option<Digest>,
     pub log_required: bool,
+    /// Signatures from this time on count no more.
+    pub revoked_from: Option<Timestamp>,
 }
 
 /// The digest of the DER inside a PEM public key (RFC 7468, section 13).
@@ -213,6 +265,21 @@ pub(crate) struct TrustRootSpec {
     forges: Option<Vec<ForgeIssuer>>,
     #[serde(default)]
     issuers: Option<Vec<String>>,
+    #[serde(default)]
+    revoked_from: Option<Day>,
+    #[serde(default)]
+    revoked: Vec<RevokedSpec>,
+}
+
+/// One part of the root, named by exactly one of its fields.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RevokedSpec {
+    #[serde(default)]
+    authority: Option<Digest>,
+    #[serde(default)]
+    log: Option<Digest>,
+    from: Day,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -266,7 +333,13 @@ impl TrustRootSpec {
     }
 
     /// The checked root around its text.
-    pub(crate) fn check(self, name: &str, source: RootSource, content: Digest) -> TrustRootContract {
+    pub(crate) fn check(
+        self,
+        name: &str,
+        source: RootSource,
+        content: Digest,
+        problem: &mut impl FnMut(String),
+    ) -> TrustRootContract {
         let base = match source {
             RootSource::Embedded(root) => root.contract(content),
             RootSource::File(_) => TrustRootContract {
@@ -276,6 +349,7 @@ impl TrustRootSpec {
                 demands: Demands::default(),
                 forges: Vec::new(),
                 issuers: Vec::new(),
+                revoked: Vec::new(),
             },
         };
         TrustRootContract {
@@ -283,9 +357,33 @@ impl TrustRootSpec {
             demands: self.demands.over(base.demands),
             forges: self.forges.unwrap_or(base.forges),
             issuers: self.issuers.unwrap_or(base.issuers),
+            revoked: check_revoked(self.revoked_from, self.revoked, problem),
             ..base
         }
     }
+}
+
+fn check_revoked(
+    whole: Option<Day>,
+    parts: Vec<RevokedSpec>,
+    problem: &mut impl FnMut(String),
+) -> Vec<RevokedPart> {
+    if parts.len() > REVOKED_MAX {
+        problem(format!("revoked: {} parts, the limit is {REVOKED_MAX}", parts.len()));
+    }
+    let whole = whole.map(|from| RevokedPart { part: RootPart::Whole, from: from.0 });
+    let parts = parts.into_iter().filter_map(|spec| {
+        let part = match (spec.authority, spec.log) {
+            (Some(authority @ Digest::Sha256(_)), None) => RootPart::Authority(authority),
+            (None, Some(log @ Digest::Sha256(_))) => RootPart::Log(log),
+            _ => {
+                problem("revoked: each names one authority or one log, by its sha256 digest".to_owned());
+                return None;
+            }
+        };
+        Some(RevokedPart { part, from: spec.from.0 })
+    });
+    whole.into_iter().chain(parts).collect()
 }
 
 /// The roots of a set that names none: those that the program brings along, as far as they came with the set.

@@ -23,7 +23,8 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
         LinkState::Absent { .. } => "no signature".to_owned(),
         LinkState::Claimed { why } => why.clone(),
         LinkState::Broken { breaks } => breaks.first().map(|a_break| a_break.found.clone())?,
-        LinkState::Expired { what, .. } | LinkState::Revoked { what, .. } => what.clone(),
+        LinkState::Expired { what, .. } => what.clone(),
+        LinkState::Revoked { since, what } => format!("{what}, which was withdrawn at {since}"),
         // Never on unknown: an outage does not make an image unsigned.
         LinkState::Unknown { .. }
         | LinkState::Proven { .. }

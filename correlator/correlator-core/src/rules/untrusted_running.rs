@@ -45,8 +45,9 @@ pub(super) fn find(context: &ImageContext<'_>) -> Option<Raised> {
         }
         LinkState::Claimed { why } => (Some("proven".to_owned()), Some(why.clone())),
         LinkState::Unknown { detail, .. } => (Some("proven".to_owned()), Some(detail.clone())),
-        LinkState::Expired { what, .. } | LinkState::Revoked { what, .. } => {
-            (Some("valid".to_owned()), Some(what.clone()))
+        LinkState::Expired { what, .. } => (Some("valid".to_owned()), Some(what.clone())),
+        LinkState::Revoked { since, what } => {
+            (Some("valid".to_owned()), Some(format!("{what}, which was withdrawn at {since}")))
         }
         other => (Some("proven".to_owned()), Some(other.as_str().to_owned())),
     };

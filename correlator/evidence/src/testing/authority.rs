@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bus_schema::Digest;
+use correlator_core::facts::RootParts;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
@@ -109,6 +110,28 @@ impl Authority {
         TrustRoot::from_json("test", &self.root_json(None).to_string(), demands).unwrap()
     }
 
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// What everything that it signs rests on.
+    pub(crate) fn parts(&self) -> RootParts {
+        let key = |key: &KeyPair| Digest::sha256_of(key.public_key_der().unwrap().as_bytes());
+        RootParts {
+            authorities: [Digest::sha256_of(&self.certificate)].into(),
+            logs: [key(&self.log), key(&self.certificate_log)].into(),
+        }
+    }
+
+    /// A certificate for these claims around a key of some algorithm.
+    pub(crate) fn identity_of(
+        &self,
+        claims: &[(u64, String)],
+        algorithm: &'static rcgen::SignatureAlgorithm,
+    ) -> Vec<u8> {
+        self.certify(claims, &rcgen::KeyPair::generate_for(algorithm).unwrap(), true)
+    }
+
     /// A certificate for these claims, with its transparency proof.
     pub(crate) fn identity(&self, claims: &[(u64, String)]) -> Identity {
         self.issue(claims, true)
@@ -120,6 +143,11 @@ impl Authority {
 
     fn issue(&self, claims: &[(u64, String)], with_proof: bool) -> Identity {
         let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = self.certify(claims, &key, with_proof);
+        Identity { certificate, key: KeyPair::from_pkcs8_der(&key.serialize_der()).unwrap() }
+    }
+
+    fn certify(&self, claims: &[(u64, String)], key: &rcgen::KeyPair, with_proof: bool) -> Vec<u8> {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = DistinguishedName::new();
         let subject = claims.iter().find(|(number, _)| *number == 9).map(|(_, text)| text.clone()).unwrap();
@@ -135,13 +163,13 @@ impl Authority {
             let content = x509_cert::der::asn1::Utf8StringRef::new(text).unwrap().to_der().unwrap();
             params.custom_extensions.push(CustomExtension::from_oid_content(&oid, content));
         }
-        let mut certificate = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+        let mut certificate = params.signed_by(key, &self.issuer).unwrap().der().to_vec();
         if with_proof {
             let proof = self.certificate_timestamp(&certificate);
             params.custom_extensions.push(CustomExtension::from_oid_content(&SCT_LIST, proof));
-            certificate = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+            certificate = params.signed_by(key, &self.issuer).unwrap().der().to_vec();
         }
-        Identity { certificate, key: KeyPair::from_pkcs8_der(&key.serialize_der()).unwrap() }
+        certificate
     }
 
     /// The list of one signed certificate timestamp (RFC 6962, sections 3.2 and 3.3).

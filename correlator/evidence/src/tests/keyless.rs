@@ -11,11 +11,18 @@ use serde_json::{Value, json};
 
 use super::{PROVENANCE, provenance, simple_signing};
 use crate::Demands;
+use crate::bounds::{
+    CERTIFICATES_MAX, CHECKPOINT_BYTES_MAX, CHECKPOINT_SIGNATURES_MAX, ENTRY_BODY_BYTES_MAX,
+    PROOF_HASHES_MAX, ROOTS_MAX,
+};
+use crate::bundle::UnverifiedBundle;
+use crate::proof::{Artifact, prove};
 use crate::testing::authority::{Authority, SIGNED_AT, release_claims};
 use crate::testing::{
     BUNDLE, DSSE, Key, SIMPLE_SIGNING, image, refused, statement, verified, verify_bytes, verify_layer,
 };
 use crate::trust::{LogDemand, TrustRoot, TrustSet};
+use crate::work::Work;
 
 fn trust(authority: &Authority, demands: Demands) -> TrustSet {
     TrustSet::new(vec![authority.root(demands)], vec![]).unwrap()
@@ -45,6 +52,8 @@ fn provenance_signed_by_a_certificate_is_verified_with_everything_that_is_demand
     let bundle = authority.bundle(&identity, &statement(PROVENANCE, provenance()));
     let found = verified(check(&bundle, &trust(&authority, Demands::default())));
     assert_release(&found);
+    // What it rests on is told apart, so that the contracts can withdraw it.
+    assert_eq!(found.rests_on, authority.parts());
     assert_eq!(found.subjects, [image()]);
     let Predicate::Provenance(read) = found.predicate else { panic!("{:?}", found.predicate) };
     assert_eq!((read.slsa_level, read.disagreements), (2, vec![]));
@@ -129,7 +138,9 @@ fn image_signatures_and_attestations_of_cosigns_older_formats_are_verified() {
         let annotations = authority.annotations(&identity, body.to_string().as_bytes()).into_iter().collect();
         verify_layer(DSSE, bytes.as_bytes(), &annotations, &trust)
     };
-    assert_release(&verified(verify(&older(&Digest::sha256_of(bytes.as_bytes())))));
+    let found = verified(verify(&older(&Digest::sha256_of(bytes.as_bytes()))));
+    assert_release(&found);
+    assert_eq!(found.rests_on, authority.parts());
     assert_eq!(refused(verify(&older(&image()))).reason, RefusalReason::BadLogEntry);
     let unknown = json!({ "apiVersion": "0.0.1", "kind": "tuf", "spec": {} });
     assert_eq!(refused(verify(&unknown)).reason, RefusalReason::Unsupported);
@@ -250,4 +261,87 @@ fn a_key_and_a_root_do_not_stand_in_for_each_other() {
     let keyless = authority.bundle(&authority.identity(&release_claims()), &said);
     mixed["verificationMaterial"]["tlogEntries"] = keyless["verificationMaterial"]["tlogEntries"].clone();
     assert_eq!(reason(&mixed, &both), RefusalReason::BadLogEntry);
+}
+
+#[test]
+fn certificates_that_no_chain_needs_are_refused_in_a_bounded_number_of_steps() {
+    let authority = Authority::new();
+    let identity = authority.identity(&release_claims());
+    let mut bundle = authority.bundle(&identity, &statement(PROVENANCE, provenance()));
+    let chain = |others: &[Vec<u8>]| {
+        let all = std::iter::once(&identity.certificate).chain(others);
+        let certificates: Vec<Value> = all.map(|der| json!({ "rawBytes": STANDARD.encode(der) })).collect();
+        json!({ "certificates": certificates })
+    };
+    let material = bundle["verificationMaterial"].as_object_mut().unwrap();
+    material.remove("certificate");
+    bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
+    // Every root takes the certificate for its own until the log's keys are looked at.
+    let roots = |count: usize| {
+        let own = authority.root_json(None);
+        let other = Authority::new().root_json(None);
+        let root = |number: usize| {
+            let mut root = own.clone();
+            root["tlogs"] = other["tlogs"].clone();
+            TrustRoot::from_json(&format!("r{number}"), &root.to_string(), Demands::default()).unwrap()
+        };
+        let last = std::iter::once(authority.root(Demands::default()));
+        TrustSet::new((1..count).map(root).chain(last).collect(), vec![]).unwrap()
+    };
+    let trust = roots(ROOTS_MAX);
+    let mut attempt = |others: &[Vec<u8>]| {
+        bundle["verificationMaterial"]["x509CertificateChain"] = chain(others);
+        let unverified = UnverifiedBundle::from_json(bundle.to_string().as_bytes()).unwrap();
+        let mut work = Work::default();
+        let result = prove(&unverified, Artifact::Digest(image()), &trust, &mut work);
+        assert!(work.steps() <= ROOTS_MAX + 1, "{} steps", work.steps());
+        result
+    };
+    attempt(&[authority.certificate().to_vec()]).unwrap();
+    let strangers: Vec<Vec<u8>> =
+        (0..CERTIFICATES_MAX - 1).map(|_| Authority::new().certificate().to_vec()).collect();
+    let refused = attempt(&strangers).unwrap_err();
+    assert_eq!(refused.reason, RefusalReason::BadCertificate, "{refused:?}");
+    assert_eq!(refused.expected, "certificates of the chain only");
+}
+
+#[test]
+fn the_parts_of_a_log_entry_have_bounds_of_their_own() {
+    let authority = Authority::new();
+    let trust = trust(&authority, Demands::default());
+    let bundle =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    let entry = "/verificationMaterial/tlogEntries/0";
+    let change = |place: &str, value: Value| {
+        let mut changed = bundle.clone();
+        *changed.pointer_mut(&format!("{entry}/{place}")).unwrap() = value;
+        refused(check(&changed, &trust))
+    };
+    let hashes = vec![json!(STANDARD.encode([0; 32])); PROOF_HASHES_MAX + 1];
+    let found = change("inclusionProof/hashes", json!(hashes));
+    assert_eq!(found.reason, RefusalReason::TooLarge, "{found:?}");
+    let checkpoint = bundle.pointer(&format!("{entry}/inclusionProof/checkpoint/envelope")).unwrap();
+    let checkpoint = checkpoint.as_str().unwrap();
+    let signature = checkpoint.lines().last().unwrap();
+    let many = format!("{checkpoint}{}", format!("{signature}\n").repeat(CHECKPOINT_SIGNATURES_MAX));
+    let found = change("inclusionProof/checkpoint/envelope", json!(many));
+    assert_eq!(found.reason, RefusalReason::TooLarge, "{found:?}");
+    let (text, signatures) = checkpoint.split_once("\n\n").unwrap();
+    let long = format!("{text}\n{}\n\n{signatures}", "x".repeat(CHECKPOINT_BYTES_MAX));
+    let found = change("inclusionProof/checkpoint/envelope", json!(long));
+    assert_eq!(found.reason, RefusalReason::TooLarge, "{found:?}");
+    let found = change("canonicalizedBody", json!(STANDARD.encode(vec![b'x'; ENTRY_BODY_BYTES_MAX + 1])));
+    assert_eq!(found.reason, RefusalReason::TooLarge, "{found:?}");
+}
+
+#[test]
+fn a_signature_that_this_version_cannot_verify_is_no_forgery() {
+    let authority = Authority::new();
+    let trust = trust(&authority, Demands::default());
+    let said = statement(PROVENANCE, provenance());
+    let p521 = authority.identity_of(&release_claims(), &rcgen::PKCS_ECDSA_P521_SHA512);
+    let mut bundle = authority.bundle(&authority.identity(&release_claims()), &said);
+    bundle["verificationMaterial"]["certificate"]["rawBytes"] = json!(STANDARD.encode(p521));
+    let found = refused(check(&bundle, &trust));
+    assert_eq!(found.reason, RefusalReason::Unsupported, "{found:?}");
 }
