@@ -6,9 +6,12 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::CommitId;
 use crate::ParseError;
 use crate::host::canonical_host;
 use crate::parse_error::check_token;
+
+const GITHUB: &str = "github.com";
 
 /// The longest owner or repository name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -147,7 +150,17 @@ impl RepositoryRef {
         let path_at = text.len() - path.len();
         let path = path.strip_suffix('/').unwrap_or(path);
         let path = path.strip_suffix(".git").unwrap_or(path);
-        path.parse().map_err(|error: ParseError| error.inside(KIND, text, path_at))
+        let repository: RepositoryRef =
+            path.parse().map_err(|error: ParseError| error.inside(KIND, text, path_at))?;
+        // What a forge shows of a repository lies below its address: `…/acme/api/commit/…` is no repository of `acme/api/commit`.
+        let is_nested = repository.owner.contains('/');
+        if is_nested && repository.host.as_str() == GITHUB {
+            return Err(ParseError::new(KIND, text, path_at, "github.com has no nested owners"));
+        }
+        if is_nested && repository.owner.ends_with("/commit") && repository.name.parse::<CommitId>().is_ok() {
+            return Err(ParseError::new(KIND, text, path_at, "it is the address of a commit"));
+        }
+        Ok(repository)
     }
 }
 

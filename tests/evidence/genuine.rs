@@ -215,7 +215,10 @@ fn disagreements(name: &str, known: &Known, facts: &Value) -> Vec<String> {
         let predicate_type = match &statement.predicate {
             Predicate::Provenance(provenance) => Some(&provenance.predicate_type),
             Predicate::Other { predicate_type } => Some(predicate_type),
-            Predicate::ImageSignature { .. } | Predicate::Sbom(_) => None,
+            Predicate::ImageSignature { .. }
+            | Predicate::Sbom(_)
+            | Predicate::VerificationSummary(_)
+            | Predicate::VulnerabilityScan(_) => None,
         };
         if predicate_type.is_some_and(|found| facts["pred"].is_string() && facts["pred"] != found.as_str()) {
             wrong.push(format!("{name}: the predicate is {predicate_type:?}"));

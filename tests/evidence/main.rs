@@ -8,11 +8,15 @@
 
 mod alter;
 mod altered;
+mod cloud_build;
 mod conformance;
 mod fixtures;
 mod genuine;
+mod google_rows;
 mod keys;
 mod layout;
+mod recovered_key;
 mod sboms;
 mod slsa;
 mod slsa_rows;
+mod summaries;

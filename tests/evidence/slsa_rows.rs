@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::fixtures::{folder, folders, json, say};
 use crate::genuine::Piece;
+use crate::google_rows;
 use crate::slsa::{Form, layers, piece, public_trust, undated_trust};
 
 /// Names of rows by what they have in common.
@@ -51,7 +52,7 @@ impl Count {
     }
 }
 
-enum Answer {
+pub(crate) enum Answer {
     Accepted,
     Refused(Why),
     Unsupported(String),
@@ -60,7 +61,7 @@ enum Answer {
 }
 
 #[derive(Debug)]
-enum Why {
+pub(crate) enum Why {
     Evidence(String),
     Subject,
     Builder,
@@ -157,12 +158,12 @@ pub(crate) fn is_provenance_of(artifact: &str, file: &str) -> bool {
 }
 
 /// One file that a row applies to.
-struct RowFile {
-    shown: String,
+pub(crate) struct RowFile {
+    pub(crate) shown: String,
     /// The builder's folder, or the test data itself.
     builder: String,
     /// Below the test data, without an ending.
-    artifact: String,
+    pub(crate) artifact: String,
 }
 
 /// The builders whose folders a test goes over.
@@ -217,6 +218,11 @@ fn files_of(testdata: &Path, test: &str, row: &Value) -> Vec<RowFile> {
 }
 
 fn answer(testdata: &Path, file: &RowFile, row: &Value, section: &Value, digests: &Value) -> Answer {
+    match file.builder.as_str() {
+        "gcb_container" => return google_rows::cloud_build(testdata, file, row),
+        "vsa" => return google_rows::verification_summary(testdata, file, row),
+        _ => {}
+    }
     let pieces = match pieces_of(testdata, file) {
         Ok(pieces) => pieces,
         Err(answer) => return answer,
@@ -260,10 +266,7 @@ fn pieces_of(testdata: &Path, file: &RowFile) -> Result<Vec<Piece>, Answer> {
             let attestations = document["attestations"].as_array().unwrap().iter();
             Ok(attestations.map(|one| piece(file.artifact.clone(), one["bundle"].clone(), &public)).collect())
         }
-        Form::CloudBuild => Err(Answer::Unread("the format and keys of Google Cloud Build".to_owned())),
-        Form::Other => Err(Answer::Unread(
-            "verification summaries with digests other than SHA-256 and SHA-512".to_owned(),
-        )),
+        Form::CloudBuild | Form::Other => Err(Answer::Unread(format!("the format of {}", file.builder))),
     }
 }
 

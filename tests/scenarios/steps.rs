@@ -1035,6 +1035,7 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
                 run: Some(RunNumber { id: run, attempt: 1 }),
                 slsa_level: 2,
                 disagreements,
+                ..Provenance::default()
             }))
         }
     };
@@ -1052,5 +1053,13 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
         Some(_) => RootParts { authorities: [digest("A1")].into(), logs: [digest("L1")].into() },
         None => RootParts::default(),
     };
-    Outcome::Verified(Box::new(Statement { subjects, signer, signed_at, root, rests_on, predicate }))
+    Outcome::Verified(Box::new(Statement {
+        subjects,
+        other_subjects: Vec::new(),
+        signer,
+        signed_at,
+        root,
+        rests_on,
+        predicate,
+    }))
 }

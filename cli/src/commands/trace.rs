@@ -98,8 +98,9 @@ fn evidence(evidence: &TracedEvidence) -> String {
     let kind = &evidence.kind;
     match &evidence.state {
         EvidenceState::Awaited { .. } => format!("{kind}: not verified yet"),
-        EvidenceState::Verified { signer, .. } => {
-            format!("{kind}: verified, signed by {}", signer_text(signer))
+        EvidenceState::Verified { signer, built, says, .. } => {
+            let said = built.iter().chain(says).map(|said| format!("; {said}")).collect::<String>();
+            format!("{kind}: verified, signed by {}{said}", signer_text(signer))
         }
         EvidenceState::Refused { reason, expected, found } => {
             format!("{kind}: refused ({reason}), expected {expected}, found {found}")
@@ -111,5 +112,6 @@ fn signer_text(signer: &SignerShown) -> String {
     match signer {
         SignerShown::Keyless { subject, .. } => subject.clone(),
         SignerShown::Key { fingerprint, .. } => format!("the key {fingerprint}"),
+        SignerShown::CloudBuild { key_id, .. } => format!("Google Cloud Build, key {key_id}"),
     }
 }

@@ -119,7 +119,7 @@ impl ContractSet {
     /// named, under whichever file.
     pub fn revocation_of(&self, statement: &Statement, counted_at: Timestamp) -> Option<Revocation> {
         let of_key = match &statement.signer {
-            Signer::Key { fingerprint, .. } => self
+            Signer::Key { fingerprint, .. } | Signer::CloudBuild { fingerprint, .. } => self
                 .keys
                 .values()
                 .filter(|key| key.fingerprint == Some(*fingerprint))

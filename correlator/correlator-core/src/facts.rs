@@ -63,6 +63,9 @@ pub enum Outcome {
 pub struct Statement {
     /// The digests that the signed payload names, whatever the evidence was attached to.
     pub subjects: Vec<Digest>,
+    /// What it names that is no digest of bytes, such as the number of a machine image: shown, bound to nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_subjects: Vec<OtherSubject>,
     pub signer: Signer,
     /// The time that a log or a timestamp authority vouches for; absent for a key signature without either.
     pub signed_at: Option<Timestamp>,
@@ -90,6 +93,13 @@ impl RootParts {
     }
 }
 
+/// A subject by an identity that is no digest of bytes (`gce_image_id` and its number).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OtherSubject {
+    pub scheme: String,
+    pub id: String,
+}
+
 /// A trust root by its name in the contracts and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RootVersion {
@@ -108,6 +118,23 @@ pub enum Signer {
         /// A transparency log entry for the signature verified as well.
         logged: bool,
     },
+    /// Google Cloud Build, by a key of Google's that the contracts name.
+    CloudBuild {
+        /// As for other keys.
+        fingerprint: Digest,
+        /// The key's resource name, which tells its region.
+        key_id: String,
+    },
+}
+
+impl Signer {
+    /// The key of the contracts that signed; `None` for a certificate's.
+    pub fn key(&self) -> Option<Digest> {
+        match self {
+            Signer::Keyless(_) => None,
+            Signer::Key { fingerprint, .. } | Signer::CloudBuild { fingerprint, .. } => Some(*fingerprint),
+        }
+    }
 }
 
 /// What a Fulcio certificate says about the signer (fulcio/docs/oid-info.md, 1.3.6.1.4.1.57264.1.*), as text.
@@ -158,6 +185,10 @@ pub enum Predicate {
     },
     Provenance(Box<Provenance>),
     Sbom(SbomFacts),
+    /// Somebody else's verdict over the subjects (slsa.dev/verification_summary): shown, judged by nothing.
+    VerificationSummary(Box<VerificationSummary>),
+    /// What a scanner found in the subjects: shown, judged by nothing.
+    VulnerabilityScan(Box<VulnerabilityScan>),
     /// Any other predicate: kept and shown by its type, judged by nothing.
     Other {
         predicate_type: String,
@@ -170,6 +201,8 @@ impl Predicate {
             Predicate::ImageSignature { .. } => PredicateKind::ImageSignature,
             Predicate::Provenance(_) => PredicateKind::Provenance,
             Predicate::Sbom(_) => PredicateKind::Sbom,
+            Predicate::VerificationSummary(_) => PredicateKind::VerificationSummary,
+            Predicate::VulnerabilityScan(_) => PredicateKind::VulnerabilityScan,
             Predicate::Other { .. } => PredicateKind::Other,
         }
     }
@@ -181,12 +214,28 @@ pub enum PredicateKind {
     ImageSignature,
     Provenance,
     Sbom,
+    VerificationSummary,
+    VulnerabilityScan,
     Other,
+}
+
+impl PredicateKind {
+    /// The word for it. What is understood no further is `claimed`, and shown by the name of its type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PredicateKind::ImageSignature => "image_signature",
+            PredicateKind::Provenance => "provenance",
+            PredicateKind::Sbom => "sbom",
+            PredicateKind::VerificationSummary => "verification_summary",
+            PredicateKind::VulnerabilityScan => "vulnerability_scan",
+            PredicateKind::Other => "claimed",
+        }
+    }
 }
 
 /// SLSA provenance of any version, normalised. Fields are what the signed predicate says; the certificate's claims stand
 /// beside them in [`Signer::Keyless`] and win where the two disagree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Provenance {
     pub predicate_type: String,
     pub builder_id: String,
@@ -196,15 +245,66 @@ pub struct Provenance {
     /// The source as the predicate writes it.
     pub source_uri: Option<String>,
     pub git_ref: Option<GitRef>,
+    /// The tag that was built, where the ref is one or the builder says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     pub commit: Option<CommitId>,
     pub workflow: Option<WorkflowRef>,
     pub trigger: Option<String>,
     /// The run's number and attempt at the forge.
     pub run: Option<RunNumber>,
+    /// What whoever started the build gave it, by the place in the predicate (a JSON pointer).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// What went into the build, the source included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub materials: Vec<Material>,
+    /// How many parameters and materials are not kept here, because there are more than the bound or they are too long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
     /// From the stated table of builders, never from a field of the producer.
     pub slsa_level: u8,
     /// Where predicate and certificate disagree: expected is the certificate's claim, found is the predicate's.
     pub disagreements: Vec<Break>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Something that a build took in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Material {
+    pub uri: String,
+    /// By the name of the algorithm, as the predicate writes them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digests: BTreeMap<String, String>,
+}
+
+/// What a verification summary says: who verified what by which policy, and the result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerificationSummary {
+    pub verifier: String,
+    pub resource_uri: String,
+    pub policy: Option<String>,
+    pub passed: bool,
+    /// The levels that the verifier states. They are its word.
+    pub levels: Vec<String>,
+    pub verified_at: Option<Timestamp>,
+}
+
+/// What a vulnerability scan says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VulnerabilityScan {
+    pub scanner: String,
+    pub version: Option<String>,
+    /// How many it lists; `None` where the result is the scanner's own format.
+    pub vulnerabilities: Option<u64>,
+    pub finished_at: Option<Timestamp>,
 }
 
 /// A run of a forge by its number, apart from the repository.

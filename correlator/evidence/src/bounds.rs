@@ -43,3 +43,17 @@ pub(crate) const ROOT_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const KEY_BYTES_MAX: usize = 16 * 1024;
 /// How much of a text from outside a refusal repeats, in characters.
 pub(crate) const SHOWN_CHARS_MAX: usize = 300;
+/// How many parameters of a build are kept.
+pub(crate) const PARAMETERS_MAX: usize = 64;
+/// The most that the parameters of a build take together, in bytes.
+pub(crate) const PARAMETERS_BYTES_MAX: usize = 16 * 1024;
+/// How many materials of a build are kept.
+pub(crate) const MATERIALS_MAX: usize = 128;
+/// The most that the materials of a build take together, in bytes.
+pub(crate) const MATERIALS_BYTES_MAX: usize = 32 * 1024;
+/// The longest text of a predicate that becomes a fact, in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 2048;
+/// How many levels a verification summary may state.
+pub(crate) const LEVELS_MAX: usize = 64;
+/// How many signatures one envelope of Google Cloud Build may have.
+pub(crate) const CLOUD_BUILD_SIGNATURES_MAX: usize = 8;

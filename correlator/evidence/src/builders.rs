@@ -2,12 +2,16 @@
 //!
 //! A level is derived from who signed, never from a field that the producer fills in:
 //!
-//! | builder | recognised by the certificate | level |
+//! | builder | recognised by the signer | level |
 //! | --- | --- | --- |
 //! | slsa-github-generator | issued by GitHub Actions; signer workflow (.9) one of its reusable workflows at a version tag, on a hosted runner | 3 |
 //! | github-hosted | issued by GitHub Actions; signer workflow (.9) and started workflow (.18) are one; runner (.11) is `github-hosted` | 2 |
 //! | a reusable workflow | issued by GitHub Actions; .9 and .18 differ; runner is `github-hosted` | 2 |
 //! | gitlab-hosted | issued by gitlab.com; runner is `gitlab-hosted` | 2 |
+//! | google-cloud-build | signed by a key of Google Cloud Build; `GoogleHostedWorker` of provenance v1, or `@v0.3`, with a build type of that version | 3 |
+//! | google-cloud-build, before | the same key; `GoogleHostedWorker@v0.2`, whose build type is the same | 2 |
+//! | Tekton Chains | a key, which proves who held it and not which platform ran the build | 1 |
+//! | BuildKit | the row of the workflow that signed; by a key as Tekton Chains; without a signature nothing | 1 |
 //! | any other signer, a key included | the provenance names a builder | 1 |
 //! | none | the provenance names no builder | 0 |
 //!
@@ -15,7 +19,9 @@
 //! identity, which only the isolated workflows of slsa-github-generator are known to keep.
 
 use bus_schema::WorkflowRef;
-use correlator_core::facts::CertificateClaims;
+use correlator_core::facts::{CertificateClaims, Signer};
+
+use crate::provenance::Normalised;
 
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 const GITLAB_ISSUER: &str = "https://gitlab.com";
@@ -98,12 +104,34 @@ fn generator_workflow(signer: &str) -> Option<&str> {
     (is_version && GENERATOR_WORKFLOWS.contains(&workflow)).then_some(workflow)
 }
 
-/// The level of provenance by this signer that names this builder.
-pub(crate) fn level_of(builder_id: &str, claims: Option<&CertificateClaims>) -> u8 {
-    if builder_id.is_empty() {
+/// Google's worker as provenance of version 1 names it; older versions put their own behind an `@`.
+const GOOGLE_WORKER: &str = "https://cloudbuild.googleapis.com/GoogleHostedWorker";
+const GOOGLE_BUILD_TYPE: &str = "https://cloud.google.com/build/gcb-buildtypes/google-worker/v1";
+const GOOGLE_RECIPES: [&str; 2] = [
+    "https://cloudbuild.googleapis.com/CloudBuildYaml@",
+    "https://cloudbuild.googleapis.com/CloudBuildSteps@",
+];
+
+/// The level of provenance by this signer.
+pub(crate) fn level_of(said: &Normalised, signer: &Signer) -> u8 {
+    if said.builder_id.is_empty() {
         return 0;
     }
-    claims.map_or(Builder::Unknown, builder_of).level()
+    match signer {
+        Signer::Keyless(claims) => builder_of(claims).level(),
+        Signer::CloudBuild { .. } => cloud_build_level(&said.builder_id, &said.build_type),
+        Signer::Key { .. } => Builder::Unknown.level(),
+    }
+}
+
+/// Google's service fills in both texts; whoever starts a build has no say in them.
+fn cloud_build_level(builder_id: &str, build_type: &str) -> u8 {
+    match builder_id.strip_prefix(GOOGLE_WORKER) {
+        Some("") if build_type == GOOGLE_BUILD_TYPE => 3,
+        Some("@v0.3") if GOOGLE_RECIPES.iter().any(|recipe| build_type.starts_with(recipe)) => 3,
+        Some("@v0.2") if build_type == builder_id => 2,
+        _ => Builder::Unknown.level(),
+    }
 }
 
 /// Whether the builder that the provenance names is a workflow other than the one that signed. Ids that are no workflows
@@ -170,8 +198,50 @@ mod tests {
             ..github(OWN, Some(OWN), hosted)
         };
         assert_eq!(builder_of(&elsewhere), Builder::Unknown);
-        assert_eq!(level_of("x", None), 1);
-        assert_eq!(level_of("", Some(&github(OWN, Some(OWN), hosted))), 0);
+        let own = Signer::Keyless(Box::new(github(OWN, Some(OWN), hosted)));
+        let key = Signer::Key { fingerprint: bus_schema::Digest::sha256_of(b"key"), logged: true };
+        let said = |builder: &str, build_type: &str| Normalised {
+            builder_id: builder.to_owned(),
+            build_type: build_type.to_owned(),
+            ..Normalised::default()
+        };
+        assert_eq!(level_of(&said("x", ""), &own), 2);
+        assert_eq!(level_of(&said("", ""), &own), 0);
+        let tekton = said("https://tekton.dev/chains/v2", "https://tekton.dev/chains/v2/slsa");
+        let buildkit = said("https://github.com/docker/buildx", "https://mobyproject.org/buildkit@v1");
+        for (said, level) in [(&tekton, 1), (&buildkit, 1), (&said("x", ""), 1)] {
+            assert_eq!(level_of(said, &key), level);
+        }
+        assert_eq!(level_of(&buildkit, &own), 2);
+    }
+
+    #[test]
+    fn googles_worker_has_a_level_by_googles_key_alone() {
+        let fingerprint = bus_schema::Digest::sha256_of(b"key");
+        let google = Signer::CloudBuild { fingerprint, key_id: "any".to_owned() };
+        let key = Signer::Key { fingerprint, logged: false };
+        let old = format!("{GOOGLE_WORKER}@v0.2");
+        let newer = format!("{GOOGLE_WORKER}@v0.3");
+        let yaml = "https://cloudbuild.googleapis.com/CloudBuildYaml@v0.1";
+        for (builder, build_type, level) in [
+            (GOOGLE_WORKER, GOOGLE_BUILD_TYPE, 3),
+            (newer.as_str(), yaml, 3),
+            (old.as_str(), old.as_str(), 2),
+            (GOOGLE_WORKER, yaml, 1),
+            (newer.as_str(), GOOGLE_BUILD_TYPE, 1),
+            (old.as_str(), yaml, 1),
+            ("https://cloudbuild.googleapis.com/GoogleHostedWorkera", GOOGLE_BUILD_TYPE, 1),
+            ("https://example.com/GoogleHostedWorker", GOOGLE_BUILD_TYPE, 1),
+            ("", GOOGLE_BUILD_TYPE, 0),
+        ] {
+            let said = Normalised {
+                builder_id: builder.to_owned(),
+                build_type: build_type.to_owned(),
+                ..Normalised::default()
+            };
+            assert_eq!(level_of(&said, &google), level, "{builder} {build_type}");
+            assert_eq!(level_of(&said, &key), level.min(1), "{builder} {build_type}");
+        }
     }
 
     #[test]

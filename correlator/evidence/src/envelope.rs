@@ -95,6 +95,20 @@ pub(crate) fn decode(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
     BASE64.decode(text).map_err(|error| malformed(format!("{what} in base64"), error.to_string()))
 }
 
+/// Base64 of the alphabet that is safe in addresses, otherwise as [`BASE64`].
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Base64 of either alphabet, but of one.
+pub(crate) fn decode_either(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
+    if !text.contains(['-', '_']) {
+        return decode(what, text);
+    }
+    BASE64_URL.decode(text).map_err(|error| malformed(format!("{what} in base64"), error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

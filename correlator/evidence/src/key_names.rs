@@ -10,13 +10,19 @@ use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, SequenceOf};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
+use crate::cloud_build;
 use crate::envelope::BASE64;
 use crate::trust::TrustedKey;
 
 /// The keys that a signature may be by, from all names it carries.
 pub(crate) fn candidates<'a>(called: &[&str], keys: &'a [TrustedKey]) -> Vec<&'a TrustedKey> {
-    let may_mean = |key: &TrustedKey| {
-        called.iter().all(|name| name.is_empty() || *name == key.name() || names(name, key.der().as_bytes()))
+    let names_of_it: Vec<&str> = called.iter().copied().filter(|name| !name.is_empty()).collect();
+    let may_mean = |key: &TrustedKey| match key.id() {
+        // Google's keys sign its own format only.
+        Some(id) if cloud_build::is_key_id(id) => false,
+        // Its signer writes this id, so that what does not carry it is not by the key.
+        Some(id) => !names_of_it.is_empty() && names_of_it.iter().all(|name| *name == id),
+        None => names_of_it.iter().all(|name| *name == key.name() || names(name, key.der().as_bytes())),
     };
     keys.iter().filter(|key| may_mean(key)).collect()
 }
@@ -71,9 +77,10 @@ fn ssh_strings(parts: &[&[u8]]) -> Vec<u8> {
     blob
 }
 
-/// The name that cosign gives a key: base64 of the SHA-256 of its SubjectPublicKeyInfo.
+/// What a signature must call a key: the id of the contracts, else what cosign writes, base64 of the SHA-256 of its
+/// SubjectPublicKeyInfo.
 pub(crate) fn shown(key: &TrustedKey) -> String {
-    STANDARD_NO_PAD.encode(key.fingerprint().bytes())
+    key.id().map_or_else(|| STANDARD_NO_PAD.encode(key.fingerprint().bytes()), str::to_owned)
 }
 
 #[cfg(test)]

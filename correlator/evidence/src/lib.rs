@@ -13,6 +13,7 @@ mod builders;
 mod bundle;
 mod certificate;
 mod claims;
+mod cloud_build;
 mod cosign;
 mod disagreement;
 mod envelope;
@@ -31,12 +32,16 @@ mod refusal;
 mod rests_on;
 mod sbom;
 mod signature;
+mod signature_pair;
 mod simple_signing;
 mod statement;
 mod strict_json;
+mod time;
 mod timestamps;
 mod trust;
+mod verification_summary;
 mod verify;
+mod vulnerability_scan;
 mod work;
 
 #[cfg(test)]
@@ -46,6 +51,7 @@ mod tests;
 
 pub use bounds::EVIDENCE_BYTES_MAX;
 pub use builders::{Builder, builder_of};
+pub use cloud_build::{MEDIA_TYPE as CLOUD_BUILD, split as split_cloud_build};
 pub use correlator_core::contracts::trust_root::Demands;
 pub use proof::{Artifact, Proof, verify_bundle};
 pub use sbom::{SbomError, read as read_sbom};

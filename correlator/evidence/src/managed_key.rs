@@ -11,7 +11,7 @@ use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, shown, uns
 use crate::signature::{self, Scheme, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
 use crate::work::Work;
-use crate::{key_names, log_entries, rests_on, timestamps};
+use crate::{key_names, log_entries, rests_on, signature_pair, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
@@ -159,7 +159,12 @@ fn check_signature(
             ));
         }
     };
-    signature::scheme_of(key.der().as_bytes(), signature, signed).map_err(|unfitting| {
+    let spki = key.der().as_bytes();
+    let scheme = signature::scheme_of(spki, signature, signed).or_else(|unfitting| {
+        let pair = signature_pair::to_der(signature).ok_or(unfitting)?;
+        signature::scheme_of(spki, &pair, signed)
+    });
+    scheme.map_err(|unfitting| {
         let expected = format!("a signature by the key {}", key.fingerprint());
         let refused = match unfitting {
             Unfitting::Another => refusal(RefusalReason::BadSignature, expected, "another signature"),

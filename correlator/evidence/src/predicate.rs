@@ -4,7 +4,7 @@ use correlator_core::facts::{Predicate, PredicateKind, Refusal, SbomFacts, Signe
 
 use crate::refusal::{malformed, too_large, with_claims};
 use crate::statement::Statement;
-use crate::{provenance, sbom, simple_signing};
+use crate::{provenance, sbom, simple_signing, verification_summary, vulnerability_scan};
 
 /// cosign's image signature as a statement.
 const IMAGE_SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -36,6 +36,10 @@ pub(crate) fn kind_of_type(predicate_type: &str) -> PredicateKind {
         PredicateKind::Provenance
     } else if SBOM_TYPES.contains(&predicate_type) {
         PredicateKind::Sbom
+    } else if verification_summary::TYPES.contains(&predicate_type) {
+        PredicateKind::VerificationSummary
+    } else if vulnerability_scan::TYPES.contains(&predicate_type) {
+        PredicateKind::VulnerabilityScan
     } else {
         PredicateKind::Other
     }
@@ -48,12 +52,13 @@ pub(crate) fn read(statement: Statement<'_>, signer: &Signer) -> Result<Predicat
     let predicate = match kind {
         PredicateKind::ImageSignature => simple_signing::texts(statement.annotations)
             .map(|annotations| Predicate::ImageSignature { annotations }),
-        PredicateKind::Provenance => {
-            let text = statement.predicate.map_or("{}", |raw| raw.get());
-            provenance::read(&statement.predicate_type, text, signer)
-                .map(|read| Predicate::Provenance(Box::new(read)))
-        }
+        PredicateKind::Provenance => provenance::read(&statement.predicate_type, text_of(&statement), signer)
+            .map(|read| Predicate::Provenance(Box::new(read))),
         PredicateKind::Sbom => read_sbom(&statement).map(Predicate::Sbom),
+        PredicateKind::VerificationSummary => verification_summary::read(text_of(&statement))
+            .map(|read| Predicate::VerificationSummary(Box::new(read))),
+        PredicateKind::VulnerabilityScan => vulnerability_scan::read(text_of(&statement))
+            .map(|read| Predicate::VulnerabilityScan(Box::new(read))),
         PredicateKind::Other if statement.predicate_type.is_empty() => {
             Err(malformed("a predicate type", "none"))
         }
@@ -65,6 +70,10 @@ pub(crate) fn read(statement: Statement<'_>, signer: &Signer) -> Result<Predicat
         PredicateKind::Other => Ok(Predicate::Other { predicate_type: statement.predicate_type }),
     };
     predicate.map_err(|refused| with_claims(refused, Some(kind), subjects))
+}
+
+fn text_of<'a>(statement: &Statement<'a>) -> &'a str {
+    statement.predicate.map_or("{}", |raw| raw.get())
 }
 
 fn read_sbom(statement: &Statement<'_>) -> Result<SbomFacts, Refusal> {

@@ -5,6 +5,7 @@
 
 mod draft;
 mod github;
+mod inputs;
 mod source;
 mod v0_1;
 mod v0_2;
@@ -12,12 +13,10 @@ mod v1;
 
 use correlator_core::facts::{CertificateClaims, Provenance, Refusal, Signer};
 
+use crate::bounds::TEXT_BYTES_MAX;
 use crate::provenance::draft::Draft;
 use crate::refusal::{malformed, too_large};
-use crate::{builders, disagreement};
-
-/// The longest text of a predicate that becomes a fact, in bytes.
-const TEXT_BYTES_MAX: usize = 2048;
+use crate::{builders, disagreement, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -54,28 +53,35 @@ pub(crate) fn read(predicate_type: &str, predicate: &str, signer: &Signer) -> Re
             return Err(too_large("bytes in a text of provenance", TEXT_BYTES_MAX, text.len()));
         }
     }
-    Ok(finish(predicate_type, draft, signer))
+    finish(predicate_type, draft, signer)
 }
 
-fn finish(predicate_type: &str, draft: Draft, signer: &Signer) -> Provenance {
+fn finish(predicate_type: &str, draft: Draft, signer: &Signer) -> Result<Provenance, Refusal> {
     let claims: Option<&CertificateClaims> = match signer {
         Signer::Keyless(claims) => Some(claims),
-        Signer::Key { .. } => None,
+        Signer::Key { .. } | Signer::CloudBuild { .. } => None,
     };
-    Provenance {
+    let tag = draft.git_ref.as_ref().and_then(|git_ref| git_ref.as_tag().map(str::to_owned));
+    Ok(Provenance {
         predicate_type: predicate_type.to_owned(),
-        slsa_level: builders::level_of(&draft.builder_id, claims),
+        slsa_level: builders::level_of(&draft, signer),
         disagreements: claims.map(|claims| disagreement::between(claims, &draft)).unwrap_or_default(),
         builder_id: draft.builder_id,
         build_type: draft.build_type,
         repository: draft.repository,
         source_uri: draft.source_uri,
+        started_at: time::read("the build's start", draft.started_at.as_deref())?,
+        finished_at: time::read("the build's end", draft.finished_at.as_deref())?,
         git_ref: draft.git_ref,
+        tag: tag.or(draft.tag),
         commit: draft.commit,
         workflow: draft.workflow,
         trigger: draft.trigger,
         run: draft.run,
-    }
+        parameters: draft.inputs.parameters,
+        materials: draft.inputs.materials,
+        left_out: draft.inputs.left_out,
+    })
 }
 
 pub(crate) use draft::Draft as Normalised;

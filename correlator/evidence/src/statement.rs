@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bus_schema::Digest;
-use correlator_core::facts::{PredicateKind, Refusal, RefusalReason};
+use correlator_core::facts::{OtherSubject, PredicateKind, Refusal, RefusalReason};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,8 +20,10 @@ const STATEMENT_TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", "https:
 /// A statement whose shape was checked; nobody vouches for it yet.
 #[derive(Debug)]
 pub(crate) struct Statement<'a> {
-    /// At least one, in the order of the statement.
+    /// In the order of the statement.
     pub(crate) subjects: Vec<Digest>,
+    /// There is one of these or a digest.
+    pub(crate) other_subjects: Vec<OtherSubject>,
     pub(crate) predicate_type: String,
     pub(crate) predicate: Option<&'a RawValue>,
     /// What is said beside every subject.
@@ -44,12 +46,13 @@ impl<'a> Statement<'a> {
             return Err(unsupported("an in-toto statement of version 0.1 or 1", wire.kind));
         }
         let claims = predicate::kind_of_type(&wire.predicate_type);
-        let subjects =
+        let (subjects, other_subjects) =
             subjects(&wire.subject).map_err(|refused| with_claims(refused, Some(claims), Vec::new()))?;
         let annotations = common_annotations(wire.subject);
         Ok(Statement {
             subjects,
             annotations,
+            other_subjects,
             predicate_type: wire.predicate_type,
             predicate: wire.predicate,
         })
@@ -70,19 +73,32 @@ fn common_annotations(subjects: Vec<WireSubject>) -> BTreeMap<String, Value> {
     common
 }
 
-/// Only SHA-256 and SHA-512 bind an artifact. Every subject must have a digest of some kind; at least one of these two.
-fn subjects(wire: &[WireSubject]) -> Result<Vec<Digest>, Refusal> {
+/// Identities of artifacts that are no digests of bytes: the number of a machine image of Google's.
+const OTHER_SCHEMES: [&str; 1] = ["gce_image_id"];
+/// The longest of them, in bytes.
+const OTHER_ID_BYTES_MAX: usize = 128;
+
+/// Only SHA-256 and SHA-512 bind an artifact. Every subject must have a digest of some kind; at least one of these two, or
+/// an identity of another scheme, which binds nothing here.
+fn subjects(wire: &[WireSubject]) -> Result<(Vec<Digest>, Vec<OtherSubject>), Refusal> {
     if wire.len() > SUBJECTS_MAX {
         return Err(too_large("subjects", SUBJECTS_MAX, wire.len()));
     }
     let bad =
         |found: String| refusal(RefusalReason::BadSubject, "a sha256 or sha512 digest of a subject", found);
     let mut found: Vec<Digest> = Vec::new();
+    let mut others: Vec<OtherSubject> = Vec::new();
     for subject in wire {
         let name = subject.name.as_deref().unwrap_or("a subject without a name");
         let digests = subject.digest.as_ref().filter(|digests| !digests.is_empty());
         let digests = digests.ok_or_else(|| bad(format!("{name}: no digest")))?;
         for (algorithm, hex_text) in digests {
+            if OTHER_SCHEMES.contains(&algorithm.as_str()) {
+                if hex_text.is_empty() || hex_text.len() > OTHER_ID_BYTES_MAX {
+                    return Err(bad(format!("{algorithm}:{hex_text}")));
+                }
+                others.push(OtherSubject { scheme: algorithm.clone(), id: hex_text.clone() });
+            }
             if !matches!(algorithm.as_str(), "sha256" | "sha512") {
                 continue;
             }
@@ -93,7 +109,9 @@ fn subjects(wire: &[WireSubject]) -> Result<Vec<Digest>, Refusal> {
             }
         }
     }
-    if found.is_empty() { Err(bad("none".to_owned())) } else { Ok(found) }
+    others.sort();
+    others.dedup();
+    if found.is_empty() && others.is_empty() { Err(bad("none".to_owned())) } else { Ok((found, others)) }
 }
 
 #[derive(Deserialize)]

@@ -83,9 +83,10 @@ impl TrustSet {
 }
 
 fn merge_keys(mut keys: Vec<TrustedKey>) -> Vec<TrustedKey> {
-    keys.sort_by(|one, other| (one.fingerprint, &one.name).cmp(&(other.fingerprint, &other.name)));
+    let place = |key: &TrustedKey| (key.fingerprint, key.id.clone(), key.name.clone());
+    keys.sort_by_key(place);
     keys.dedup_by(|next, kept| {
-        let same = next.fingerprint == kept.fingerprint;
+        let same = next.fingerprint == kept.fingerprint && next.id == kept.id;
         if same && next.log == LogDemand::NotRequired {
             kept.log = LogDemand::NotRequired;
         }
@@ -102,6 +103,7 @@ fn hash_of(roots: &[TrustRoot], keys: &[TrustedKey]) -> Digest {
     }
     for key in keys {
         fields.extend(["key".to_owned(), key.fingerprint.to_string(), key.log.as_str().to_owned()]);
+        fields.extend(key.id.iter().map(|id| format!("id {id}")));
     }
     Digest::Sha256(bus_schema::hash::hash_fields(fields.iter().map(String::as_str)))
 }
@@ -256,6 +258,8 @@ impl LogDemand {
 #[derive(Debug, Clone)]
 pub struct TrustedKey {
     name: String,
+    /// What signatures must call it, where it is not named by its fingerprint.
+    id: Option<String>,
     fingerprint: Digest,
     log: LogDemand,
     not_before: Option<Timestamp>,
@@ -277,12 +281,20 @@ impl TrustedKey {
         CosignVerificationKey::try_from_der(&der).map_err(|error| malformed(error.to_string()))?;
         Ok(TrustedKey {
             name: name.to_owned(),
+            id: None,
             fingerprint: Digest::sha256_of(&der),
             log,
             not_before: None,
             not_after: None,
             der: DerPublicKey::new(der),
         })
+    }
+
+    /// The same key under an id that its signer gives it: a signature with another id is not by it. Under a resource name
+    /// of Google Cloud Build's keys it signs nothing but that builder's provenance.
+    pub fn with_id(mut self, id: Option<String>) -> TrustedKey {
+        self.id = id;
+        self
     }
 
     /// The same key with the contract's validity, for those who judge it.
@@ -298,6 +310,10 @@ impl TrustedKey {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// The SHA-256 digest of the key's SubjectPublicKeyInfo in DER.

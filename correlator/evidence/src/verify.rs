@@ -15,10 +15,10 @@ use crate::refusal::{refusal, too_large, unsupported, with_claims};
 use crate::simple_signing::Payload;
 use crate::trust::TrustSet;
 use crate::work::Work;
-use crate::{bundle, cosign, pep740, predicate, sbom, statement};
+use crate::{bundle, cloud_build, cosign, pep740, predicate, sbom, statement};
 
 /// The version of this code. Evidence is verified again by another version, so it grows whenever a result may change.
-pub const VERIFIER_VERSION: u32 = 2;
+pub const VERIFIER_VERSION: u32 = 3;
 
 /// Evidence as an agent delivered it. Nothing about it is proven, its media type and its place included.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,7 @@ fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Statement, Ref
             of_bundle(bundle, trust)
         }
         Form::PythonAttestation => of_bundle(pep740::bundle(evidence.bytes)?, trust),
+        Form::CloudBuild => cloud_build::verify(evidence.bytes, trust),
         Form::SimpleSigning => of_simple_signing(evidence, trust),
         Form::UnsignedStatement => Err(of_unsigned_statement(evidence)),
         Form::UnsignedSbom => {
@@ -85,13 +86,14 @@ fn of_bundle(bundle: UnverifiedBundle, trust: &TrustSet) -> Result<Statement, Re
             // 3. The statement's shape and subjects (in-toto "Statement"; DSSE protocol.md): the signature must be over it.
             let statement = statement::Statement::from_envelope(envelope)?;
             let (kind, subjects) = (statement.kind(), statement.subjects.clone());
+            let other_subjects = statement.other_subjects.clone();
             // 4. Signature, signer, log and time, in the steps of `keyless` and `managed_key`.
             let artifact = Artifact::Digest(binding(&subjects));
             let proof = prove(&bundle, artifact, trust, &mut Work::default())
                 .map_err(|refused| with_claims(refused, Some(kind), subjects.clone()))?;
             // 5. The predicate, from now on the signer's word.
             let predicate = predicate::read(statement, &proof.signer)?;
-            Ok(verified(proof, subjects, predicate))
+            Ok(Statement { other_subjects, ..verified(proof, subjects, predicate) })
         }
         Content::Message => {
             // 3. A signature over bytes that lie elsewhere: the image's manifest, by the digest that the bundle says.
@@ -142,8 +144,8 @@ fn of_simple_signing(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Stat
 fn of_unsigned_statement(evidence: &Unverified<'_>) -> Refusal {
     match statement::Statement::from_json(evidence.bytes) {
         Ok(statement) => {
-            let refused =
-                refusal(RefusalReason::Unsigned, "a signed statement", "a statement without a signature");
+            let found = format!("a statement of type {} without a signature", statement.predicate_type);
+            let refused = refusal(RefusalReason::Unsigned, "a signed statement", found);
             with_claims(refused, Some(statement.kind()), statement.subjects)
         }
         Err(refused) => refused,
@@ -152,7 +154,7 @@ fn of_unsigned_statement(evidence: &Unverified<'_>) -> Refusal {
 
 fn verified(proof: Proof, subjects: Vec<Digest>, predicate: Predicate) -> Statement {
     let Proof { signer, signed_at, root, rests_on } = proof;
-    Statement { subjects, signer, signed_at, root, rests_on, predicate }
+    Statement { subjects, other_subjects: Vec::new(), signer, signed_at, root, rests_on, predicate }
 }
 
 enum Form {
@@ -160,6 +162,7 @@ enum Form {
     Envelope,
     SimpleSigning,
     PythonAttestation,
+    CloudBuild,
     UnsignedStatement,
     UnsignedSbom,
     Unknown,
@@ -174,6 +177,7 @@ impl Form {
             cosign::DSSE_ENVELOPE => Form::Envelope,
             cosign::SIMPLE_SIGNING => Form::SimpleSigning,
             pep740::MEDIA_TYPE => Form::PythonAttestation,
+            cloud_build::MEDIA_TYPE => Form::CloudBuild,
             IN_TOTO => Form::UnsignedStatement,
             _ if media_type.starts_with(MEDIA_TYPE_PREFIX) => Form::Bundle,
             _ if sbom::is_media_type(&media_type) => Form::UnsignedSbom,

@@ -31,7 +31,7 @@ pub(crate) fn judge(
     let mut witnesses = Vec::new();
     let identity = match &bound.statement.signer {
         Signer::Keyless(claims) => Some(CertificateIdentity::read(claims)),
-        Signer::Key { .. } => None,
+        Signer::Key { .. } | Signer::CloudBuild { .. } => None,
     };
     if let Some(identity) = &identity {
         check_certificate(pipeline, source, identity, &mut breaks);
@@ -225,7 +225,7 @@ fn unknown_run(
     let is_uncovered = since.is_none_or(|since| built_at.is_none_or(|at| at < since));
     let no_such_run =
         a_break(BreakReason::UnknownRun, format!("run {run} at the forge"), "the forge does not know it");
-    if matches!(bound.statement.signer, Signer::Key { .. }) {
+    if bound.statement.signer.key().is_some() {
         return Ok(Some(Finding::Missing(Missing {
             waiting_for: format!("the CI agent's report of run {run}"),
             questions: vec![question],

@@ -27,7 +27,7 @@ pub(crate) fn judge(
             check_origin(source, &identity, &mut breaks);
             check_builder(pipeline, source, &identity, &mut breaks);
         }
-        Signer::Key { .. } => {
+        Signer::Key { .. } | Signer::CloudBuild { .. } => {
             match match_signer(inquiry, pipeline, bound, Purpose::Attestation) {
                 SignerMatch::Fits { .. } => {}
                 SignerMatch::OutOfTime { since, what } => return Finding::Expired { since, what },
@@ -54,6 +54,7 @@ pub(crate) fn judge(
         match bound.statement.signer {
             Signer::Keyless(_) => "certificate",
             Signer::Key { .. } => "key",
+            Signer::CloudBuild { .. } => "cloud-build",
         },
         format!("built by {} from {} at {commit}", provenance.builder_id, source.repository),
     )

@@ -31,6 +31,7 @@ pub(crate) fn judge(
                 let witness = match bound.statement.signer {
                     Signer::Keyless(_) => "certificate",
                     Signer::Key { .. } => "key",
+                    Signer::CloudBuild { .. } => "cloud-build",
                 };
                 return (
                     Finding::proven(witness, format!("signed by {who}")),

@@ -167,7 +167,10 @@ pub(crate) fn match_signer(
                 }
                 (shown_fitting(contract, claims), &contract.annotations)
             }
-            (SignerContract::Key(contract), Signer::Key { fingerprint, .. }) => {
+            (
+                SignerContract::Key(contract),
+                Signer::Key { fingerprint, .. } | Signer::CloudBuild { fingerprint, .. },
+            ) => {
                 if inquiry.contracts.key_fingerprint(&contract.file) != Some(*fingerprint) {
                     continue;
                 }
@@ -250,7 +253,11 @@ fn object_to_annotations(demanded: &BTreeMap<String, String>, predicate: &Predic
     let none = BTreeMap::new();
     let carried = match predicate {
         Predicate::ImageSignature { annotations } => annotations,
-        Predicate::Provenance(_) | Predicate::Sbom(_) | Predicate::Other { .. } => &none,
+        Predicate::Provenance(_)
+        | Predicate::Sbom(_)
+        | Predicate::VerificationSummary(_)
+        | Predicate::VulnerabilityScan(_)
+        | Predicate::Other { .. } => &none,
     };
     let (key, expected) = demanded.iter().find(|(key, value)| carried.get(*key) != Some(value))?;
     let found = carried.get(key).map_or("missing", String::as_str);
@@ -329,6 +336,7 @@ fn shown_signer(signer: &Signer) -> String {
     match signer {
         Signer::Keyless(claims) => format!("{} (issuer {})", claims.subject, claims.issuer),
         Signer::Key { fingerprint, .. } => format!("key {fingerprint}"),
+        Signer::CloudBuild { key_id, .. } => format!("Google Cloud Build, key {key_id}"),
     }
 }
 
@@ -340,8 +348,10 @@ fn shown_root(statement: &Statement) -> &str {
 pub(crate) fn may_sign(pipeline: &Pipeline, kind: PredicateKind) -> bool {
     match kind {
         PredicateKind::ImageSignature => pipeline.signatures.from_image,
-        PredicateKind::Provenance | PredicateKind::Sbom | PredicateKind::Other => {
-            pipeline.signatures.from_attestation
-        }
+        PredicateKind::Provenance
+        | PredicateKind::Sbom
+        | PredicateKind::VerificationSummary
+        | PredicateKind::VulnerabilityScan
+        | PredicateKind::Other => pipeline.signatures.from_attestation,
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn judge(
             let is_ours = identity.comes_from(&source.repository);
             (is_ours, identity.repository, identity.git_ref, identity.commit)
         }
-        Signer::Key { .. } => {
+        Signer::Key { .. } | Signer::CloudBuild { .. } => {
             let is_ours =
                 provenance.repository.as_ref().is_some_and(|found| source.repository.is_same(found));
             (is_ours, provenance.repository.clone(), provenance.git_ref.clone(), provenance.commit.clone())

@@ -261,13 +261,20 @@ impl Gathering {
                 self.problem(&file, format!("the key file {:?} is not a public key in PEM", key.file));
             }
             let NamedKey { log_required, revoked_from, .. } = key;
+            let id = key.id;
             let mut entry = TrustedKeyContract {
                 file: key.file.clone(),
                 content,
                 fingerprint,
+                id,
                 log_required,
                 revoked_from,
             };
+            let known = self.set().keys.get(&key.file);
+            if known.is_some_and(|known| known.id != entry.id) {
+                let text = format!("the key {:?} is named twice, with two ids", key.file);
+                self.problem(&file, text);
+            }
             let known = self.set().keys.get(&key.file);
             let logs_differ = known.is_some_and(|known| known.log_required != log_required);
             // Withdrawn by one pipeline, it is withdrawn for all: the earliest time counts.

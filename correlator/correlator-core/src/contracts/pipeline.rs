@@ -15,6 +15,8 @@ use crate::contracts::pattern::{Glob, ImagePattern};
 
 /// The settling window of a pipeline that states none.
 pub const SETTLE_DEFAULT: Span = Span::from_secs(90);
+/// The longest id of a key, in bytes.
+const KEY_ID_BYTES_MAX: usize = 512;
 /// The most approvals that a contract may demand.
 pub const REVIEWS_MAX: u32 = 10;
 
@@ -280,6 +282,10 @@ enum SignerSpec {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct KeySpec {
     file: String,
+    /// What its signer calls it, where signatures carry a name of their own: `keystore://…`, or the resource name of one of
+    /// Google Cloud Build's keys.
+    #[serde(default)]
+    id: Option<String>,
     #[serde(default)]
     not_before: Option<Day>,
     #[serde(default)]
@@ -330,6 +336,7 @@ struct DeploySpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedKey {
     pub(crate) file: String,
+    pub(crate) id: Option<String>,
     pub(crate) log_required: bool,
     pub(crate) revoked_from: Option<Timestamp>,
 }
@@ -526,7 +533,18 @@ fn check_signatures(
                 check_annotations(&key.annotations, &mut problem);
                 let log_required = key.log.unwrap_or(LogSpec::Required) == LogSpec::Required;
                 let revoked_from = key.revoked_from.map(|day| day.0);
-                keys.push(NamedKey { file: key.file.clone(), log_required, revoked_from });
+                keys.push(NamedKey {
+                    file: key.file.clone(),
+                    id: key.id.clone(),
+                    log_required,
+                    revoked_from,
+                });
+                if key.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > KEY_ID_BYTES_MAX) {
+                    problem(format!(
+                        "signatures.anyOf: the id of key {:?} is not 1 to {KEY_ID_BYTES_MAX} bytes",
+                        key.file
+                    ));
+                }
                 let (not_before, not_after) =
                     (key.not_before.map(|day| day.0), key.not_after.map(|day| day.0));
                 if let (Some(start), Some(end)) = (not_before, not_after)

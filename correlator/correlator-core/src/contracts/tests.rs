@@ -168,6 +168,10 @@ fn odd_values_are_refused_by_name() {
     refused(&pipeline("").replace("name: api", "name: Api"), "metadata.name");
     refused(&pipeline("").replace("name: api", "name: default"), "cannot be called");
     refused(&pipeline("  signatures: { anyOf: [ { key: { file: gone.pub } } ] }\n"), "gone.pub");
+    refused(
+        &pipeline("  signatures: { anyOf: [ { key: { file: gone.pub, id: \"\" } } ] }\n"),
+        "the id of key",
+    );
     refused(&pipeline("  signatures: { anyOf: [ { key: { file: words.pub } } ] }\n"), "not a public key");
     let key = |validity: &str| {
         pipeline(&format!("  signatures: {{ anyOf: [ {{ key: {{ file: release.pub, {validity} }} }} ] }}\n"))

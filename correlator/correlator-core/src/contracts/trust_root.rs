@@ -236,6 +236,8 @@ pub struct TrustedKeyContract {
     pub content: Digest,
     /// The SHA-256 digest of the SubjectPublicKeyInfo in DER; `None` when the file is not a public key in PEM.
     pub fingerprint: Option<Digest>,
+    /// What signatures must call it, where its signer gives it a name.
+    pub id: Option<String>,
     pub log_required: bool,
     /// Signatures from this time on count no more.
     pub revoked_from: Option<Timestamp>,

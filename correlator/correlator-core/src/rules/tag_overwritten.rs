@@ -98,7 +98,7 @@ fn run_was_going(
         crate::facts::Signer::Keyless(claims) => {
             claims.source_repository_id.as_deref().and_then(|id| id.parse().ok())
         }
-        crate::facts::Signer::Key { .. } => None,
+        crate::facts::Signer::Key { .. } | crate::facts::Signer::CloudBuild { .. } => None,
     };
     let Some(repository_id) = from_certificate.or(from_predicate).or_else(|| source.repository.id.clone())
     else {

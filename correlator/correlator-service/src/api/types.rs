@@ -16,8 +16,8 @@ pub use status::{
     PipelineSummary, Status, Suggestion, UnclaimedRepository, Waiting,
 };
 pub use trace::{
-    Carrier, CaseDetail, Cases, EvidenceState, Place, Places, PushSeen, QuestionState, RunsIn, SignerShown,
-    TagSeen, Trace, TracedEvidence, VerdictShown, Verdicts,
+    BuildInputs, Carrier, CaseDetail, Cases, EvidenceState, MaterialShown, Place, Places, PushSeen,
+    QuestionState, RunsIn, SignerShown, TagSeen, Trace, TracedEvidence, VerdictShown, Verdicts,
 };
 
 use serde::{Deserialize, Serialize};

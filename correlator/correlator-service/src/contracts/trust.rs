@@ -31,7 +31,7 @@ pub(crate) fn set_of(
         };
         let log = if key.log_required { LogDemand::Required } else { LogDemand::NotRequired };
         match TrustedKey::from_pem(&key.file, text, log) {
-            Ok(key) => keys.push(key),
+            Ok(trusted) => keys.push(trusted.with_id(key.id.clone())),
             Err(error) => problems.push(error.to_string()),
         }
     }

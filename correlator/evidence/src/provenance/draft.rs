@@ -4,7 +4,11 @@ use bus_schema::{CommitId, GitRef, RepositoryRef, WorkflowRef};
 use correlator_core::facts::RunNumber;
 use serde_json::Value;
 
+use crate::provenance::inputs::Inputs;
 use crate::provenance::source::Source;
+
+/// How many inputs of a build are looked at for the source.
+const LOOKED_AT_MAX: usize = 1000;
 
 /// The facts of one provenance predicate, as far as it names them in a form that parses.
 #[derive(Debug, Default)]
@@ -18,6 +22,12 @@ pub(crate) struct Draft {
     pub(crate) workflow: Option<WorkflowRef>,
     pub(crate) trigger: Option<String>,
     pub(crate) run: Option<RunNumber>,
+    /// A tag that is said apart from the ref.
+    pub(crate) tag: Option<String>,
+    pub(crate) inputs: Inputs,
+    /// As the predicate writes them.
+    pub(crate) started_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
 }
 
 impl Draft {
@@ -31,7 +41,26 @@ impl Draft {
             self.repository = source.repository;
         }
         fill(&mut self.git_ref, source.git_ref);
-        fill(&mut self.commit, commit);
+        fill(&mut self.commit, commit.or(source.commit));
+    }
+
+    /// Keeps what the build took in, and takes the source from it: the input of the repository that is known already, else
+    /// the first from git.
+    pub(super) fn take_inputs<'a>(&mut self, inputs: impl Iterator<Item = (&'a str, Option<&'a Value>)>) {
+        let mut found = false;
+        for (position, (uri, digests)) in inputs.enumerate() {
+            self.inputs.take_material(uri, digests);
+            if found || position >= LOOKED_AT_MAX {
+                continue;
+            }
+            let source = Source::parse(uri);
+            let Some(repository) = &source.repository else { continue };
+            let is_git = uri.starts_with("git+") || source.commit.is_some() || digests.is_some_and(is_of_git);
+            if is_git && self.repository.as_ref().is_none_or(|known| known.is_same(repository)) {
+                self.take_source(uri, digests.and_then(commit_in));
+                found = true;
+            }
+        }
     }
 
     /// Takes the workflow at `path` of the source repository.
@@ -50,7 +79,8 @@ impl Draft {
 
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         let required = [self.builder_id.as_str(), self.build_type.as_str()];
-        required.into_iter().chain(self.source_uri.as_deref()).chain(self.trigger.as_deref())
+        let said = [&self.source_uri, &self.trigger, &self.tag, &self.started_at, &self.finished_at];
+        required.into_iter().chain(said.into_iter().filter_map(|text| text.as_deref()))
     }
 }
 
@@ -68,6 +98,11 @@ pub(super) fn text_at(value: &Value, path: &[&str]) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// Whether a digest map is that of a commit; `sha256` alone is that of a file as well.
+fn is_of_git(digest: &Value) -> bool {
+    ["gitCommit", "sha1"].iter().any(|algorithm| text_at(digest, &[algorithm]).is_some())
 }
 
 /// The commit in a digest map: `gitCommit` in v1, `sha1` (and for SHA-256 repositories `sha256`) before.

@@ -5,10 +5,6 @@ use serde_json::Value;
 
 use crate::provenance::draft::{Draft, commit_in, fill};
 use crate::provenance::github;
-use crate::provenance::source::Source;
-
-/// How many materials are looked at for the source.
-const MATERIALS_MAX: usize = 1000;
 
 pub(super) fn read(predicate: &str) -> Result<Draft, serde_json::Error> {
     let wire: Wire = serde_json::from_str(predicate)?;
@@ -22,35 +18,32 @@ pub(super) fn read(predicate: &str) -> Result<Draft, serde_json::Error> {
     if let Some(uri) = &config_source.uri {
         draft.take_source(uri, config_source.digest.as_ref().and_then(commit_in));
     }
+    draft.inputs.take_parameters("", &invocation.parameters.unwrap_or_default());
     github::take_environment(&mut draft, &invocation.environment.unwrap_or_default());
     take_materials(&mut draft, &wire.materials.unwrap_or_default());
     if let Some(entry_point) = &config_source.entry_point {
         draft.take_workflow_path(entry_point);
     }
-    if let Some(id) =
-        wire.metadata.and_then(|metadata| metadata.build_invocation_id.or(metadata.build_invocation_id_old))
-    {
-        fill(&mut draft.run, github::run_in_invocation(&id));
-    }
+    take_metadata(&mut draft, wire.metadata);
     Ok(draft)
 }
 
-/// The material that is the source: the one of the repository that is known already, else the first from git.
-pub(super) fn take_materials(draft: &mut Draft, materials: &[Material]) {
-    for material in materials.iter().take(MATERIALS_MAX) {
-        let Some(uri) = &material.uri else {
-            continue;
-        };
-        let Some(repository) = Source::parse(uri).repository else {
-            continue;
-        };
-        let commit = material.digest.as_ref().and_then(commit_in);
-        let is_git = uri.starts_with("git+") || commit.is_some();
-        if is_git && draft.repository.as_ref().is_none_or(|known| known.is_same(&repository)) {
-            draft.take_source(uri, commit);
-            return;
-        }
+/// The run and the times, which versions 0.1 and 0.2 write alike.
+pub(super) fn take_metadata(draft: &mut Draft, metadata: Option<Metadata>) {
+    let Some(metadata) = metadata else {
+        return;
+    };
+    if let Some(id) = metadata.build_invocation_id.or(metadata.build_invocation_id_old) {
+        fill(&mut draft.run, github::run_in_invocation(&id));
     }
+    draft.started_at = metadata.build_started_on;
+    draft.finished_at = metadata.build_finished_on;
+}
+
+/// Keeps the materials, and takes the one that is the source.
+pub(super) fn take_materials(draft: &mut Draft, materials: &[Material]) {
+    let named = materials.iter().filter_map(|one| Some((one.uri.as_deref()?, one.digest.as_ref())));
+    draft.take_inputs(named);
 }
 
 #[derive(Deserialize)]
@@ -73,6 +66,7 @@ pub(super) struct Builder {
 #[serde(rename_all = "camelCase")]
 struct Invocation {
     config_source: Option<ConfigSource>,
+    parameters: Option<Value>,
     environment: Option<Value>,
 }
 
@@ -85,13 +79,17 @@ struct ConfigSource {
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+pub(super) struct Metadata {
     /// The specification's spelling.
     #[serde(rename = "buildInvocationId")]
     build_invocation_id: Option<String>,
     /// The spelling of Go's in-toto library.
     #[serde(rename = "buildInvocationID")]
     build_invocation_id_old: Option<String>,
+    #[serde(rename = "buildStartedOn")]
+    build_started_on: Option<String>,
+    #[serde(rename = "buildFinishedOn")]
+    build_finished_on: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -5,10 +5,6 @@ use serde_json::Value;
 
 use crate::provenance::draft::{Draft, commit_in, fill, text_at};
 use crate::provenance::github;
-use crate::provenance::source::Source;
-
-/// How many resolved dependencies are looked at for the source.
-const DEPENDENCIES_MAX: usize = 1000;
 
 pub(super) fn read(predicate: &str) -> Result<Draft, serde_json::Error> {
     let wire: Wire = serde_json::from_str(predicate)?;
@@ -22,6 +18,7 @@ pub(super) fn read(predicate: &str) -> Result<Draft, serde_json::Error> {
     let internal = definition.internal_parameters.unwrap_or_default();
     let dependencies = definition.resolved_dependencies.unwrap_or_default();
 
+    draft.inputs.take_parameters("", &external);
     take_workflow(&mut draft, &external);
     take_source_parameters(&mut draft, &external);
     github::take_environment(&mut draft, &internal);
@@ -32,9 +29,12 @@ pub(super) fn read(predicate: &str) -> Result<Draft, serde_json::Error> {
         text_at(github, &["repository_owner_id"]),
     );
     fill(&mut draft.trigger, text_at(github, &["event_name"]));
-    take_dependencies(&mut draft, &dependencies);
-    if let Some(invocation) = wire.run_details.metadata.and_then(|metadata| metadata.invocation_id) {
-        fill(&mut draft.run, github::run_in_url(&invocation));
+    draft.take_inputs(dependencies.iter().filter_map(|one| Some((one.uri.as_deref()?, one.digest.as_ref()))));
+    draft.tag = text_at(&internal, &["systemSubstitutions", "TAG_NAME"]);
+    if let Some(metadata) = wire.run_details.metadata {
+        fill(&mut draft.run, metadata.invocation_id.as_deref().and_then(github::run_in_url));
+        draft.started_at = metadata.started_on;
+        draft.finished_at = metadata.finished_on;
     }
     Ok(draft)
 }
@@ -54,7 +54,7 @@ fn take_workflow(draft: &mut Draft, external: &Value) {
 
 /// The other build types' words for the source: container-based builds, Cloud Build, BuildKit.
 fn take_source_parameters(draft: &mut Draft, external: &Value) {
-    for key in ["source", "configSource", "buildConfigSource", "sourceToBuild"] {
+    for key in ["source", "configSource", "sourceToBuild", "buildConfigSource"] {
         let Some(source) = external.get(key) else {
             continue;
         };
@@ -65,24 +65,6 @@ fn take_source_parameters(draft: &mut Draft, external: &Value) {
         if let Some(uri) = uri {
             draft.take_source(&uri, source.get("digest").and_then(commit_in));
             fill(&mut draft.git_ref, text_at(source, &["ref"]).and_then(|text| text.parse().ok()));
-        }
-    }
-}
-
-/// The dependency that is the source: the one of the repository that is known already, else the first from git.
-fn take_dependencies(draft: &mut Draft, dependencies: &[Dependency]) {
-    for dependency in dependencies.iter().take(DEPENDENCIES_MAX) {
-        let Some(uri) = &dependency.uri else {
-            continue;
-        };
-        let Some(repository) = Source::parse(uri).repository else {
-            continue;
-        };
-        let commit = dependency.digest.as_ref().and_then(commit_in);
-        let is_git = uri.starts_with("git+") || commit.is_some();
-        if is_git && draft.repository.as_ref().is_none_or(|known| known.is_same(&repository)) {
-            draft.take_source(uri, commit);
-            return;
         }
     }
 }
@@ -125,4 +107,6 @@ struct Builder {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     invocation_id: Option<String>,
+    started_on: Option<String>,
+    finished_on: Option<String>,
 }

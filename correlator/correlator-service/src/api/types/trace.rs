@@ -1,5 +1,7 @@
 //! What is known of one digest, where it runs, and the verdicts and cases.
 
+use std::collections::BTreeMap;
+
 use bus_schema::case::Case;
 use bus_schema::verdict::Verdict;
 use bus_schema::{CaseId, Digest, RequestId};
@@ -75,7 +77,8 @@ pub struct Carrier {
 #[serde(rename_all = "camelCase")]
 pub struct TracedEvidence {
     pub id: Digest,
-    /// `provenance`, `image_signature`, `sbom`, `other` or `unknown`.
+    /// `provenance`, `image_signature`, `sbom`, `verification_summary`, `vulnerability_scan`, `claimed` (any other
+    /// statement) or `unknown`.
     pub kind: String,
     pub media_type: String,
     pub size_bytes: u64,
@@ -106,9 +109,18 @@ pub enum EvidenceState {
         root: Option<String>,
         /// The digests that it names.
         subjects: Vec<Digest>,
+        /// What it names that is no digest, as `scheme:id`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        other_subjects: Vec<String>,
         /// What provenance says, where it is provenance.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         built: Option<String>,
+        /// What went into the build, where it is provenance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<BuildInputs>,
+        /// What it says in one line, where it is neither provenance nor an image signature.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        says: Option<String>,
     },
     Refused {
         reason: String,
@@ -117,12 +129,45 @@ pub enum EvidenceState {
     },
 }
 
+/// A build as its provenance tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildInputs {
+    pub builder: String,
+    pub build_type: String,
+    /// From the table of builders, not from the provenance.
+    pub slsa_level: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// By their place in the predicate.
+    pub parameters: BTreeMap<String, String>,
+    pub materials: Vec<MaterialShown>,
+    /// How many parameters and materials there are beyond these.
+    pub left_out: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MaterialShown {
+    pub uri: String,
+    pub digests: BTreeMap<String, String>,
+}
+
 /// Who signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum SignerShown {
     Keyless { issuer: String, subject: String },
     Key { fingerprint: Digest, logged: bool },
+    CloudBuild { fingerprint: Digest, key_id: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
