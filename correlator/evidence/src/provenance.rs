@@ -46,8 +46,10 @@ pub(crate) fn read(predicate_type: &str, predicate: &str, signer: &Signer) -> Re
         Some(Version::V1) => v1::read(predicate),
         None => return Err(malformed("SLSA provenance", predicate_type)),
     };
-    let draft =
+    let mut draft =
         draft.map_err(|error| malformed("SLSA provenance of the predicate's type", error.to_string()))?;
+    // BuildKit on a forge's runner names the run as its builder.
+    draft.run = draft.run.or_else(|| run_in_url(&draft.builder_id));
     for text in draft.texts() {
         if text.len() > TEXT_BYTES_MAX {
             return Err(too_large("bytes in a text of provenance", TEXT_BYTES_MAX, text.len()));

@@ -106,6 +106,8 @@ struct Builder {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
+    /// Go's in-toto library writes `invocationID`.
+    #[serde(alias = "invocationID")]
     invocation_id: Option<String>,
     started_on: Option<String>,
     finished_on: Option<String>,

@@ -57,14 +57,13 @@ pub(crate) fn release_claims() -> Vec<(u64, String)> {
 
 impl Authority {
     pub(crate) fn new() -> Authority {
+        Authority::named("test authority")
+    }
+
+    fn named(name: &str) -> Authority {
         let key = rcgen::KeyPair::generate().unwrap();
         let issuer_key = rcgen::PublicKeyData::subject_public_key_info(&key);
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        let params = authority_params(name);
         let certificate = params.self_signed(&key).unwrap().der().to_vec();
         Authority {
             issuer: Issuer::new(params, key),
@@ -129,25 +128,56 @@ impl Authority {
         claims: &[(u64, String)],
         algorithm: &'static rcgen::SignatureAlgorithm,
     ) -> Vec<u8> {
-        self.certify(claims, &rcgen::KeyPair::generate_for(algorithm).unwrap(), true)
+        self.certify(claims, &rcgen::KeyPair::generate_for(algorithm).unwrap(), true, |_| {})
     }
 
     /// A certificate for these claims, with its transparency proof.
     pub(crate) fn identity(&self, claims: &[(u64, String)]) -> Identity {
-        self.issue(claims, true)
+        self.issue(claims, true, |_| {})
+    }
+
+    /// The same with the certificate changed before it is issued.
+    pub(crate) fn identity_with(
+        &self,
+        claims: &[(u64, String)],
+        with_proof: bool,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        self.issue(claims, with_proof, change)
+    }
+
+    /// Two authorities that vouch for each other and that nobody else vouches for; and a certificate by the first.
+    pub(crate) fn circle() -> (Identity, [Vec<u8>; 2]) {
+        let (one, other) = (Authority::named("one"), Authority::named("other"));
+        let vouch = |name: &str, for_whom: &Authority, by_whom: &Authority| {
+            let key = for_whom.issuer.key();
+            authority_params(name).signed_by(key, &by_whom.issuer).unwrap().der().to_vec()
+        };
+        (one.identity(&release_claims()), [vouch("one", &one, &other), vouch("other", &other, &one)])
     }
 
     pub(crate) fn identity_without_proof(&self, claims: &[(u64, String)]) -> Identity {
-        self.issue(claims, false)
+        self.issue(claims, false, |_| {})
     }
 
-    fn issue(&self, claims: &[(u64, String)], with_proof: bool) -> Identity {
+    fn issue(
+        &self,
+        claims: &[(u64, String)],
+        with_proof: bool,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = self.certify(claims, &key, with_proof);
+        let certificate = self.certify(claims, &key, with_proof, change);
         Identity { certificate, key: KeyPair::from_pkcs8_der(&key.serialize_der()).unwrap() }
     }
 
-    fn certify(&self, claims: &[(u64, String)], key: &rcgen::KeyPair, with_proof: bool) -> Vec<u8> {
+    fn certify(
+        &self,
+        claims: &[(u64, String)],
+        key: &rcgen::KeyPair,
+        with_proof: bool,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Vec<u8> {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = DistinguishedName::new();
         let subject = claims.iter().find(|(number, _)| *number == 9).map(|(_, text)| text.clone()).unwrap();
@@ -163,6 +193,7 @@ impl Authority {
             let content = x509_cert::der::asn1::Utf8StringRef::new(text).unwrap().to_der().unwrap();
             params.custom_extensions.push(CustomExtension::from_oid_content(&oid, content));
         }
+        change(&mut params);
         let mut certificate = params.signed_by(key, &self.issuer).unwrap().der().to_vec();
         if with_proof {
             let proof = self.certificate_timestamp(&certificate);
@@ -309,6 +340,16 @@ impl Authority {
             annotation("bundle", entry.to_string()),
         ]
     }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    params
 }
 
 impl Identity {
