@@ -64,7 +64,7 @@ fn verified(statement: &Statement) -> EvidenceState {
         _ => None,
     };
     let inputs = match &statement.predicate {
-        Predicate::Provenance(provenance) => Some(inputs(provenance)),
+        Predicate::Provenance(provenance) => Some(Box::new(inputs(provenance))),
         _ => None,
     };
     EvidenceState::Verified {

@@ -117,7 +117,7 @@ pub enum EvidenceState {
         built: Option<String>,
         /// What went into the build, where it is provenance.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        inputs: Option<BuildInputs>,
+        inputs: Option<Box<BuildInputs>>,
         /// What it says in one line, where it is neither provenance nor an image signature.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         says: Option<String>,
