@@ -77,8 +77,9 @@ const LINKED_BY_THE_SCHEMA: &[&str] = &[
     "typenum",
     "zmij",
 ];
-/// What the core links beyond it: the reader of contracts in YAML, and what that brings.
+/// What the core links beyond it: the reader of contracts in YAML, regular expressions, and what those bring.
 const LINKED_BY_THE_CORE: &[&str] = &[
+    "aho-corasick",
     "annotate-snippets",
     "anstyle",
     "arraydeque",
@@ -90,6 +91,9 @@ const LINKED_BY_THE_CORE: &[&str] = &[
     "multiversion_no_op",
     "nohash-hasher",
     "num-traits",
+    "regex",
+    "regex-automata",
+    "regex-syntax",
     "scopeguard",
     "serde-saphyr",
     "simdutf8",

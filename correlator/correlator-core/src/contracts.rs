@@ -9,6 +9,7 @@ pub mod installation;
 pub mod parse;
 pub mod pattern;
 pub mod pipeline;
+pub mod regexp;
 pub mod trust_root;
 
 #[cfg(test)]

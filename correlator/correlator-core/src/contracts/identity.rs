@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::contracts::GITHUB_ISSUER;
 use crate::contracts::pattern::Glob;
+use crate::contracts::regexp::WholeRegexp;
 use crate::facts::CertificateClaims;
 
 /// The longest text of an exact demand, in bytes.
@@ -113,6 +114,7 @@ impl Claim {
 pub enum TextDemand {
     Is(String),
     Matches(Glob),
+    MatchesRegexp(WholeRegexp),
 }
 
 impl TextDemand {
@@ -120,6 +122,7 @@ impl TextDemand {
         match self {
             TextDemand::Is(expected) => text == expected,
             TextDemand::Matches(pattern) => pattern.matches(text),
+            TextDemand::MatchesRegexp(pattern) => pattern.matches(text),
         }
     }
 }
@@ -129,6 +132,7 @@ impl fmt::Display for TextDemand {
         match self {
             TextDemand::Is(text) => formatter.write_str(text),
             TextDemand::Matches(pattern) => write!(formatter, "{pattern} (a pattern)"),
+            TextDemand::MatchesRegexp(pattern) => write!(formatter, "{pattern} (a regular expression)"),
         }
     }
 }
@@ -177,7 +181,8 @@ impl KeylessContract {
     }
 }
 
-/// The entry as it is written: `issuer`, `workflow`, `annotations`, and each claim as `<claim>` or `<claim>Pattern`.
+/// The entry as it is written: `issuer`, `workflow`, `annotations`, and each claim as `<claim>`, `<claim>Pattern` or
+/// `<claim>Regexp`.
 #[derive(Debug, Default)]
 pub(crate) struct KeylessSpec {
     forge_issuer: bool,
@@ -213,36 +218,47 @@ impl KeylessSpec {
 
     /// Takes one field that is a claim.
     fn take(&mut self, field: &str, text: String) -> Result<(), String> {
-        let (name, is_pattern) = match field.strip_suffix("Pattern") {
-            Some(name) => (name, true),
-            None => (field, false),
+        let (name, form) = match (field.strip_suffix("Pattern"), field.strip_suffix("Regexp")) {
+            (Some(name), _) => (name, Form::Pattern),
+            (None, Some(name)) => (name, Form::Regexp),
+            (None, None) => (field, Form::Exact),
         };
         let Some(claim) = Claim::ALL.into_iter().find(|claim| claim.as_str() == name) else {
             let known: Vec<&str> = Claim::ALL.iter().map(|claim| claim.as_str()).collect();
             return Err(format!(
-                "unknown field {field:?}: workflow, annotations, or one of {}, each also with Pattern behind",
+                "unknown field {field:?}: workflow, annotations, or one of {}, each also with Pattern or Regexp behind",
                 known.join(", ")
             ));
         };
-        if claim == Claim::Issuer && !is_pattern && text == FORGE_ISSUER {
+        if claim == Claim::Issuer && form == Form::Exact && text == FORGE_ISSUER {
             self.forge_issuer = true;
             return Ok(());
         }
-        let demand = match is_pattern {
-            true if text.bytes().all(|byte| byte == b'*') => {
+        let misread = |reason: String| format!("{field}: {reason}");
+        let demand = match form {
+            Form::Pattern if text.bytes().all(|byte| byte == b'*') => {
                 return Err(format!("{field}: a pattern that fits everything demands nothing"));
             }
-            true => TextDemand::Matches(Glob::parse(&text).map_err(|reason| format!("{field}: {reason}"))?),
-            false if text.is_empty() || text.len() > TEXT_BYTES_MAX => {
+            Form::Pattern => TextDemand::Matches(Glob::parse(&text).map_err(misread)?),
+            Form::Regexp => TextDemand::MatchesRegexp(WholeRegexp::parse(&text).map_err(misread)?),
+            Form::Exact if text.is_empty() || text.len() > TEXT_BYTES_MAX => {
                 return Err(format!("{field}: 1 to {TEXT_BYTES_MAX} bytes"));
             }
-            false => TextDemand::Is(text),
+            Form::Exact => TextDemand::Is(text),
         };
         match self.identity.demands.insert(claim, demand) {
             None => Ok(()),
-            Some(_) => Err(format!("{name} and {name}Pattern exclude each other")),
+            Some(_) => Err(format!("the forms of {name} exclude each other")),
         }
     }
+}
+
+/// How a demand is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Exact,
+    Pattern,
+    Regexp,
 }
 
 /// Bounds of demanded annotations, for identities of either kind.
@@ -356,6 +372,30 @@ mod tests {
                 assert_eq!(policy(name, &other).unmet_by(&claims()), Some(claim), "{other:?}");
             }
         }
+    }
+
+    #[test]
+    fn each_regular_expression_is_anchored_at_both_ends() {
+        for claim in Claim::ALL {
+            let (field, name) = (format!("{}Regexp", claim.as_str()), claim.as_str());
+            for fits in
+                [format!("{name} of a .*"), format!("(?:other|{name}).*more"), ".+/and more".to_owned()]
+            {
+                assert_eq!(policy(&field, &fits).unmet_by(&claims()), None, "{field} {fits:?}");
+            }
+            for other in [name.to_owned(), format!("^{name} of"), "and more$".to_owned(), format!("x|{name}")]
+            {
+                assert_eq!(policy(&field, &other).unmet_by(&claims()), Some(claim), "{field} {other:?}");
+            }
+        }
+        for (text, why) in
+            [("(", "no regular expression"), ("a)|(?:b", "no regular expression"), ("", "1 to 1024")]
+        {
+            let refused = read(json!({ "subjectRegexp": text })).unwrap_err();
+            assert!(refused.contains("subjectRegexp") && refused.contains(why), "{refused}");
+        }
+        let both = read(json!({ "subjectPattern": "a*", "subjectRegexp": "a.*" })).unwrap_err();
+        assert!(both.contains("exclude each other"), "{both}");
     }
 
     #[test]
