@@ -25,7 +25,7 @@ use crate::metrics::CorrelatorMetrics;
 use crate::recorder::{Record, RecordError, Recorder};
 use crate::shared::{ContractProblems, InForce, Shared};
 
-pub use folder::{LoadError, read_folder};
+pub use folder::{LoadError, read_folder, read_path};
 
 /// A changed folder is read again after this pause, so that a file that is being written is not taken half.
 const STILL_AFTER: Duration = Duration::from_millis(150);
@@ -40,7 +40,7 @@ pub fn load(folder: &Path, now: Timestamp) -> Result<(ContractLoaded, ContractSe
 }
 
 /// Checks a set in every part that a start of it needs.
-fn check(loaded: &ContractLoaded, now: Timestamp) -> Result<ContractSet, Vec<String>> {
+pub(crate) fn check(loaded: &ContractLoaded, now: Timestamp) -> Result<ContractSet, Vec<String>> {
     let set = parse::parse(loaded)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<String>>())?;
     trust::set_of(&set, &loaded.files)?;

@@ -14,6 +14,7 @@ mod deliver;
 mod dispatch;
 mod heads;
 mod metrics;
+pub mod one_shot;
 mod pause;
 mod query;
 mod recorder;
@@ -25,7 +26,10 @@ mod verification;
 #[cfg(test)]
 mod tests;
 
-pub use contracts::{LoadError as ContractsError, load as load_contracts, read_folder as read_contracts};
+pub use contracts::{
+    LoadError as ContractsError, load as load_contracts, read_folder as read_contracts,
+    read_path as read_contracts_at,
+};
 pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
 pub use deliver::{AlertBody, AlertLink, AlertText, probe_alert};
 pub use dispatch::{StoredVerdict, VERDICTS_BUCKET, verdict_key};

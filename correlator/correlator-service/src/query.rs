@@ -28,6 +28,8 @@ use crate::api::types::{
 use crate::settings::AgentGrant;
 use crate::shared::Shared;
 
+pub(crate) use evidence_shown::show as show_evidence;
+
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {

@@ -32,6 +32,8 @@ use cache::OutcomeCache;
 use job::{Done, JobError};
 use queue::Queue;
 
+pub(crate) use job::outcome_of;
+
 /// Rows of the outbox that are looked at, at once.
 const ROWS_MAX: usize = 256;
 /// Records that one page of the start's search holds.

@@ -25,10 +25,11 @@ use crate::provenance::Normalised;
 
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 const GITLAB_ISSUER: &str = "https://gitlab.com";
-const GENERATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/";
+/// Where the reusable workflows of slsa-github-generator lie.
+pub const GENERATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/";
 
 /// The reusable workflows of slsa-github-generator that isolate the signing identity from the build.
-const GENERATOR_WORKFLOWS: [&str; 10] = [
+pub const GENERATOR_WORKFLOWS: [&str; 10] = [
     "builder_bazel_slsa3.yml",
     "builder_container-based_slsa3.yml",
     "builder_go_slsa3.yml",

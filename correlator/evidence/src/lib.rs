@@ -50,7 +50,7 @@ mod testing;
 mod tests;
 
 pub use bounds::EVIDENCE_BYTES_MAX;
-pub use builders::{Builder, builder_of};
+pub use builders::{Builder, GENERATOR, GENERATOR_WORKFLOWS, builder_of};
 pub use cloud_build::{MEDIA_TYPE as CLOUD_BUILD, split as split_cloud_build};
 pub use correlator_core::contracts::trust_root::Demands;
 pub use proof::{Artifact, Proof, verify_bundle};

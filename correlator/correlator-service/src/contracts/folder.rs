@@ -64,6 +64,30 @@ pub fn read_folder(folder: &Path) -> Result<ContractLoaded, LoadError> {
             documents.insert(name.to_owned(), text);
         }
     }
+    with_named(&root, documents, total)
+}
+
+/// Reads one file of contracts, with every file that it names from beside it; or a folder, as [`read_folder`] does.
+pub fn read_path(path: &Path) -> Result<ContractLoaded, LoadError> {
+    let not_a_file = || LoadError::NotAFile { path: path.to_owned() };
+    let full = fs::canonicalize(path).map_err(io_error("open", path))?;
+    if full.is_dir() {
+        return read_folder(&full);
+    }
+    let (Some(root), Some(name)) = (full.parent(), full.file_name().and_then(|name| name.to_str())) else {
+        return Err(not_a_file());
+    };
+    let mut total = 0;
+    let text = read_inside(root, name, &mut total)?.ok_or_else(not_a_file)?;
+    with_named(root, BTreeMap::from([(name.to_owned(), text)]), total)
+}
+
+/// The documents with every file that they name.
+fn with_named(
+    root: &Path,
+    documents: BTreeMap<String, String>,
+    mut total: usize,
+) -> Result<ContractLoaded, LoadError> {
     let named = named_files(&documents);
     if named.len() > NAMED_FILES_MAX {
         return Err(LoadError::TooManyNamed { files_max: NAMED_FILES_MAX });
@@ -72,7 +96,7 @@ pub fn read_folder(folder: &Path) -> Result<ContractLoaded, LoadError> {
     for name in named {
         if let Some(root) = EmbeddedRoot::from_file(&name) {
             files.insert(name, evidence::embedded_root(root).to_owned());
-        } else if let Some(text) = read_inside(&root, &name, &mut total)? {
+        } else if let Some(text) = read_inside(root, &name, &mut total)? {
             files.insert(name, text);
         }
     }

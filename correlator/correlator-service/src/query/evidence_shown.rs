@@ -11,7 +11,7 @@ use correlator_core::state::evidence::EvidenceRecord;
 use crate::api::types::{BuildInputs, EvidenceState, MaterialShown, SignerShown, TracedEvidence};
 use fleet_runtime::outside_text::shown;
 
-pub(super) fn show(id: Digest, record: &EvidenceRecord) -> TracedEvidence {
+pub(crate) fn show(id: Digest, record: &EvidenceRecord) -> TracedEvidence {
     TracedEvidence {
         id,
         kind: kind(record).to_owned(),

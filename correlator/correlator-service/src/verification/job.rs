@@ -95,6 +95,11 @@ impl Job {
     }
 }
 
+/// Verifies.
+pub(crate) fn outcome_of(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> Outcome {
+    outcome(record, bytes, trust).0
+}
+
 /// Verifies, and says how large the result is as JSON. A signature over bytes that lie elsewhere can only mean the manifest
 /// that it is attached to, so each of those is tried; the first that verifies is the result, else the first refusal.
 fn outcome(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> (Outcome, usize) {

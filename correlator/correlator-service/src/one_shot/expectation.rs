@@ -1,0 +1,314 @@
+//! What a command line expects, as the contract that says the same.
+//!
+//! In: an identity, a key, a source, a builder, the roots. Out: one pipeline of the language that every contract is written
+//! in, which requires what was spoken of and nothing else; so that one evaluator judges both.
+
+use std::collections::BTreeMap;
+
+use bus_schema::{ImageRepository, ParseError, RepositoryRef};
+use correlator_core::contracts::GITHUB_ISSUER;
+use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
+use correlator_core::input::ContractLoaded;
+use evidence::{GENERATOR, GENERATOR_WORKFLOWS};
+use serde_json::{Value, json};
+
+/// The name of the pipeline, of its file and of a given root.
+pub const NAME: &str = "command-line";
+const KEY_FILE: &str = "command-line.pub";
+const ROOT_FILE: &str = "command-line-trusted-root.json";
+const GITLAB_ISSUER: &str = "https://gitlab.com";
+
+/// What provenance calls a run on GitHub's own runners.
+const GITHUB_HOSTED_IDS: [&str; 3] =
+    ["github-hosted", "https://github.com/actions/runner", "https://github.com/actions/runner/github-hosted"];
+
+/// What somebody expects of an image or file.
+#[derive(Debug, Clone)]
+pub struct Expectation {
+    /// The repository that the pipeline claims.
+    pub repository: ImageRepository,
+    pub identity: Option<Identity>,
+    /// A public key in PEM.
+    pub key: Option<String>,
+    pub source: Option<Source>,
+    /// The workflow that signs the provenance, with or without `https://` and `@revision`.
+    pub builder: Option<String>,
+    pub roots: Roots,
+    pub lenience: Lenience,
+}
+
+/// Whose certificate must have signed.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub subject: Text,
+    pub issuer: Text,
+}
+
+/// One text, or all that a pattern matches as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    Exact(String),
+    Regexp(String),
+}
+
+/// Where it must have been built from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `github.com/acme/api`, with or without `https://` or `git+https://`.
+    pub uri: String,
+    pub git_ref: Ref,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ref {
+    /// Any branch or tag, and nothing else: no pull request.
+    Any,
+    Branch(String),
+    Tag(String),
+}
+
+/// What certificates and logs are verified with.
+#[derive(Debug, Clone)]
+pub enum Roots {
+    /// Those that the program brings along.
+    Embedded,
+    /// The text of a `trusted_root.json`. It demands what it has the keys to check.
+    Given(String),
+}
+
+/// What is let pass that is refused otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lenience {
+    /// Certificates without a certificate log's proof.
+    pub ignore_certificate_log: bool,
+    /// Signatures without a log entry.
+    pub ignore_log: bool,
+    /// Signatures that neither log nor timestamp dates: whoever got hold of the key later could have made them.
+    pub allow_undated: bool,
+}
+
+/// Why an expectation cannot be written as a contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpectationError {
+    #[error("nothing is expected: name an identity, a key or a source")]
+    Nothing,
+    #[error("a builder is a workflow of a source: name the source too")]
+    BuilderWithoutSource,
+    #[error("a builder is read from a certificate, and a key has none: name either")]
+    BuilderOfKey,
+    #[error("the source is no repository")]
+    Source(#[from] ParseError),
+    #[error("the ref {text:?} holds an asterisk, which no branch or tag does")]
+    Ref { text: String },
+    #[error("a given root speaks for the issuer that is named, and a pattern names none")]
+    IssuerOfRoot,
+    #[error("the trusted root is not one: {reason}")]
+    Root { reason: String },
+}
+
+impl Expectation {
+    /// The contract. Whether its parts are right, its check says.
+    pub fn contracts(&self) -> Result<ContractLoaded, ExpectationError> {
+        let mut documents = vec![self.pipeline()?];
+        let mut files = BTreeMap::new();
+        if let Some(key) = &self.key {
+            files.insert(KEY_FILE.to_owned(), key.clone());
+        }
+        let issuer = self.identity.as_ref().map(|identity| &identity.issuer);
+        let host = self.source.as_ref().map(Source::repository).transpose()?;
+        let host = host.map(|repository| repository.host.to_string());
+        add_roots(&self.roots, self.lenience, issuer, host.as_deref(), &mut documents, &mut files)?;
+        Ok(ContractLoaded {
+            documents: BTreeMap::from([(format!("{NAME}.yaml"), joined(&documents))]),
+            files,
+        })
+    }
+
+    fn pipeline(&self) -> Result<Value, ExpectationError> {
+        let is_signed = self.identity.is_some() || self.key.is_some();
+        if !is_signed && self.source.is_none() && self.builder.is_none() {
+            return Err(ExpectationError::Nothing);
+        }
+        if self.builder.is_some() && self.source.is_none() {
+            return Err(ExpectationError::BuilderWithoutSource);
+        }
+        if self.builder.is_some() && self.key.is_some() {
+            return Err(ExpectationError::BuilderOfKey);
+        }
+        let mut spec = json!({ "images": [self.repository.to_string()] });
+        let mut require = Vec::new();
+        if let Some(source) = &self.source {
+            let repository = source.repository()?;
+            // No forge is asked, so nothing can be reviewed: repository and ref are what the signed claims say they are.
+            spec["source"] = json!({ "repository": repository.path(), "refs": source.refs()?, "reviews": 0 });
+            spec["provenance"] = json!({ "builders": self.builders() });
+            // Only a certificate says which ref a commit was on; what a key's holder wrote about it is not proven.
+            if self.key.is_none() {
+                require.push("source");
+            }
+            require.push("provenance");
+        }
+        if is_signed {
+            spec["signatures"] = json!({ "anyOf": self.signers() });
+            require.push("signature");
+        }
+        spec["require"] = json!(require);
+        Ok(document("Pipeline", NAME, spec))
+    }
+
+    fn signers(&self) -> Vec<Value> {
+        let mut signers = Vec::new();
+        if let Some(identity) = &self.identity {
+            let mut keyless = json!({});
+            identity.subject.write("subject", &mut keyless);
+            identity.issuer.write("issuer", &mut keyless);
+            signers.push(json!({ "keyless": keyless }));
+        }
+        if self.key.is_some() {
+            let log = if self.lenience.ignore_log { "not-required" } else { "required" };
+            signers.push(json!({ "key": { "file": KEY_FILE, "log": log } }));
+        }
+        signers
+    }
+
+    fn builders(&self) -> Vec<String> {
+        match self.builder.as_deref() {
+            Some(id) if GITHUB_HOSTED_IDS.contains(&id) => vec!["github-hosted".to_owned()],
+            Some(id) => vec![id.to_owned()],
+            // The workflows that keep the signing identity from the build, at their version tags.
+            None => {
+                let generators =
+                    GENERATOR_WORKFLOWS.iter().map(|file| format!("{GENERATOR}{file}@refs/tags/v*"));
+                std::iter::once("github-hosted".to_owned()).chain(generators).collect()
+            }
+        }
+    }
+}
+
+impl Text {
+    fn write(&self, key: &str, into: &mut Value) {
+        match self {
+            Text::Exact(text) => into[key] = json!(text),
+            Text::Regexp(text) => into[format!("{key}Regexp")] = json!(text),
+        }
+    }
+}
+
+impl Source {
+    fn repository(&self) -> Result<RepositoryRef, ParseError> {
+        match self.uri.contains("://") {
+            true => RepositoryRef::from_url(&self.uri),
+            false => self.uri.parse(),
+        }
+    }
+
+    fn refs(&self) -> Result<Vec<String>, ExpectationError> {
+        let one = |kind: &str, name: &str| match name.contains('*') {
+            true => Err(ExpectationError::Ref { text: name.to_owned() }),
+            false => Ok(vec![format!("refs/{kind}/{name}")]),
+        };
+        match &self.git_ref {
+            Ref::Any => Ok(vec!["refs/heads/**".to_owned(), "refs/tags/**".to_owned()]),
+            Ref::Branch(name) => one("heads", name),
+            Ref::Tag(name) => one("tags", name),
+        }
+    }
+}
+
+/// Adds roots to contracts that name none: `loaded` is judged with `roots` afterwards.
+pub fn with_roots(
+    mut loaded: ContractLoaded,
+    roots: &Roots,
+    lenience: Lenience,
+) -> Result<ContractLoaded, ExpectationError> {
+    let mut documents = Vec::new();
+    add_roots(roots, lenience, None, None, &mut documents, &mut loaded.files)?;
+    if !documents.is_empty() {
+        loaded.documents.insert(format!("{NAME}.yaml"), joined(&documents));
+    }
+    Ok(loaded)
+}
+
+fn add_roots(
+    roots: &Roots,
+    lenience: Lenience,
+    issuer: Option<&Text>,
+    host: Option<&str>,
+    documents: &mut Vec<Value>,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), ExpectationError> {
+    match roots {
+        Roots::Embedded => {
+            for root in EmbeddedRoot::ALL {
+                files.insert(root.file().to_owned(), evidence::embedded_root(root).to_owned());
+            }
+            if lenience != Lenience::default() {
+                let embedded = EmbeddedRoot::ALL.into_iter().map(|root| {
+                    let demands = shown(lenience.over(root.demands()));
+                    document(
+                        "TrustRoot",
+                        root.as_str(),
+                        json!({ "source": root.as_str(), "demands": demands }),
+                    )
+                });
+                documents.extend(embedded);
+            }
+        }
+        Roots::Given(text) => {
+            let demands = shown(lenience.over(demands_of(text)?));
+            files.insert(ROOT_FILE.to_owned(), text.clone());
+            let mut forges = vec![
+                json!({ "host": "github.com", "issuer": GITHUB_ISSUER }),
+                json!({ "host": "gitlab.com", "issuer": GITLAB_ISSUER }),
+            ];
+            let mut issuers = Vec::new();
+            match issuer {
+                Some(Text::Exact(issuer)) => {
+                    issuers.push(issuer.clone());
+                    // Who gives a root and its issuer says that it speaks for the source that is given beside them.
+                    forges.extend(host.map(|host| json!({ "host": host, "issuer": issuer })));
+                }
+                Some(Text::Regexp(_)) => return Err(ExpectationError::IssuerOfRoot),
+                None => {}
+            }
+            let spec = json!({ "file": ROOT_FILE, "demands": demands, "forges": forges, "issuers": issuers });
+            documents.push(document("TrustRoot", NAME, spec));
+        }
+    }
+    Ok(())
+}
+
+impl Lenience {
+    fn over(self, demands: Demands) -> Demands {
+        Demands {
+            certificate_transparency: demands.certificate_transparency && !self.ignore_certificate_log,
+            log: demands.log && !self.ignore_log && !self.allow_undated,
+            signed_time: demands.signed_time && !self.allow_undated,
+        }
+    }
+}
+
+/// A root can demand a proof only of the logs whose keys it holds; a time always.
+fn demands_of(root: &str) -> Result<Demands, ExpectationError> {
+    let root: serde_json::Map<String, Value> =
+        serde_json::from_str(root).map_err(|error| ExpectationError::Root { reason: error.to_string() })?;
+    let has_keys = |logs: &str| root.get(logs).and_then(Value::as_array).is_some_and(|keys| !keys.is_empty());
+    Ok(Demands { certificate_transparency: has_keys("ctlogs"), log: has_keys("tlogs"), signed_time: true })
+}
+
+fn shown(demands: Demands) -> Value {
+    json!({
+        "certificateTransparency": demands.certificate_transparency,
+        "log": demands.log,
+        "signedTime": demands.signed_time,
+    })
+}
+
+fn document(kind: &str, name: &str, spec: Value) -> Value {
+    json!({ "apiVersion": "custody.dev/v1", "kind": kind, "metadata": { "name": name }, "spec": spec })
+}
+
+/// JSON is YAML; one document on each line.
+fn joined(documents: &[Value]) -> String {
+    documents.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n")
+}

@@ -1,0 +1,240 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bus_schema::verdict::{BreakReason, LinkKind, LinkState, UnknownReason, VerdictState};
+use serde_json::json;
+
+use super::evidence_file::pieces;
+use super::expectation::{Expectation, ExpectationError, Identity, Lenience, Ref, Roots, Source, Text};
+use super::*;
+use crate::api::types::EvidenceState;
+use crate::tests::signing_key::SigningKey;
+
+const REPOSITORY: &str = "registry.example/acme/api";
+const IGNORE_LOG: Lenience =
+    Lenience { ignore_certificate_log: false, ignore_log: true, allow_undated: false };
+
+fn digest() -> Digest {
+    Digest::sha256_of(b"an image")
+}
+
+fn expecting(key: &SigningKey, lenience: Lenience) -> Expectation {
+    Expectation {
+        repository: REPOSITORY.parse().unwrap(),
+        identity: None,
+        key: Some(key.public_pem()),
+        source: None,
+        builder: None,
+        roots: Roots::Embedded,
+        lenience,
+    }
+}
+
+fn case(expectation: &Expectation) -> Case {
+    Case {
+        contracts: expectation.contracts().unwrap(),
+        repository: expectation.repository.clone(),
+        digest: digest(),
+        found: Vec::new(),
+        blobs: BTreeMap::new(),
+        end: Unavailable::NotFound,
+        end_detail: "nothing beyond".to_owned(),
+        looked_at: "registry.example".to_owned(),
+    }
+}
+
+/// A statement about a digest in an envelope that a key signed.
+fn envelope(key: &SigningKey, subject: Digest) -> Vec<u8> {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": "any", "digest": { subject.algorithm(): subject.hex() } }],
+        "predicateType": "https://example.com/tested/v1",
+        "predicate": {},
+    })
+    .to_string();
+    let payload_type = "application/vnd.in-toto+json";
+    let signed = format!("DSSEv1 {} {payload_type} {} {statement}", payload_type.len(), statement.len());
+    json!({
+        "payloadType": payload_type,
+        "payload": STANDARD.encode(&statement),
+        "signatures": [{ "sig": key.sign(signed.as_bytes()) }],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn judged(expectation: &Expectation, evidence: &[Vec<u8>]) -> Judged {
+    let mut case = case(expectation);
+    for file in evidence {
+        for (item, bytes) in pieces(file).unwrap() {
+            case.hand_over(item, bytes, Timestamp::now());
+        }
+    }
+    judge(&case, Timestamp::now()).unwrap()
+}
+
+fn signature(judged: &Judged) -> &LinkState {
+    &judged.verdict.link(LinkKind::Signature).unwrap().state
+}
+
+#[test]
+fn a_keys_signature_is_trusted_and_without_a_log_only_where_none_is_asked_for() {
+    let key = SigningKey::generate();
+    let evidence = [envelope(&key, digest())];
+    let trusted = judged(&expecting(&key, IGNORE_LOG), &evidence);
+    assert_eq!(trusted.verdict.state, VerdictState::Trusted, "{trusted:?}");
+    let refused = judged(&expecting(&key, Lenience::default()), &evidence);
+    assert_ne!(refused.verdict.state, VerdictState::Trusted);
+    let EvidenceState::Refused { reason, .. } = &refused.evidence[0].state else { panic!("{refused:?}") };
+    assert_eq!(reason, "bad_log_entry");
+}
+
+#[test]
+fn what_is_altered_or_of_another_or_about_another_is_not_trusted() {
+    let (key, stranger) = (SigningKey::generate(), SigningKey::generate());
+    let expectation = expecting(&key, IGNORE_LOG);
+    let elsewhere = Digest::sha256_of(b"another image");
+    let mut altered: serde_json::Value = serde_json::from_slice(&envelope(&key, digest())).unwrap();
+    altered["signatures"][0]["sig"] = json!(key.sign(b"something else"));
+    for (what, file) in [
+        ("altered", altered.to_string().into_bytes()),
+        ("of another", envelope(&stranger, digest())),
+        ("about another", envelope(&key, elsewhere)),
+    ] {
+        let judged = judged(&expectation, &[file]);
+        assert!(matches!(judged.verdict.state, VerdictState::Untrusted { .. }), "{what}: {judged:?}");
+        assert_eq!(judged.evidence.len(), 1, "{what}");
+    }
+    // Rubbish beside what is right breaks nothing.
+    let both = judged(&expectation, &[envelope(&stranger, digest()), envelope(&key, digest())]);
+    assert_eq!(both.verdict.state, VerdictState::Trusted, "{both:?}");
+}
+
+#[test]
+fn nothing_found_is_absent_and_a_place_that_failed_is_unknown() {
+    let key = SigningKey::generate();
+    let expectation = expecting(&key, IGNORE_LOG);
+    let nothing = judged(&expectation, &[]);
+    let LinkState::Absent { looked_at } = signature(&nothing) else { panic!("{nothing:?}") };
+    assert_eq!(looked_at, &["registry.example"]);
+    for end in [Unavailable::Denied, Unavailable::RateLimited, Unavailable::Unreachable, Unavailable::CutOff]
+    {
+        let mut case = case(&expectation);
+        case.end = end.clone();
+        let judged = judge(&case, Timestamp::now()).unwrap();
+        let LinkState::Unknown { reason, .. } = signature(&judged) else { panic!("{end:?}: {judged:?}") };
+        let expected = match end {
+            Unavailable::CutOff => UnknownReason::CutOff,
+            _ => UnknownReason::Unreachable,
+        };
+        assert_eq!(reason, &expected);
+        assert!(matches!(judged.verdict.state, VerdictState::Untrusted { .. }));
+    }
+}
+
+#[test]
+fn bytes_that_are_not_what_the_event_names_verify_nothing() {
+    let key = SigningKey::generate();
+    let mut case = case(&expecting(&key, IGNORE_LOG));
+    let (item, _) = pieces(&envelope(&key, digest())).unwrap().remove(0);
+    case.hand_over(item, Bytes::from_static(b"{}"), Timestamp::now());
+    let judged = judge(&case, Timestamp::now()).unwrap();
+    assert!(matches!(judged.verdict.state, VerdictState::Untrusted { .. }), "{judged:?}");
+}
+
+#[test]
+fn a_repository_that_no_pipeline_claims_is_not_judged() {
+    let key = SigningKey::generate();
+    let mut case = case(&expecting(&key, IGNORE_LOG));
+    case.repository = "registry.example/acme/other".parse().unwrap();
+    let refused = judge(&case, Timestamp::now()).unwrap_err();
+    assert!(
+        matches!(&refused, JudgeError::Unclaimed { claimed, .. } if claimed == &[REPOSITORY]),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_signature_by_a_key_proves_no_source() {
+    let key = SigningKey::generate();
+    let source = Source { uri: "github.com/acme/api".to_owned(), git_ref: Ref::Any };
+    let expectation = Expectation { source: Some(source), ..expecting(&key, IGNORE_LOG) };
+    let judged = judged(&expectation, &[envelope(&key, digest())]);
+    let VerdictState::Untrusted { failing } = &judged.verdict.state else { panic!("{judged:?}") };
+    assert_eq!(failing, &[LinkKind::Provenance]);
+    assert!(signature(&judged).is_proven());
+}
+
+#[test]
+fn flags_become_a_contract_that_requires_what_they_speak_of() {
+    let key = SigningKey::generate();
+    let source = |uri: &str, git_ref| Some(Source { uri: uri.to_owned(), git_ref });
+    let identity = Identity {
+        subject: Text::Exact("https://github.com/acme/api/.github/workflows/r.yml@refs/tags/v1".to_owned()),
+        issuer: Text::Exact("https://token.actions.githubusercontent.com".to_owned()),
+    };
+    let only = |expectation: Expectation| {
+        let set = contracts::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap();
+        set.pipelines["command-line"].clone()
+    };
+    let base = || Expectation { key: None, ..expecting(&key, Lenience::default()) };
+
+    let signed = only(Expectation { identity: Some(identity.clone()), ..base() });
+    assert_eq!(signed.require, BTreeSet::from([LinkKind::Signature]));
+    let built = only(Expectation {
+        source: source("git+https://github.com/acme/api", Ref::Tag("v1".to_owned())),
+        ..base()
+    });
+    assert_eq!(built.require, BTreeSet::from([LinkKind::Source, LinkKind::Provenance]));
+    let contract = built.source.unwrap();
+    assert_eq!((contract.reviews, contract.refs[0].as_str()), (0, "refs/tags/v1"));
+    assert!(!contract.refs.iter().any(|glob| glob.matches("refs/tags/v1.1")));
+    let any = only(Expectation { source: source("github.com/acme/api", Ref::Any), ..base() }).source.unwrap();
+    assert!(any.refs.iter().any(|glob| glob.matches("refs/heads/feature/x")));
+    assert!(!any.refs.iter().any(|glob| glob.matches("refs/pull/7/merge")));
+
+    let refused = |expectation: Expectation| expectation.contracts().unwrap_err();
+    assert_eq!(refused(base()), ExpectationError::Nothing);
+    let builder = Some("github-hosted".to_owned());
+    assert_eq!(
+        refused(Expectation { builder: builder.clone(), identity: Some(identity), ..base() }),
+        ExpectationError::BuilderWithoutSource
+    );
+    let keyed = Expectation {
+        builder,
+        source: source("github.com/acme/api", Ref::Any),
+        ..expecting(&key, IGNORE_LOG)
+    };
+    assert_eq!(refused(keyed), ExpectationError::BuilderOfKey);
+    let starred =
+        Expectation { source: source("github.com/acme/api", Ref::Branch("*".to_owned())), ..base() };
+    assert!(matches!(refused(starred), ExpectationError::Ref { .. }));
+    let nowhere = Expectation { source: source("not a repository", Ref::Any), ..base() };
+    assert!(matches!(refused(nowhere), ExpectationError::Source(_)));
+    let rootless = Expectation { roots: Roots::Given("[]".to_owned()), ..expecting(&key, IGNORE_LOG) };
+    assert!(matches!(refused(rootless), ExpectationError::Root { .. }));
+}
+
+#[test]
+fn a_wrong_signer_is_named_with_the_one_expected() {
+    let (key, stranger) = (SigningKey::generate(), SigningKey::generate());
+    // The stranger's key is known to the contracts, and still not the one of this pipeline.
+    let mut case = case(&expecting(&key, IGNORE_LOG));
+    let other = Expectation {
+        repository: "registry.example/other/api".parse().unwrap(),
+        ..expecting(&stranger, IGNORE_LOG)
+    };
+    let other = other.contracts().unwrap();
+    // The pipeline without the roots, which are named already.
+    let pipeline = other.documents["command-line.yaml"].lines().next().unwrap();
+    let text = pipeline.replace("command-line", "other");
+    case.contracts.documents.insert("other.yaml".to_owned(), text);
+    case.contracts.files.insert("other.pub".to_owned(), stranger.public_pem());
+    for (item, bytes) in pieces(&envelope(&stranger, digest())).unwrap() {
+        case.hand_over(item, bytes, Timestamp::now());
+    }
+    let judged = judge(&case, Timestamp::now()).unwrap();
+    let LinkState::Broken { breaks } = signature(&judged) else { panic!("{judged:?}") };
+    assert_eq!(breaks[0].reason, BreakReason::WrongSigner);
+}
