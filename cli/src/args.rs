@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::check::arguments::Check;
 use crate::output::Format;
 
 const EXITS: &str = "Exit codes: 0 fine, 1 a finding (untrusted, open case, log does not verify), 2 usage, settings or \
@@ -58,6 +59,8 @@ pub(crate) enum Command {
         /// An image reference, a digest, or the beginning of a digest.
         image: String,
     },
+    /// Judge one image, OCI layout or file now, against a contract or what flags expect.
+    Check(Box<Check>),
     /// Tell where a digest runs.
     #[command(
         after_help = "Examples:\n  custody where sha256:4c1d77a0\n  custody where ghcr.io/acme/payments-api:v1.4.0"

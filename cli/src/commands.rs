@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod cases;
+pub(crate) mod check;
 pub(crate) mod deadletter;
 pub(crate) mod doctor;
 pub(crate) mod log;

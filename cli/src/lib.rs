@@ -62,9 +62,12 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     if let Command::Up(up) = &command {
         return commands::up::run(up, &global, output).await;
     }
+    if let Command::Check(check) = &command {
+        return commands::check::run(check, config, output).await;
+    }
     let data = DataFolder::find(global.data.as_deref())?;
     match &command {
-        Command::Up(_) => Ok(Exit::Fine),
+        Command::Up(_) | Command::Check(_) => Ok(Exit::Fine),
         Command::Trace { image } => commands::trace::run(image, &data, output).await,
         Command::Where { image } => commands::where_runs::run(image, &data, output).await,
         Command::Cases { id, all } => commands::cases::run(id.as_deref(), *all, &data, output).await,

@@ -1,6 +1,8 @@
 //! The real binary, run as people run it: help, refusals, the recording, kills, and the questions after it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "command/check.rs"]
+mod check;
 #[path = "command/fleet.rs"]
 mod fleet;
 #[path = "command/formats.rs"]

@@ -21,9 +21,11 @@ const SPLITS: &[&str] = &[
     "replace(\"sha256:",
 ];
 
-/// Files that split something else at an `@`: a workflow's path from its ref, a source's address from its revision.
+/// Files that split something else at an `@`: a workflow's path from its ref, a source's address from its revision, a
+/// layout's folder from the digest of an image in it.
 const SPLIT_SOMETHING_ELSE: &[&str] = &[
     "agents/ci-agent/src/github/translate/run.rs",
+    "cli/src/commands/check/subject.rs",
     "correlator/correlator-core/src/contracts/pipeline.rs",
     "correlator/evidence/src/builders.rs",
     "correlator/evidence/src/provenance/source.rs",

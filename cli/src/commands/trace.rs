@@ -87,14 +87,14 @@ fn text(trace: &Trace, paint: Paint) -> String {
     text
 }
 
-fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>, paint: Paint) {
+pub(crate) fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>, paint: Paint) {
     let lines: Vec<String> = lines.map(|line| format!("  {}\n", shown(&line))).collect();
     if !lines.is_empty() {
         text.push_str(&format!("{}\n{}\n", paint.strong(title), lines.concat()));
     }
 }
 
-fn evidence(evidence: &TracedEvidence) -> String {
+pub(crate) fn evidence(evidence: &TracedEvidence) -> String {
     let kind = &evidence.kind;
     match &evidence.state {
         EvidenceState::Awaited { .. } => format!("{kind}: not verified yet"),
