@@ -1,0 +1,76 @@
+//! The real program, run as people run it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+/// What one run said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    /// `null` where it printed no object.
+    pub(crate) json: Value,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    /// The state of a link.
+    pub(crate) fn link(&self, kind: &str) -> &str {
+        let links = self.json["verdict"]["links"].as_array().expect("a verdict has links");
+        let link = links.iter().find(|link| link["kind"] == kind).expect("the link is there");
+        link["state"].as_str().unwrap()
+    }
+
+    /// The reasons of all comparisons that failed.
+    pub(crate) fn reasons(&self) -> Vec<&str> {
+        let why = self.json["why"].as_array().into_iter().flatten();
+        let comparisons = why.flat_map(|why| why["comparisons"].as_array().into_iter().flatten());
+        comparisons.filter_map(|comparison| comparison["reason"].as_str()).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn is_trusted(&self) {
+        assert_eq!(self.code, 0, "{self:#?}");
+        assert_eq!(self.json["trusted"], true, "{self:#?}");
+        assert_eq!(self.json["verdict"]["verdict"], "trusted", "{self:#?}");
+    }
+
+    /// It is judged, and refused for this reason among others.
+    #[track_caller]
+    pub(crate) fn is_refused_for(&self, reason: &str) {
+        self.is_refused();
+        assert!(self.reasons().contains(&reason), "no {reason} in {:?}: {self:#?}", self.reasons());
+    }
+
+    #[track_caller]
+    pub(crate) fn is_refused(&self) {
+        assert_eq!(self.code, 1, "{self:#?}");
+        assert_eq!(self.json["trusted"], false, "{self:#?}");
+    }
+}
+
+/// `custody check … --output json`, in an environment of its own.
+pub(crate) async fn check(folder: &Path, arguments: &[&str]) -> Answer {
+    let mut command = Command::new(binary());
+    command.arg("check").args(arguments).args(["--output", "json"]);
+    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", "/usr/bin:/bin");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.expect("the program runs");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    Answer {
+        code: output.status.code().expect("the program ends by itself"),
+        json: serde_json::from_str(&stdout).unwrap_or_default(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Cargo puts the program beside the folder of the test programs; `tests/run` builds it first.
+fn binary() -> PathBuf {
+    let this = std::env::current_exe().expect("this program has a path");
+    let folder = this.parent().and_then(Path::parent).expect("it lies in a folder of cargo's");
+    let binary = folder.join("custody");
+    assert!(binary.exists(), "{} is not there: cargo build --bin custody", binary.display());
+    binary
+}
