@@ -115,6 +115,76 @@ pub(crate) enum Command {
                             something cannot work."
     )]
     Doctor,
+    /// Speak the client protocol of the Sigstore conformance suite.
+    #[command(hide = true)]
+    Conformance {
+        #[command(subcommand)]
+        command: Conformance,
+    },
+}
+
+/// The suite's commands, with its own names for the options.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Conformance {
+    /// Verify a bundle against an artifact and an identity or a key.
+    VerifyBundle(VerifyBundle),
+    /// Sign an artifact or a statement with an identity token.
+    SignBundle(SignBundle),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyBundle {
+    /// Trust the staging instance of Sigstore instead of the public-good one.
+    #[arg(long)]
+    pub(crate) staging: bool,
+    /// The bundle.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: PathBuf,
+    /// The subject that the certificate must have.
+    #[arg(
+        long,
+        value_name = "IDENTITY",
+        required_unless_present = "key",
+        requires = "certificate_oidc_issuer"
+    )]
+    pub(crate) certificate_identity: Option<String>,
+    /// The issuer that the certificate must name.
+    #[arg(long, value_name = "URL")]
+    pub(crate) certificate_oidc_issuer: Option<String>,
+    /// The public key that must have signed, as PEM.
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
+    pub(crate) key: Option<PathBuf>,
+    /// A trusted_root.json instead of that of the public-good instance.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted_root: Option<PathBuf>,
+    /// A file, or `sha256:` and its digest.
+    #[arg(value_name = "FILE_OR_DIGEST")]
+    pub(crate) artifact: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignBundle {
+    /// Sign with the staging instance of Sigstore instead of the public-good one.
+    #[arg(long)]
+    pub(crate) staging: bool,
+    /// The file is an in-toto statement, to be signed as an attestation.
+    #[arg(long)]
+    pub(crate) in_toto: bool,
+    /// The identity token.
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) identity_token: String,
+    /// Where the bundle is written to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: PathBuf,
+    /// Accepted as the protocol has it; signing itself verifies nothing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted_root: Option<PathBuf>,
+    /// The services to sign with, instead of those of the public-good instance.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signing_config: Option<PathBuf>,
+    /// The artifact, or the statement.
+    #[arg(value_name = "FILE")]
+    pub(crate) artifact: PathBuf,
 }
 
 #[derive(Debug, Args)]

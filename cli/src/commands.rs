@@ -2,6 +2,7 @@
 
 pub(crate) mod cases;
 pub(crate) mod check;
+pub(crate) mod conformance;
 pub(crate) mod deadletter;
 pub(crate) mod doctor;
 pub(crate) mod log;

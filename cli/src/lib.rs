@@ -65,9 +65,12 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     if let Command::Check(check) = &command {
         return commands::check::run(check, config, output).await;
     }
+    if let Command::Conformance { command } = &command {
+        return commands::conformance::run(command).await;
+    }
     let data = DataFolder::find(global.data.as_deref())?;
     match &command {
-        Command::Up(_) | Command::Check(_) => Ok(Exit::Fine),
+        Command::Up(_) | Command::Check(_) | Command::Conformance { .. } => Ok(Exit::Fine),
         Command::Trace { image } => commands::trace::run(image, &data, output).await,
         Command::Where { image } => commands::where_runs::run(image, &data, output).await,
         Command::Cases { id, all } => commands::cases::run(id.as_deref(), *all, &data, output).await,

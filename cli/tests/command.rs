@@ -3,6 +3,8 @@
 
 #[path = "command/check.rs"]
 mod check;
+#[path = "command/conformance.rs"]
+mod conformance;
 #[path = "command/fleet.rs"]
 mod fleet;
 #[path = "command/formats.rs"]

@@ -11,6 +11,7 @@ mod altered;
 mod cloud_build;
 mod conformance;
 mod fixtures;
+mod fuzzed;
 mod genuine;
 mod google_rows;
 mod keys;

@@ -8,6 +8,8 @@ cache_dir="${CUSTODY_CACHE:-$HOME/.cache/custody}"
 
 # In the order that unblocks the most tests first.
 all_tools=(nats-server crane refreg registry etcd kube cosign keyless fulcio rekor timestamp)
+# What only the measurements in tests/bench start: built when asked for by name.
+bench_tools=(verify-loop)
 
 # The package that a tool is built from.
 package_of() {
@@ -18,7 +20,7 @@ package_of() {
     cosign) echo github.com/sigstore/cosign/v3/cmd/cosign ;;
     fulcio) echo github.com/sigstore/fulcio ;;
     rekor) echo github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix ;;
-    etcd | kube | refreg | keyless | timestamp) echo . ;;
+    etcd | kube | refreg | keyless | timestamp | verify-loop) echo . ;;
     *) return 1 ;;
   esac
 }
@@ -38,7 +40,7 @@ linker_flags_of() {
 binary_of() {
   local tool="$1" folder="$provision_dir/$1" package key
   package="$(package_of "$tool")" || {
-    echo "unknown tool '$tool'; known: ${all_tools[*]}" >&2
+    echo "unknown tool '$tool'; known: ${all_tools[*]} ${bench_tools[*]}" >&2
     return 1
   }
   key="$(

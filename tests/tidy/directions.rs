@@ -37,6 +37,9 @@ const KNOWN_TO: &[(&str, &[&str])] = &[
     ("redb", &["fleet-runtime", "correlator-store", "registry-agent"]),
     ("sigstore", &["evidence"]),
     ("sigstore-verify", &["evidence"]),
+    ("sigstore-tuf", &["correlator-service"]),
+    // The command signs for the conformance suite; nothing else does.
+    ("sigstore-sign", &["cli"]),
 ];
 
 /// All that ends up in a program because of `bus-schema`: text, hashes, JSON and its schemas, the types of time.

@@ -56,9 +56,10 @@ fn is_member(name: &str) -> bool {
     member_manifests().any(|(path, _)| path.ends_with(&format!("{name}/Cargo.toml")))
 }
 
-/// The manifests of the members with their text.
+/// The manifests of the members with their text. One that begins a workspace of its own is no member.
 fn member_manifests() -> impl Iterator<Item = (&'static str, String)> {
-    files_ending("/Cargo.toml").map(|path| (path, read_text(path).unwrap()))
+    let manifests = files_ending("/Cargo.toml").map(|path| (path, read_text(path).unwrap()));
+    manifests.filter(|(_, text)| !text.lines().any(|line| line.trim() == "[workspace]"))
 }
 
 fn is_dependencies(section: &str) -> bool {

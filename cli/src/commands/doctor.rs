@@ -69,7 +69,7 @@ struct Looked<'a> {
 pub(crate) async fn run(config: Option<&Path>, data: &DataFolder, output: Output) -> anyhow::Result<Exit> {
     let mut findings = checks::data(data).await;
     match settings::read(config) {
-        Ok(Found::Settings(settings)) => findings.extend(checks::settings(&settings).await),
+        Ok(Found::Settings(settings)) => findings.extend(checks::settings(&settings, data).await),
         Ok(Found::Nothing) => findings.push(Finding::fails(
             "settings",
             "there is no custody.toml here, and no --config",

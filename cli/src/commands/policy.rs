@@ -4,8 +4,10 @@ mod baseline;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use correlator_core::contracts::ContractSet;
 use correlator_core::contracts::trust_root::{RootSource, TrustRootContract};
+use correlator_service::TrustRootCopies;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -66,7 +68,7 @@ pub(crate) async fn run(
     match command {
         args::Policy::Check { folder } => {
             let folder = contracts_folder(folder.as_deref(), config)?;
-            check(folder, output)
+            check(folder, data, output).await
         }
         args::Policy::Baseline { owner, reason, control, days } => {
             let said = baseline::Said { owner, reason, control, days: *days };
@@ -86,11 +88,22 @@ fn contracts_folder(named: Option<&Path>, config: Option<&Path>) -> anyhow::Resu
     })
 }
 
-fn check(folder: PathBuf, output: Output) -> anyhow::Result<Exit> {
+/// Where trust roots of repositories lie: with the data, or for this one check only where there is no data yet.
+fn copies_of(data: &DataFolder) -> anyhow::Result<(TrustRootCopies, Option<tempfile::TempDir>)> {
+    if data.path().exists() {
+        return Ok((TrustRootCopies::of_data(&data.correlator()), None));
+    }
+    let kept = tempfile::tempdir().context("make a folder for trust roots")?;
+    Ok((TrustRootCopies::of_data(kept.path()), Some(kept)))
+}
+
+async fn check(folder: PathBuf, data: &DataFolder, output: Output) -> anyhow::Result<Exit> {
     if !folder.is_dir() {
         return Err(Failure::usage(format!("the contracts folder {} is not there", folder.display())));
     }
-    let (set, problems) = match correlator_service::load_contracts(&folder, Timestamp::now()) {
+    let (copies, _kept) = copies_of(data)?;
+    correlator_service::refresh_missing_roots(&folder, &copies).await;
+    let (set, problems) = match correlator_service::load_contracts(&folder, Some(&copies), Timestamp::now()) {
         Ok((_, set)) => (set, Vec::new()),
         Err(problems) => (ContractSet::empty(), problems),
     };

@@ -31,7 +31,7 @@ fn the_recording_needs_no_network() {
         let _ = writeln!(std::io::stdout().lock(), "{line}");
         return;
     }
-    let beyond = isolated(&["bash", "-c", "exec 3<>/dev/tcp/1.1.1.1/53"]);
+    let beyond = isolated(&["bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/53"]);
     assert!(
         err(&beyond).contains("unreachable"),
         "something beyond loopback can be called: {}",

@@ -6,10 +6,11 @@
 
 mod folder;
 pub(crate) mod trust;
+mod tuf;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus_schema::Digest;
 use correlator_core::contracts::trust_root::TrustRootContract;
@@ -25,7 +26,9 @@ use crate::metrics::CorrelatorMetrics;
 use crate::recorder::{Record, RecordError, Recorder};
 use crate::shared::{ContractProblems, InForce, Shared};
 
+pub(crate) use folder::read_tuf_sources;
 pub use folder::{LoadError, read_folder, read_path};
+pub use tuf::Copies;
 
 /// A changed folder is read again after this pause, so that a file that is being written is not taken half.
 const STILL_AFTER: Duration = Duration::from_millis(150);
@@ -33,8 +36,12 @@ const STILL_AFTER: Duration = Duration::from_millis(150);
 const PROBLEMS_SHOWN_MAX: usize = 100;
 
 /// Reads and checks a folder in every part: a set that may come into force now, or every problem.
-pub fn load(folder: &Path, now: Timestamp) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
-    let loaded = read_folder(folder).map_err(|error| vec![error_chain(&error)])?;
+pub fn load(
+    folder: &Path,
+    copies: Option<&Copies>,
+    now: Timestamp,
+) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
+    let loaded = read_folder(folder, copies).map_err(|error| vec![error_chain(&error)])?;
     let set = check(&loaded, now)?;
     Ok((loaded, set))
 }
@@ -67,11 +74,45 @@ pub(crate) fn records(loaded: ContractLoaded, set: &ContractSet, in_force: &InFo
     roots.chain([Record::input(Input::ContractLoaded(Box::new(loaded)))]).collect()
 }
 
-/// Looks at the folder again and again.
+/// Asks the repositories of trust roots: all that the contracts name, or those without a good copy only. What went wrong is
+/// said, one text for each.
+pub(crate) async fn refresh_roots(folder: &Path, copies: &Copies, which: Which) -> Vec<String> {
+    let reading = folder.to_owned();
+    let sources = tokio::task::spawn_blocking(move || read_tuf_sources(&reading)).await;
+    // A folder that cannot be read is said by who reads it for the contracts themselves.
+    let Ok(Ok(sources)) = sources else { return Vec::new() };
+    let mut problems = Vec::new();
+    for (source, first_root) in sources {
+        if which == Which::Missing && copies.path(&source, &first_root).exists() {
+            continue;
+        }
+        if let Err(error) = copies.refresh(&source, &first_root, Timestamp::now()).await {
+            problems.push(tuf::said(&source, &error));
+        }
+    }
+    problems
+}
+
+/// Asks the repositories of trust roots that there is no good copy of, before a folder is loaded. What went wrong is said.
+pub async fn refresh_missing_roots(folder: &Path, copies: &Copies) -> Vec<String> {
+    refresh_roots(folder, copies, Which::Missing).await
+}
+
+/// Which repositories are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    Missing,
+}
+
+/// Looks at the folder again and again, and at the repositories of trust roots.
 #[derive(Debug)]
 pub(crate) struct Watch {
     pub(crate) folder: std::path::PathBuf,
     pub(crate) every: Duration,
+    pub(crate) copies: Copies,
+    /// Repositories of trust roots are asked this often.
+    pub(crate) roots_every: Duration,
     pub(crate) recorder: Recorder,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: CorrelatorMetrics,
@@ -81,7 +122,23 @@ impl Watch {
     /// Runs until the stop.
     pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
         let mut seen: Option<Result<Digest, Vec<String>>> = None;
+        let mut asked: Option<Instant> = None;
+        let mut stale = Vec::new();
         loop {
+            let is_due = asked.is_none_or(|asked| asked.elapsed() >= self.roots_every);
+            // A repository that never gave anything is asked at every look: nothing can be verified with it until then.
+            let which = if is_due { Which::All } else { Which::Missing };
+            if is_due {
+                asked = Some(Instant::now());
+            }
+            let problems = tokio::select! {
+                problems = refresh_roots(&self.folder, &self.copies, which) => problems,
+                () = stop.cancelled() => return Ok(()),
+            };
+            if is_due || !problems.is_empty() {
+                say_anew(&stale, &problems);
+                stale = problems;
+            }
             match self.look(&mut seen).await {
                 Ok(()) => {}
                 Err(RecordError::Ending) => return Ok(()),
@@ -91,7 +148,11 @@ impl Watch {
             match problems.first() {
                 // An old set is in force and judging goes on: the part works, and says what a person must mend.
                 Some(problem) => check.failing(format!("the contracts folder is refused: {problem}")),
-                None => check.ready(),
+                // The last good copy is in force: as above.
+                None => match stale.first() {
+                    Some(problem) => check.failing(problem.clone()),
+                    None => check.ready(),
+                },
             }
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
@@ -137,8 +198,8 @@ impl Watch {
     }
 
     async fn load(&self) -> Result<(ContractLoaded, ContractSet), Vec<String>> {
-        let folder = self.folder.clone();
-        let loading = tokio::task::spawn_blocking(move || load(&folder, Timestamp::now()));
+        let (folder, copies) = (self.folder.clone(), self.copies.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&folder, Some(&copies), Timestamp::now()));
         loading.await.unwrap_or_else(|error| Err(vec![error_chain(&error)]))
     }
 
@@ -153,6 +214,13 @@ impl Watch {
             *shown = ContractProblems { problems, since };
             true
         });
+    }
+}
+
+/// Once for each new problem, not at every look.
+fn say_anew(before: &[String], problems: &[String]) {
+    for problem in problems.iter().filter(|problem| !before.contains(problem)) {
+        tracing::warn!(problem, "a trust root is not fresh, its last good copy stays in force");
     }
 }
 

@@ -27,8 +27,8 @@ mod verification;
 mod tests;
 
 pub use contracts::{
-    LoadError as ContractsError, load as load_contracts, read_folder as read_contracts,
-    read_path as read_contracts_at,
+    Copies as TrustRootCopies, LoadError as ContractsError, load as load_contracts,
+    read_folder as read_contracts, read_path as read_contracts_at, refresh_missing_roots,
 };
 pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
 pub use deliver::{AlertBody, AlertLink, AlertText, probe_alert};
@@ -38,3 +38,4 @@ pub use settings::{
     AgentGrant, AgentKind, AlertSettings, ApiSettings, CorrelatorSettings, RawAgent, RawAlert, RawApi,
     RawCorrelator, RawSettings, Settings,
 };
+pub use verification::{OutcomeCache, OutcomeKey};

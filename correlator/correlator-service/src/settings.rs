@@ -45,6 +45,8 @@ pub struct RawCorrelator {
     pub contracts: Option<PathBuf>,
     /// How often the contracts are looked at. Default: 2s.
     pub contracts_poll: Option<DurationText>,
+    /// How often repositories of trust roots (`source: tuf`) are asked for a newer one. Default: `1h`.
+    pub trust_root_poll: Option<DurationText>,
     /// The most events that are taken from the bus at once. Default: 64.
     pub fetch_messages_max: Option<usize>,
     /// How often an event may be handed to the correlator before it goes to the dead letter. Default: 16.
@@ -137,6 +139,7 @@ pub struct CorrelatorSettings {
     pub id: AgentId,
     pub contracts: PathBuf,
     pub contracts_poll: Duration,
+    pub trust_root_poll: Duration,
     pub fetch_messages_max: usize,
     pub deliveries_max: u32,
     pub clock_skew_max: Duration,

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::CorrelatorMetrics;
 use crate::recorder::{Record, RecordError, Recorder};
 use crate::shared::{InForce, Shared};
-use cache::OutcomeCache;
+pub use cache::{OutcomeCache, OutcomeKey};
 use job::{Done, JobError};
 use queue::Queue;
 

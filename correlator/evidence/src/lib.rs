@@ -17,6 +17,8 @@ mod cloud_build;
 mod cosign;
 mod disagreement;
 mod envelope;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod key_names;
 mod keyless;
 mod log_entries;
@@ -55,5 +57,5 @@ pub use cloud_build::{MEDIA_TYPE as CLOUD_BUILD, split as split_cloud_build};
 pub use correlator_core::contracts::trust_root::Demands;
 pub use proof::{Artifact, Proof, verify_bundle};
 pub use sbom::{SbomError, read as read_sbom};
-pub use trust::{LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey, embedded_root};
+pub use trust::{LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey, embedded_root, staging_root};
 pub use verify::{Unverified, VERIFIER_VERSION, is_evidence, verify};

@@ -15,7 +15,8 @@ use sigstore::crypto::CosignVerificationKey;
 use sigstore_verify::Verifier;
 use sigstore_verify::crypto::Keyring;
 use sigstore_verify::trust_root::{
-    SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot,
+    SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT,
+    TrustedRoot,
 };
 use sigstore_verify::types::{DerPublicKey, TimeRange};
 
@@ -114,6 +115,11 @@ pub fn embedded_root(root: EmbeddedRoot) -> &'static str {
         EmbeddedRoot::PublicGood => SIGSTORE_PRODUCTION_TRUSTED_ROOT,
         EmbeddedRoot::Github => SIGSTORE_GITHUB_TRUSTED_ROOT,
     }
+}
+
+/// The text of the root of Sigstore's staging instance, as of the program's build: for tests of clients, never in contracts.
+pub fn staging_root() -> &'static str {
+    SIGSTORE_STAGING_TRUSTED_ROOT
 }
 
 /// One Sigstore trust root (`trusted_root.json`), ready to verify with.

@@ -51,7 +51,7 @@ pub fn verify(evidence: &Unverified<'_>, trust: &TrustSet) -> Outcome {
     }
 }
 
-fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Statement, Refusal> {
+pub(crate) fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Statement, Refusal> {
     // 1. Bounds, before anything is read.
     check_size(evidence.bytes)?;
     check_annotations(evidence.annotations)?;

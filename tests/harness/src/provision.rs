@@ -24,6 +24,8 @@ pub enum Tool {
     Fulcio,
     Rekor,
     Timestamp,
+    /// For measurements only; not among the tools that `tests/run` builds.
+    VerifyLoop,
 }
 
 impl Tool {
@@ -41,6 +43,7 @@ impl Tool {
             Self::Fulcio => "fulcio",
             Self::Rekor => "rekor",
             Self::Timestamp => "timestamp",
+            Self::VerifyLoop => "verify-loop",
         }
     }
 
@@ -74,4 +77,20 @@ impl Tool {
 pub fn repository_root() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests)
+}
+
+/// The program under test, built by `tests/run` before the parts that start it.
+pub fn program() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // A test lies in `deps` and an example in `examples`, below the folder of the program.
+    let folder = own
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps") && !folder.ends_with("examples"))
+        .context("where this was built")?;
+    let binary = folder.join("custody");
+    if !binary.is_file() {
+        bail!("{} is not built: run `cargo build --workspace --bin custody`", binary.display());
+    }
+    Ok(binary)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use correlator_service::TrustRootCopies;
 use jiff::Timestamp;
 
 use super::{Finding, alerts, forges, process};
@@ -56,8 +57,9 @@ async fn space(path: &Path) -> Option<Finding> {
 }
 
 /// Everything that the settings name.
-pub(super) async fn settings(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![contracts(&settings.correlator.correlator.contracts)];
+pub(super) async fn settings(settings: &Settings, data: &DataFolder) -> Vec<Finding> {
+    let copies = TrustRootCopies::of_data(&data.correlator());
+    let mut findings = vec![contracts(&settings.correlator.correlator.contracts, &copies)];
     match &settings.registries {
         Some(registries) => findings.extend(registries_look(&registries.settings).await),
         None => findings.push(Finding::lacks(
@@ -85,10 +87,10 @@ pub(super) async fn settings(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn contracts(folder: &Path) -> Finding {
+fn contracts(folder: &Path, copies: &TrustRootCopies) -> Finding {
     let shown = folder.display();
     let advice = "`custody policy check` tells everything that is wrong";
-    let set = match correlator_service::load_contracts(folder, Timestamp::now()) {
+    let set = match correlator_service::load_contracts(folder, Some(copies), Timestamp::now()) {
         Ok((_, set)) => set,
         Err(problems) => return Finding::fails("contracts", problems.join("\n"), advice),
     };

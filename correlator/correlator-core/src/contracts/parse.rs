@@ -13,7 +13,8 @@ use crate::contracts::installation::InstallationSpec;
 use crate::contracts::pattern::ImagePattern;
 use crate::contracts::pipeline::{NamedKey, Pipeline, PipelineSpec, SignerContract};
 use crate::contracts::trust_root::{
-    self, EMBEDDED_PREFIX, EmbeddedRoot, RootSource, TrustRootSpec, TrustedKeyContract, pem_fingerprint,
+    self, EMBEDDED_PREFIX, EmbeddedRoot, RootSource, TUF_PREFIX, TrustRootSpec, TrustedKeyContract,
+    TufSource, pem_fingerprint,
 };
 use crate::contracts::{ContractSet, DEFAULT_PIPELINE};
 use crate::input::ContractLoaded;
@@ -89,13 +90,26 @@ pub fn named_files(documents: &BTreeMap<String, String>) -> Vec<String> {
         gathering.read_file(file, text);
     }
     let mut files: Vec<String> = match gathering.names_root {
-        true => gathering.roots.iter().map(|(_, _, source, _)| source.file().to_owned()).collect(),
+        true => gathering.roots.iter().flat_map(|(_, _, source, _)| source.files()).collect(),
         false => EmbeddedRoot::ALL.iter().map(|root| root.file().to_owned()).collect(),
     };
     files.extend(gathering.keys.into_iter().map(|(_, key)| key.file));
     files.sort();
     files.dedup();
     files
+}
+
+/// The repositories that trust roots of these documents are kept fresh from.
+pub fn tuf_sources(documents: &BTreeMap<String, String>) -> Vec<TufSource> {
+    let mut gathering = Gathering::default();
+    for (file, text) in documents {
+        gathering.read_file(file, text);
+    }
+    let source = |(_, _, source, _): (String, String, RootSource, TrustRootSpec)| match source {
+        RootSource::Tuf(source) => Some(source),
+        RootSource::File(_) | RootSource::Embedded(_) => None,
+    };
+    gathering.roots.into_iter().filter_map(source).collect()
 }
 
 /// Parses and checks a whole set.
@@ -228,7 +242,7 @@ impl Gathering {
         if self.roots.iter().any(|(_, other, ..)| *other == name) {
             return self.problem(file, format!("trust root {name} is declared a second time"));
         }
-        match spec.source() {
+        match spec.source(&name) {
             Ok(source) => self.roots.push((file.to_owned(), name, source, spec)),
             Err(reason) => self.problem(file, format!("trust root {name}: {reason}")),
         }
@@ -250,7 +264,10 @@ impl Gathering {
     fn finish(mut self, loaded: &ContractLoaded) -> Result<ContractSet, Problems> {
         self.finish_roots(loaded);
         for (file, key) in std::mem::take(&mut self.keys) {
-            let content = loaded.files.get(&key.file).filter(|_| !key.file.starts_with(EMBEDDED_PREFIX));
+            let content = loaded
+                .files
+                .get(&key.file)
+                .filter(|_| !key.file.starts_with(EMBEDDED_PREFIX) && !key.file.starts_with(TUF_PREFIX));
             let Some(content) = content else {
                 self.problem(&file, format!("the key file {:?} is not there", key.file));
                 continue;
@@ -304,7 +321,12 @@ impl Gathering {
         }
         for (file, name, source, spec) in std::mem::take(&mut self.roots) {
             let Some(text) = loaded.files.get(source.file()) else {
-                let missing = format!("trust root {name}: the file {:?} is not there", source.file());
+                let missing = match &source {
+                    RootSource::Tuf(source) => {
+                        format!("trust root {name}: nothing good has come from {} yet", source.url)
+                    }
+                    _ => format!("trust root {name}: the file {:?} is not there", source.file()),
+                };
                 self.problem(&file, missing);
                 continue;
             };

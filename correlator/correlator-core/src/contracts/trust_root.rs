@@ -90,17 +90,46 @@ pub enum RootSource {
     /// A file of the contracts folder.
     File(String),
     Embedded(EmbeddedRoot),
+    /// A repository of The Update Framework, read again and again.
+    Tuf(TufSource),
 }
 
 impl RootSource {
+    /// All files that it is made of, by their names in [`crate::input::ContractLoaded::files`].
+    pub(crate) fn files(&self) -> Vec<String> {
+        match self {
+            RootSource::Tuf(source) => vec![source.root.clone(), source.copy.clone()],
+            other => vec![other.file().to_owned()],
+        }
+    }
+
     /// The name of its text in [`crate::input::ContractLoaded::files`].
     pub fn file(&self) -> &str {
         match self {
             RootSource::File(file) => file,
             RootSource::Embedded(root) => root.file(),
+            RootSource::Tuf(source) => &source.copy,
         }
     }
 }
+
+/// Where a trust root is kept fresh from: a repository of The Update Framework (theupdateframework.io, specification 1.0).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TufSource {
+    /// The name of the last good copy's text in [`crate::input::ContractLoaded::files`]; no file of a folder may be called so.
+    pub copy: String,
+    /// The address of the metadata; targets lie below it, in `targets`.
+    pub url: String,
+    /// The file of the contracts folder with a root of the repository that is trusted from the start (`root.json`).
+    pub root: String,
+    /// Which target is the trust root.
+    pub target: String,
+}
+
+/// What begins the names of copies of targets among the files.
+pub(crate) const TUF_PREFIX: &str = "tuf:";
+const TUF_TARGET: &str = "trusted_root.json";
+const TUF_URL_BYTES_MAX: usize = 2048;
 
 /// A trust root that the program brings along. Its text enters with the contracts like that of a file, so that what was
 /// verified with it can be told from the log.
@@ -262,6 +291,8 @@ pub(crate) struct TrustRootSpec {
     #[serde(default)]
     file: Option<String>,
     #[serde(default)]
+    tuf: Option<TufSpec>,
+    #[serde(default)]
     demands: DemandsSpec,
     #[serde(default)]
     forges: Option<Vec<ForgeIssuer>>,
@@ -291,6 +322,39 @@ enum SourceSpec {
     File,
     PublicGood,
     Github,
+    Tuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct TufSpec {
+    url: String,
+    root: String,
+    #[serde(default)]
+    target: Option<String>,
+}
+
+impl TufSpec {
+    /// Plain HTTP is for mirrors on the machine itself: what is fetched is verified, but its freshness is worth hiding.
+    fn check(&self, name: &str) -> Result<TufSource, String> {
+        let is_web = self.url.starts_with("https://") || self.url.starts_with("http://");
+        if !is_web || self.url.len() > TUF_URL_BYTES_MAX {
+            return Err(format!("tuf.url: {:?} is no address of a repository", self.url));
+        }
+        if self.root.starts_with(EMBEDDED_PREFIX) || self.root.starts_with(TUF_PREFIX) {
+            return Err(format!("tuf.root: {:?} is no file", self.root));
+        }
+        let target = self.target.as_deref().unwrap_or(TUF_TARGET);
+        if target.is_empty() || target.starts_with('/') || target.split('/').any(|part| part == "..") {
+            return Err(format!("tuf.target: {target:?} is no name of a target"));
+        }
+        Ok(TufSource {
+            copy: format!("{TUF_PREFIX}{name}"),
+            url: self.url.clone(),
+            root: self.root.clone(),
+            target: target.to_owned(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -316,19 +380,25 @@ impl DemandsSpec {
 
 impl TrustRootSpec {
     /// Where its text is, or what is wrong with saying so.
-    pub(crate) fn source(&self) -> Result<RootSource, String> {
-        let embedded = match (self.source, &self.file) {
-            (SourceSpec::File, Some(file)) if file.starts_with(EMBEDDED_PREFIX) => {
-                return Err(format!("file: {file:?} is no file: write source: public-good or github"));
+    pub(crate) fn source(&self, name: &str) -> Result<RootSource, String> {
+        if self.tuf.is_some() != matches!(self.source, SourceSpec::Tuf) {
+            return Err("tuf and source: tuf belong together".to_owned());
+        }
+        let embedded = match (self.source, &self.file, &self.tuf) {
+            (SourceSpec::File, Some(file), _)
+                if file.starts_with(EMBEDDED_PREFIX) || file.starts_with(TUF_PREFIX) =>
+            {
+                return Err(format!("file: {file:?} is no file: write source: public-good, github or tuf"));
             }
-            (SourceSpec::File, Some(file)) => return Ok(RootSource::File(file.clone())),
-            (SourceSpec::File, None) => {
-                return Err("file is missing, or source: public-good or github".to_owned());
+            (SourceSpec::File, Some(file), _) => return Ok(RootSource::File(file.clone())),
+            (SourceSpec::File, None, _) => {
+                return Err("file is missing, or source: public-good, github or tuf".to_owned());
             }
-            (SourceSpec::PublicGood, None) => EmbeddedRoot::PublicGood,
-            (SourceSpec::Github, None) => EmbeddedRoot::Github,
-            (SourceSpec::PublicGood | SourceSpec::Github, Some(_)) => {
-                return Err("file and an embedded source exclude each other".to_owned());
+            (SourceSpec::Tuf, None, Some(tuf)) => return tuf.check(name).map(RootSource::Tuf),
+            (SourceSpec::PublicGood, None, _) => EmbeddedRoot::PublicGood,
+            (SourceSpec::Github, None, _) => EmbeddedRoot::Github,
+            (SourceSpec::PublicGood | SourceSpec::Github | SourceSpec::Tuf, ..) => {
+                return Err("file and another source exclude each other".to_owned());
             }
         };
         Ok(RootSource::Embedded(embedded))
@@ -344,7 +414,7 @@ impl TrustRootSpec {
     ) -> TrustRootContract {
         let base = match source {
             RootSource::Embedded(root) => root.contract(content),
-            RootSource::File(_) => TrustRootContract {
+            RootSource::File(_) | RootSource::Tuf(_) => TrustRootContract {
                 name: String::new(),
                 source,
                 content,

@@ -1,14 +1,16 @@
 //! Reads a contracts folder: its YAML files, and the keys and trust roots that they name, from nowhere but the folder; trust
-//! roots that the program brings along from itself.
+//! roots that the program brings along from itself, and those of repositories from their last good copies.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use correlator_core::contracts::parse::{DOCUMENT_BYTES_MAX, named_files};
-use correlator_core::contracts::trust_root::EmbeddedRoot;
+use correlator_core::contracts::parse::{DOCUMENT_BYTES_MAX, named_files, tuf_sources};
+use correlator_core::contracts::trust_root::{EmbeddedRoot, TufSource};
 use correlator_core::input::ContractLoaded;
+
+use super::tuf::Copies;
 
 /// The most YAML files of a folder.
 const FILES_MAX: usize = 2000;
@@ -44,7 +46,41 @@ pub enum LoadError {
 
 /// Reads the `.yaml` and `.yml` files that lie in the folder itself, and every file that they name. A named file that is
 /// not there is left out: the check of the set says which document misses it.
-pub fn read_folder(folder: &Path) -> Result<ContractLoaded, LoadError> {
+pub fn read_folder(folder: &Path, copies: Option<&Copies>) -> Result<ContractLoaded, LoadError> {
+    let (root, documents, total) = read_documents(folder)?;
+    with_named(&root, documents, total, copies)
+}
+
+/// Reads one file of contracts, with every file that it names from beside it; or a folder, as [`read_folder`] does. Neither
+/// asks a repository: a trust root of one has no good copy here.
+pub fn read_path(path: &Path) -> Result<ContractLoaded, LoadError> {
+    let not_a_file = || LoadError::NotAFile { path: path.to_owned() };
+    let full = fs::canonicalize(path).map_err(io_error("open", path))?;
+    if full.is_dir() {
+        return read_folder(&full, None);
+    }
+    let (Some(root), Some(name)) = (full.parent(), full.file_name().and_then(|name| name.to_str())) else {
+        return Err(not_a_file());
+    };
+    let mut total = 0;
+    let text = read_inside(root, name, &mut total)?.ok_or_else(not_a_file)?;
+    with_named(root, BTreeMap::from([(name.to_owned(), text)]), total, None)
+}
+
+/// The repositories that the contracts name, each with the first root that it is trusted by.
+pub(crate) fn read_tuf_sources(folder: &Path) -> Result<Vec<(TufSource, String)>, LoadError> {
+    let (root, documents, mut total) = read_documents(folder)?;
+    let mut found = Vec::new();
+    for source in tuf_sources(&documents) {
+        if let Some(first_root) = read_inside(&root, &source.root, &mut total)? {
+            found.push((source, first_root));
+        }
+    }
+    Ok(found)
+}
+
+/// The folder's own path, its documents by their name, and their size together.
+fn read_documents(folder: &Path) -> Result<(PathBuf, BTreeMap<String, String>, usize), LoadError> {
     let root = match fs::canonicalize(folder) {
         Ok(root) => root,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -64,40 +100,36 @@ pub fn read_folder(folder: &Path) -> Result<ContractLoaded, LoadError> {
             documents.insert(name.to_owned(), text);
         }
     }
-    with_named(&root, documents, total)
+    Ok((root, documents, total))
 }
 
-/// Reads one file of contracts, with every file that it names from beside it; or a folder, as [`read_folder`] does.
-pub fn read_path(path: &Path) -> Result<ContractLoaded, LoadError> {
-    let not_a_file = || LoadError::NotAFile { path: path.to_owned() };
-    let full = fs::canonicalize(path).map_err(io_error("open", path))?;
-    if full.is_dir() {
-        return read_folder(&full);
-    }
-    let (Some(root), Some(name)) = (full.parent(), full.file_name().and_then(|name| name.to_str())) else {
-        return Err(not_a_file());
-    };
-    let mut total = 0;
-    let text = read_inside(root, name, &mut total)?.ok_or_else(not_a_file)?;
-    with_named(root, BTreeMap::from([(name.to_owned(), text)]), total)
-}
-
-/// The documents with every file that they name.
+/// The documents with every file that they name, and the last good copies of the repositories that they name.
 fn with_named(
     root: &Path,
     documents: BTreeMap<String, String>,
     mut total: usize,
+    copies: Option<&Copies>,
 ) -> Result<ContractLoaded, LoadError> {
     let named = named_files(&documents);
     if named.len() > NAMED_FILES_MAX {
         return Err(LoadError::TooManyNamed { files_max: NAMED_FILES_MAX });
     }
     let mut files = BTreeMap::new();
+    let sources = tuf_sources(&documents);
     for name in named {
         if let Some(root) = EmbeddedRoot::from_file(&name) {
             files.insert(name, evidence::embedded_root(root).to_owned());
-        } else if let Some(text) = read_inside(root, &name, &mut total)? {
+        } else if sources.iter().all(|source| source.copy != name)
+            && let Some(text) = read_inside(root, &name, &mut total)?
+        {
             files.insert(name, text);
+        }
+    }
+    for source in sources {
+        let Some((copies, first_root)) = copies.zip(files.get(&source.root)) else { continue };
+        let path = copies.path(&source, first_root);
+        if let Some(text) = path.exists().then(|| read_whole(path, &mut total)).transpose()? {
+            files.insert(source.copy, text);
         }
     }
     Ok(ContractLoaded { documents, files })
@@ -124,6 +156,10 @@ fn read_inside(root: &Path, name: &str, total: &mut usize) -> Result<Option<Stri
     if !path.starts_with(root) {
         return Err(outside());
     }
+    read_whole(path, total).map(Some)
+}
+
+fn read_whole(path: PathBuf, total: &mut usize) -> Result<String, LoadError> {
     // A pipe would keep the reader waiting for ever: its kind is looked at before it is opened.
     let kind = fs::metadata(&path).map_err(io_error("look at", &path))?;
     if !kind.is_file() {
@@ -139,7 +175,7 @@ fn read_inside(root: &Path, name: &str, total: &mut usize) -> Result<Option<Stri
     if *total > TOTAL_BYTES_MAX {
         return Err(LoadError::TooMuch { bytes_max: TOTAL_BYTES_MAX });
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| LoadError::NotText { path })
+    String::from_utf8(bytes).map_err(|_| LoadError::NotText { path })
 }
 
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LoadError {

@@ -15,7 +15,7 @@ fn key() -> String {
 }
 
 fn problems(folder: &Path) -> String {
-    load(folder, Timestamp::now()).map(|(_, set)| set.hash).unwrap_err().join("\n")
+    load(folder, None, Timestamp::now()).map(|(_, set)| set.hash).unwrap_err().join("\n")
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_folder_is_read_with_the_files_that_it_names() {
     std::fs::write(folder.path().join(".api.yaml.swp"), "not a contract").unwrap();
     std::fs::create_dir(folder.path().join("keys")).unwrap();
     std::fs::write(folder.path().join("keys/release.pub"), key()).unwrap();
-    let (loaded, set) = load(folder.path(), Timestamp::now()).unwrap();
+    let (loaded, set) = load(folder.path(), None, Timestamp::now()).unwrap();
     assert_eq!(loaded.documents.keys().collect::<Vec<_>>(), ["api.yaml"]);
     // The trust roots of the program are carried too, because no document names one.
     let files = ["embedded:github", "embedded:public-good", "keys/release.pub"];
@@ -69,7 +69,7 @@ fn links_inside_the_folder_are_followed_as_a_mounted_config_map_needs() {
     std::os::unix::fs::symlink("..2026", folder.path().join("..data")).unwrap();
     std::os::unix::fs::symlink("..data/api.yaml", folder.path().join("api.yaml")).unwrap();
     std::os::unix::fs::symlink("..data/keys", folder.path().join("keys")).unwrap();
-    assert!(load(folder.path(), Timestamp::now()).is_ok());
+    assert!(load(folder.path(), None, Timestamp::now()).is_ok());
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_root_or_key_that_does_not_parse_and_a_file_that_is_too_large_are_refused() 
     std::fs::write(folder.path().join("root.json"), "{}").unwrap();
     assert!(problems(folder.path()).contains("mine"));
     std::fs::remove_file(folder.path().join("root.yaml")).unwrap();
-    assert!(load(folder.path(), Timestamp::now()).is_ok());
+    assert!(load(folder.path(), None, Timestamp::now()).is_ok());
 }
 
 const DOCUMENT_BYTES: usize = correlator_core::contracts::parse::DOCUMENT_BYTES_MAX;

@@ -7,7 +7,7 @@ use correlator_store::{LogSettings, Started, Store, StoreSettings};
 use jiff::Timestamp;
 
 use super::{Context, OpenError, RECORDS_FORMAT};
-use crate::contracts;
+use crate::contracts::{self, Copies, Which};
 use crate::metrics::CorrelatorMetrics;
 use crate::recorder::Desk;
 use crate::settings::Settings;
@@ -25,6 +25,10 @@ pub(super) async fn open_desk(
         records_format: RECORDS_FORMAT,
     };
     let (data, contracts) = (context.data.clone(), settings.correlator.contracts.clone());
+    let copies = Copies::of_data(&data);
+    for problem in contracts::refresh_roots(&contracts, &copies, Which::Missing).await {
+        tracing::warn!(problem, "a trust root cannot be used yet");
+    }
     tokio::task::spawn_blocking(move || {
         let store = Store::open(&data, store_settings)?;
         for note in store.log().notes() {
@@ -37,7 +41,7 @@ pub(super) async fn open_desk(
             Ok(Started::Absent | Started::Continued) | Err(_) => {}
         }
         let mut desk = Desk::open(Arc::new(store), metrics)?;
-        load_contracts(&mut desk, &contracts)?;
+        load_contracts(&mut desk, &contracts, &copies)?;
         Ok(desk)
     })
     .await?
@@ -45,10 +49,10 @@ pub(super) async fn open_desk(
 
 /// The contracts are in force before the first event is taken. A folder that is refused is no reason not to go on with the
 /// set that was in force; without any it is.
-fn load_contracts(desk: &mut Desk, folder: &Path) -> Result<(), OpenError> {
+fn load_contracts(desk: &mut Desk, folder: &Path, copies: &Copies) -> Result<(), OpenError> {
     let in_force = desk.shared().in_force.borrow().clone();
     let is_first = in_force.contracts.pipelines.is_empty();
-    match contracts::load(folder, Timestamp::now()) {
+    match contracts::load(folder, Some(copies), Timestamp::now()) {
         Ok((loaded, set)) => {
             let records = contracts::records(loaded, &set, &in_force);
             desk.begin(records).map_err(|error| OpenError::Replay(format!("{error:#}")))

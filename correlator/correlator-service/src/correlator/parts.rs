@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Parts, supervised};
 use crate::consume::Consume;
-use crate::contracts::Watch;
+use crate::contracts::{Copies, Watch};
 use crate::deliver::Deliver;
 use crate::dispatch::Dispatch;
 use crate::heads::Heads;
@@ -33,6 +33,8 @@ pub(super) fn spawn_takers(
     let watch = Arc::new(Watch {
         folder: settings.correlator.contracts.clone(),
         every: settings.correlator.contracts_poll,
+        copies: Copies::of_data(&context.data),
+        roots_every: settings.correlator.trust_root_poll,
         recorder: recorder.clone(),
         shared: Arc::clone(&parts.shared),
         metrics: parts.metrics.clone(),

@@ -45,6 +45,7 @@ impl Checked for Settings {
 fn check_correlator(raw: RawCorrelator, problems: &mut Problems) -> Option<CorrelatorSettings> {
     let id: Option<AgentId> = problems.parsed("id", raw.id.as_deref().unwrap_or("correlator"));
     let contracts_poll = positive("contracts_poll", raw.contracts_poll, DurationText::seconds(2), problems);
+    let roots = positive("trust_root_poll", raw.trust_root_poll, DurationText::seconds(3600), problems);
     let skew = positive("clock_skew_max", raw.clock_skew_max, DurationText::seconds(24 * 3600), problems);
     let head_interval = positive("head_interval", raw.head_interval, DurationText::seconds(60), problems);
     let processors = std::thread::available_parallelism().map_or(1, usize::from).min(4);
@@ -60,6 +61,7 @@ fn check_correlator(raw: RawCorrelator, problems: &mut Problems) -> Option<Corre
         id: id?,
         contracts: raw.contracts.unwrap_or_else(|| PathBuf::from("contracts")),
         contracts_poll: contracts_poll?,
+        trust_root_poll: roots?,
         fetch_messages_max: fetch?,
         deliveries_max: deliveries?,
         clock_skew_max: skew?,

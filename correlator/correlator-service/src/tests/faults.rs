@@ -148,7 +148,7 @@ async fn a_kill_between_verifying_and_recording_verifies_again() {
     let settings = StoreSettings { records_format: RECORDS_FORMAT, ..StoreSettings::default() };
     let store = Arc::new(Store::open(&data, settings).unwrap());
     let mut desk = Desk::open(Arc::clone(&store), CorrelatorMetrics::default()).unwrap();
-    let (loaded, set) = crate::contracts::load(&world.contracts(), Timestamp::now()).unwrap();
+    let (loaded, set) = crate::contracts::load(&world.contracts(), None, Timestamp::now()).unwrap();
     let in_force = desk.shared().in_force.borrow().clone();
     desk.begin(crate::contracts::records(loaded, &set, &in_force)).unwrap();
     for mut envelope in [

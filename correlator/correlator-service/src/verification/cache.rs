@@ -1,21 +1,29 @@
-//! Results of verification by what they depend on: the evidence, the trust set, the verifier, and where it was attached.
+//! Results of verification, remembered by all that they depend on: the evidence, the trust set, the verifier, and where it was
+//! attached. Who may sign is no part of it: that is judged from the facts, each time.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bus_schema::Digest;
 use correlator_core::facts::Outcome;
 use evidence::VERIFIER_VERSION;
+use moka::Expiry;
 use moka::sync::Cache;
 
-/// A cache bounded in bytes. Only results are in it, never failures to read.
+/// A refusal is forgotten after this: it may have been a log's time that this machine's clock had not reached yet.
+pub(crate) const REFUSAL_KEPT: Duration = Duration::from_secs(60);
+/// What an entry takes beside its outcome.
+const ENTRY_BYTES: usize = 256;
+
+/// A cache bounded in bytes. Only results are in it: what could not be read has none. Clones share the entries.
 #[derive(Debug, Clone)]
-pub(super) struct OutcomeCache {
-    outcomes: Cache<Key, Arc<Entry>>,
+pub struct OutcomeCache {
+    outcomes: Cache<OutcomeKey, Arc<Entry>>,
 }
 
 /// What a result depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub struct OutcomeKey {
     evidence: Digest,
     trust: Digest,
     verifier: u32,
@@ -28,40 +36,107 @@ struct Entry {
     bytes: u32,
 }
 
-impl Key {
-    pub(super) fn new<'a>(
+impl OutcomeKey {
+    /// `evidence` is the digest of its bytes, annotations included; `trust` is [`evidence::TrustSet::hash`].
+    pub fn new<'a>(
         evidence: Digest,
         trust: Digest,
         attached_to: impl Iterator<Item = &'a Digest>,
-    ) -> Key {
+    ) -> OutcomeKey {
         let attached: Vec<String> = attached_to.map(ToString::to_string).collect();
         let attached_to = bus_schema::hash::hash_fields(attached.iter().map(String::as_str));
-        Key { evidence, trust, verifier: VERIFIER_VERSION, attached_to }
+        OutcomeKey { evidence, trust, verifier: VERIFIER_VERSION, attached_to }
     }
-}
 
-impl Key {
-    pub(super) fn evidence(&self) -> &Digest {
+    pub fn evidence(&self) -> &Digest {
         &self.evidence
     }
 }
 
 impl OutcomeCache {
-    pub(super) fn new(bytes_max: u64) -> OutcomeCache {
+    /// A cache of this size.
+    pub fn new(bytes_max: u64) -> OutcomeCache {
         let outcomes = Cache::builder()
             .max_capacity(bytes_max)
-            .weigher(|_: &Key, entry: &Arc<Entry>| entry.bytes)
+            .weigher(|_: &OutcomeKey, entry: &Arc<Entry>| entry.bytes)
+            .expire_after(RefusalsEnd)
             .build();
         OutcomeCache { outcomes }
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Outcome> {
+    pub fn get(&self, key: &OutcomeKey) -> Option<Outcome> {
         self.outcomes.get(key).map(|entry| entry.outcome.clone())
     }
 
     /// Remembers an outcome that takes `bytes` as JSON.
-    pub(super) fn put(&self, key: Key, outcome: Outcome, bytes: usize) {
-        let bytes = u32::try_from(bytes.saturating_add(256)).unwrap_or(u32::MAX);
+    pub fn put(&self, key: OutcomeKey, outcome: Outcome, bytes: usize) {
+        let bytes = u32::try_from(bytes.saturating_add(ENTRY_BYTES)).unwrap_or(u32::MAX);
         self.outcomes.insert(key, Arc::new(Entry { outcome, bytes }));
+    }
+}
+
+/// What verified stays until its place is needed; what was refused ends soon.
+struct RefusalsEnd;
+
+impl Expiry<OutcomeKey, Arc<Entry>> for RefusalsEnd {
+    fn expire_after_create(&self, _: &OutcomeKey, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
+        match entry.outcome {
+            Outcome::Verified(_) => None,
+            Outcome::Refused(_) => Some(REFUSAL_KEPT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use correlator_core::facts::{Refusal, RefusalReason};
+
+    use super::*;
+
+    fn refused() -> Refusal {
+        Refusal {
+            reason: RefusalReason::Malformed,
+            expected: "one".to_owned(),
+            found: "another".to_owned(),
+            claims: None,
+            claimed_subjects: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_result_counts_for_the_same_evidence_trust_and_place_only() {
+        let cache = OutcomeCache::new(1 << 20);
+        let digest = |byte| Digest::Sha256([byte; 32]);
+        let key = OutcomeKey::new(digest(1), digest(2), [digest(3)].iter());
+        cache.put(key.clone(), Outcome::Refused(refused()), 10);
+        assert!(cache.get(&key).is_some());
+        for other in [
+            OutcomeKey::new(digest(9), digest(2), [digest(3)].iter()),
+            OutcomeKey::new(digest(1), digest(9), [digest(3)].iter()),
+            OutcomeKey::new(digest(1), digest(2), [digest(9)].iter()),
+        ] {
+            assert!(cache.get(&other).is_none());
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_soon() {
+        let entry = Arc::new(Entry { outcome: Outcome::Refused(refused()), bytes: 1 });
+        let digest = Digest::Sha256([0; 32]);
+        let key = OutcomeKey::new(digest, digest, std::iter::empty());
+        assert_eq!(RefusalsEnd.expire_after_create(&key, &entry, Instant::now()), Some(REFUSAL_KEPT));
+    }
+
+    #[test]
+    fn what_is_larger_than_the_cache_is_not_kept() {
+        let cache = OutcomeCache::new(100);
+        let digest = Digest::Sha256([0; 32]);
+        let key = OutcomeKey::new(digest, digest, std::iter::empty());
+        cache.put(key.clone(), Outcome::Refused(refused()), 1000);
+        cache.outcomes.run_pending_tasks();
+        assert!(cache.get(&key).is_none());
     }
 }

@@ -10,7 +10,7 @@ use correlator_store::{BlobError, Blobs};
 use evidence::{TrustSet, Unverified, verify};
 use fleet_runtime::bus::{self, BusError};
 
-use super::cache::{Key, OutcomeCache};
+use super::cache::{OutcomeCache, OutcomeKey};
 
 /// A result that is larger than this is refused: it is an entry of the log and a record of the index.
 const OUTCOME_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -50,7 +50,7 @@ pub(super) enum JobError {
 
 impl Job {
     pub(super) async fn run(self) -> Result<Done, JobError> {
-        let key = Key::new(self.evidence, self.trust_version, self.record.attached_to.iter());
+        let key = OutcomeKey::new(self.evidence, self.trust_version, self.record.attached_to.iter());
         if let Some(outcome) = self.cache.get(&key) {
             return Ok(Done { outcome, was_cached: true });
         }

@@ -1,0 +1,3 @@
+#![no_main]
+
+custody_fuzz::target!("older_signature");
