@@ -1,4 +1,5 @@
-//! What was there before custody: an image that was built and signed a day ago, and runs when custody starts.
+//! What was there before custody: thirty images that nobody claims, and a claimed one that was built and signed a day ago.
+//! All of them run when custody starts.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use harness::github::GithubStandIn;
 use harness::servers::github_run::GithubRun;
 use harness::servers::keyless::{CertificateIdentity, Keyless, SigningRequest};
-use harness::servers::oci::OciClient;
+use harness::servers::oci::{OciClient, digest_of};
 use harness::servers::pods::{self, ContainerReport, PodPlan};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -14,12 +15,37 @@ use kube::Client;
 use crate::estate::{SECOND_REGISTRY, acme};
 use crate::project::{Build, PROVENANCE, SBOM, SIGNATURE, pipeline, provenance, sbom, signature};
 
+/// The namespace of the images that nobody claims.
+pub(crate) const VENDORS: &str = "s10-vendors";
+/// How many there are.
+pub(crate) const VENDOR_IMAGES: usize = 30;
+/// One of them runs in more containers than any other.
+pub(crate) const BUSIEST: &str = "vendor.example/app-7";
 /// The project that is older than custody.
 pub(crate) const NAME: &str = "s10-before";
 /// A commit that the forge does not tell of any more.
 const COMMIT: &str = "5f0c2b7d9a1e4c3b8d6f70a1b2c3d4e5f6071829";
 
-/// Builds, signs and runs it. Answers its digest.
+/// Runs the images that nobody claims.
+pub(crate) async fn run_vendors(kubernetes: &Client) -> anyhow::Result<()> {
+    pods::ensure_namespace(kubernetes, VENDORS).await?;
+    let repositories = (0..VENDOR_IMAGES).map(|index| (format!("vendor.example/app-{index}"), 1));
+    for (repository, copy) in repositories.chain([(BUSIEST.to_owned(), 2)]) {
+        let name = repository.rsplit('/').next().unwrap_or_default();
+        let (reference, digest) = (format!("{repository}:1.0"), digest_of(repository.as_bytes()));
+        let plan = PodPlan {
+            namespace: VENDORS.to_owned(),
+            name: format!("{name}-{copy}"),
+            containers: vec![("main".to_owned(), reference.clone())],
+            ..PodPlan::default()
+        };
+        let report = ContainerReport::containerd("main", &reference, &repository, &digest);
+        pods::run_pod(kubernetes, &plan, &[report]).await?;
+    }
+    Ok(())
+}
+
+/// Builds, signs and runs the claimed one. Answers its digest.
 pub(crate) async fn install(
     registry: &str,
     kubernetes: &Client,

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use harness::github::{GithubStandIn, Person};
+use harness::provision::repository_root;
 use harness::servers::distribution::{Distribution, DistributionPlan, NotificationEndpoint};
 use harness::servers::etcd::Etcd;
 use harness::servers::keyless::Keyless;
-use harness::servers::kube_apiserver::{ADMIN_TOKEN, KubeApiserver};
+use harness::servers::kube_apiserver::KubeApiserver;
 use harness::servers::listener::Listener;
 use harness::servers::login::Login;
 use harness::servers::oci::OciClient;
+use harness::servers::operator;
 use harness::servers::ports::free_port;
 use harness::servers::process::{Plan, Process, answers_ok};
 use harness::servers::refreg::{Refreg, RefregPlan};
@@ -42,8 +44,8 @@ pub(crate) struct Estate {
     pub(crate) refreg: Refreg,
     pub(crate) kubernetes: Client,
     pub(crate) cluster_id: String,
-    /// The digest that ran before custody did.
-    pub(crate) before: String,
+    /// The digest that ran before custody did, where one was installed.
+    pub(crate) before: Option<String>,
     pub(crate) forge: GithubStandIn,
     /// Certificates with GitHub's issuer and a certificate-transparency proof.
     pub(crate) keyless: Keyless,
@@ -57,13 +59,27 @@ pub(crate) struct Estate {
 
 static ESTATE: OnceCell<Estate> = OnceCell::const_new();
 
+/// What the cluster holds when custody starts for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    #[allow(dead_code, reason = "the recorder wants it")]
+    Empty,
+    /// Images that nobody claims, and a claimed one that is older than custody.
+    Running,
+}
+
 /// The estate, started at the first call.
 pub(crate) async fn estate() -> &'static Estate {
-    ESTATE.get_or_init(|| async { Estate::start().await.expect("the estate starts") }).await
+    estate_with(Past::Running).await
+}
+
+/// The same for who must be the first to call: with a past of the caller's choice.
+pub(crate) async fn estate_with(past: Past) -> &'static Estate {
+    ESTATE.get_or_init(|| async { Estate::start(past).await.expect("the estate starts") }).await
 }
 
 impl Estate {
-    async fn start() -> anyhow::Result<Estate> {
+    async fn start(past: Past) -> anyhow::Result<Estate> {
         let folder = tempfile::tempdir()?.keep();
         let contracts = folder.join("contracts");
         fs::create_dir_all(&contracts)?;
@@ -89,7 +105,9 @@ impl Estate {
         let etcd = Etcd::start(&folder).await?;
         let apiserver = KubeApiserver::start(&folder, &etcd, &[]).await?;
         let kubernetes = apiserver.admin().await?;
-        let kubeconfig = apiserver.kubeconfig(ADMIN_TOKEN, "admin")?;
+        operator::apply_folder(&kubernetes, &repository_root().join("deploy/cluster-agent")).await?;
+        let token = operator::token_of(&kubernetes, "custody", "cluster-agent").await?;
+        let kubeconfig = apiserver.kubeconfig(&token, "cluster-agent")?;
         let cluster_id = apiserver.cluster_id().await?;
         let forge = GithubStandIn::start().await?;
         let keyless = Keyless::new(folder.join("keyless"))?;
@@ -97,7 +115,13 @@ impl Estate {
         keyless.write_trusted_root(&contracts.join("keyless-root.json")).await?;
         fs::copy(&sigstore.files().trusted_root, contracts.join("servers-root.json"))?;
         fs::write(contracts.join("installation.yaml"), installation(sigstore.issuer.url()))?;
-        let before = before::install(refreg.host(), &kubernetes, &forge, &keyless, &contracts).await?;
+        let before = match past {
+            Past::Empty => None,
+            Past::Running => {
+                before::run_vendors(&kubernetes).await?;
+                Some(before::install(refreg.host(), &kubernetes, &forge, &keyless, &contracts).await?)
+            }
+        };
         let alerts = Listener::start().await?;
         let configuration = configuration(&Wiring {
             ports: &ports,

@@ -23,7 +23,13 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 fn story<F: Future<Output = anyhow::Result<()>>>(story: F) {
-    if let Err(error) = RUNTIME.block_on(story) {
+    let whole = async {
+        story.await?;
+        let violations = estate::estate().await.forge.violations();
+        anyhow::ensure!(violations.is_empty(), "the forge said what GitHub would not: {violations:#?}");
+        Ok(())
+    };
+    if let Err(error) = RUNTIME.block_on(whole) {
         panic!("{error:#}");
     }
 }

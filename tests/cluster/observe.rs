@@ -1,10 +1,12 @@
 //! What custody concludes and tells, as a person sees it: its API and the alerts that arrive.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use harness::servers::listener::Listener;
+use harness::servers::listener::{Listener, Received};
 use harness::servers::process::Process;
 use serde_json::Value;
 
@@ -13,6 +15,8 @@ use crate::estate::Ports;
 /// How long anything may take that custody does by itself, on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(150);
+/// How long an alert may be on its way to the one who listens.
+const DELIVERY: Duration = Duration::from_secs(2);
 
 pub(crate) struct Custody {
     process: Mutex<Process>,
@@ -48,6 +52,12 @@ impl Custody {
 
     pub(crate) fn log_tail(&self) -> String {
         self.process.lock().unwrap().log_tail()
+    }
+
+    /// Everything that the program has printed.
+    pub(crate) fn printed(&self) -> anyhow::Result<String> {
+        let log = self.process.lock().unwrap().log_file();
+        Ok(String::from_utf8_lossy(&fs::read(log)?).into_owned())
     }
 
     /// Ends the process as a service manager would.
@@ -99,9 +109,55 @@ impl Custody {
     }
 
     pub(crate) async fn verdict(&self, pipeline: &str, digest: &str) -> anyhow::Result<Option<Value>> {
-        let verdicts = self.all("/verdicts", "verdicts", &format!("pipeline={pipeline}")).await?;
-        let mut verdicts = verdicts.into_iter().map(|shown| shown["verdict"].clone());
-        Ok(verdicts.find(|verdict| verdict["digest"] == digest))
+        Ok(self.judged(pipeline, digest).await?.map(|judged| judged["verdict"].clone()))
+    }
+
+    /// A verdict with what stands beside it.
+    async fn judged(&self, pipeline: &str, digest: &str) -> anyhow::Result<Option<Value>> {
+        let judged = self.all("/verdicts", "verdicts", &format!("pipeline={pipeline}")).await?;
+        Ok(judged.into_iter().find(|judged| judged["verdict"]["digest"] == digest))
+    }
+
+    /// Every verdict of a pipeline.
+    pub(crate) async fn verdicts(&self, pipeline: &str) -> anyhow::Result<Vec<Value>> {
+        let judged = self.all("/verdicts", "verdicts", &format!("pipeline={pipeline}")).await?;
+        Ok(judged.into_iter().map(|judged| judged["verdict"].clone()).collect())
+    }
+
+    /// Waits until the digest's window has ended with nothing pending, and what that brings has had the time to be told.
+    pub(crate) async fn past_settling(&self, pipeline: &str, digest: &str) -> anyhow::Result<()> {
+        self.wait(&format!("{digest} to be settled under {pipeline}"), async || {
+            let judged = self.judged(pipeline, digest).await?;
+            Ok(match judged {
+                Some(judged) if judged["settled"] == true => Ok(()),
+                other => {
+                    Err(other.map_or_else(|| "no verdict".to_owned(), |judged| shown(&judged["verdict"])))
+                }
+            })
+        })
+        .await?;
+        tokio::time::sleep(DELIVERY).await;
+        Ok(())
+    }
+
+    /// Waits until a digest runs in a workload, given as kind and name, and checks that it is nowhere else.
+    pub(crate) async fn runs_only_in(&self, digest: &str, workload: &str) -> anyhow::Result<()> {
+        let places = self
+            .wait(&format!("{digest} to run in {workload}"), async || {
+                let answer = self.get(&format!("/where?digest={digest}")).await?;
+                let places: BTreeSet<String> = answer["places"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|place| {
+                        [&place["kind"], &place["name"]].map(|text| text.as_str().unwrap_or("?")).join("/")
+                    })
+                    .collect();
+                Ok(if places.contains(workload) { Ok(places) } else { Err(format!("{places:?}")) })
+            })
+            .await?;
+        anyhow::ensure!(places.len() == 1, "it runs in more than {workload}: {places:?}");
+        Ok(())
     }
 
     /// Every row of a list, page by page.
@@ -135,21 +191,11 @@ impl Custody {
         .await
     }
 
-    /// Fails when the digest is or becomes trusted within a time.
-    pub(crate) async fn never_trusted(
-        &self,
-        pipeline: &str,
-        digest: &str,
-        during: Duration,
-    ) -> anyhow::Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < during {
-            if let Some(verdict) = self.verdict(pipeline, digest).await? {
-                anyhow::ensure!(verdict["verdict"] != "trusted", "trusted: {}", shown(&verdict));
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(())
+    /// How many containers run a digest.
+    pub(crate) async fn running(&self, digest: &str) -> anyhow::Result<u64> {
+        let answer = self.get(&format!("/where?digest={digest}")).await?;
+        let places = answer["places"].as_array().into_iter().flatten();
+        Ok(places.filter_map(|place| place["containers"].as_u64()).sum())
     }
 
     pub(crate) async fn cases(&self) -> anyhow::Result<Vec<Value>> {
@@ -174,24 +220,18 @@ impl Custody {
         .await
     }
 
-    /// Alerts that arrived so far, in their order.
+    /// Alerts that arrived so far, in their order. One that cannot be read ends the test.
     pub(crate) fn alerts(&self) -> Vec<Alert> {
-        self.alerts
-            .received()
-            .into_iter()
-            .filter_map(|received| {
-                let id = received.headers.get("webhook-id")?.to_str().ok()?.to_owned();
-                let body: Value = serde_json::from_slice(&received.body).ok()?;
-                let case = &body["data"]["case"];
-                Some(Alert {
-                    // dev.custody.case.<change>.v1
-                    change: body["type"].as_str()?.rsplit('.').nth(1)?.to_owned(),
-                    rule: case["rule"].as_str()?.to_owned(),
-                    subject: case["subject"].as_str()?.to_owned(),
-                    id,
-                })
-            })
-            .collect()
+        let read = |received: &Received| {
+            let id = received.headers.get("webhook-id").context("no id")?.to_str()?.to_owned();
+            let body: Value = serde_json::from_slice(&received.body)?;
+            let text = |value: &Value| value.as_str().map(str::to_owned).context("a text is missing");
+            let case = &body["data"]["case"];
+            // dev.custody.case.<change>.v1
+            let change = text(&body["type"])?.rsplit('.').nth(1).context("an odd type")?.to_owned();
+            anyhow::Ok(Alert { change, rule: text(&case["rule"])?, subject: text(&case["subject"])?, id })
+        };
+        self.alerts.received().iter().map(|received| read(received).expect("an alert is readable")).collect()
     }
 
     pub(crate) fn alerts_about(&self, subject: &str) -> Vec<Alert> {
@@ -206,6 +246,36 @@ impl Custody {
             Ok(found.ok_or_else(|| format!("{alerts:?}")))
         })
         .await
+    }
+
+    /// These changes of cases were told about a subject, each as often as it is listed, and nothing else. An attempt that is
+    /// repeated has the same id, and is one.
+    pub(crate) fn exactly_told(&self, subject: &str, changes: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.exactly_told_beside(subject, changes, "")
+    }
+
+    /// The same, whatever else was told by one rule.
+    pub(crate) fn exactly_told_beside(
+        &self,
+        subject: &str,
+        changes: &[(&str, &str)],
+        rule: &str,
+    ) -> anyhow::Result<()> {
+        let mut ids = BTreeSet::new();
+        let alerts = self.alerts_about(subject);
+        let mut told: Vec<(&str, &str)> = alerts
+            .iter()
+            .filter(|alert| alert.rule != rule && ids.insert(alert.id.as_str()))
+            .map(|alert| (alert.change.as_str(), alert.rule.as_str()))
+            .collect();
+        let mut expected = changes.to_vec();
+        told.sort_unstable();
+        expected.sort_unstable();
+        anyhow::ensure!(
+            told == expected,
+            "expected to be told {expected:?} about {subject}, found {alerts:#?}"
+        );
+        Ok(())
     }
 
     /// Nothing but these rules was told about a subject.
@@ -251,4 +321,18 @@ pub(crate) fn link<'a>(verdict: &'a Value, kind: &str) -> &'a Value {
 pub(crate) fn is_broken_by(verdict: &Value, kind: &str, reason: &str) -> bool {
     let breaks = &link(verdict, kind)["breaks"];
     breaks.as_array().is_some_and(|breaks| breaks.iter().any(|one| one["reason"] == reason))
+}
+
+/// Fails unless these links, and no others, are required and not proven: given as kind and state.
+pub(crate) fn ensure_only(verdict: &Value, expected: &[(&str, &str)]) -> anyhow::Result<()> {
+    let links = verdict["links"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let found: BTreeSet<(String, String)> = links
+        .map(|link| (text(&link["kind"]), text(&link["state"])))
+        .filter(|(_, state)| !["proven", "not_required"].contains(&state.as_str()))
+        .collect();
+    let expected: BTreeSet<(String, String)> =
+        expected.iter().map(|(kind, state)| ((*kind).to_owned(), (*state).to_owned())).collect();
+    anyhow::ensure!(found == expected, "expected only {expected:?}, found {}", shown(verdict));
+    Ok(())
 }

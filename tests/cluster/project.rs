@@ -10,6 +10,7 @@ use harness::servers::github_run::GithubRun;
 use harness::servers::keyless::{CertificateIdentity, SigningRequest};
 use harness::servers::oci::{Descriptor, OciClient};
 use harness::servers::pods::{self, ContainerReport, PodPlan};
+use harness::servers::workloads;
 use serde_json::{Value, json};
 
 use crate::estate::{Estate, REGISTRY, WEBHOOK_SECRET, acme, alice, bob, estate};
@@ -290,18 +291,50 @@ impl Project {
         Ok((image, build))
     }
 
-    /// Runs a digest in the project's namespace, named by digest in the spec.
+    /// Runs a digest in a pod that nobody owns, named by digest in the spec.
     pub(crate) async fn deploy(&self, pod: &str, digest: &str) -> anyhow::Result<()> {
         self.deploy_as(pod, &format!("{}@{digest}", self.image), digest).await
     }
 
     /// Runs a digest under any reference.
     pub(crate) async fn deploy_as(&self, pod: &str, reference: &str, digest: &str) -> anyhow::Result<()> {
+        self.run_pod(PodPlan { name: pod.to_owned(), ..PodPlan::default() }, reference, digest).await
+    }
+
+    /// Runs a digest in a pod of a Deployment: each digest has a ReplicaSet of its own between the two. Answers the pod.
+    pub(crate) async fn deploy_in(
+        &self,
+        deployment: &str,
+        pod: &str,
+        digest: &str,
+    ) -> anyhow::Result<String> {
+        let hash: String = digest.chars().skip("sha256:".len()).take(10).collect();
+        let owner = workloads::deployment(&self.estate.kubernetes, self.name, deployment, &hash).await?;
+        let name = format!("{deployment}-{hash}-{pod}");
+        let plan = PodPlan {
+            name: name.clone(),
+            labels: owner.labels,
+            owners: vec![owner.reference],
+            ..PodPlan::default()
+        };
+        self.run_pod(plan, &format!("{}@{digest}", self.image), digest).await?;
+        Ok(name)
+    }
+
+    /// Runs a digest in the pod of a Job that a CronJob has made. Answers the pod.
+    pub(crate) async fn run_job(&self, cron_job: &str, job: &str, digest: &str) -> anyhow::Result<String> {
+        let owner = workloads::cron_job(&self.estate.kubernetes, self.name, cron_job, job).await?;
+        let name = format!("{job}-pod");
+        let plan = PodPlan { name: name.clone(), owners: vec![owner.reference], ..PodPlan::default() };
+        self.run_pod(plan, &format!("{}@{digest}", self.image), digest).await?;
+        Ok(name)
+    }
+
+    async fn run_pod(&self, plan: PodPlan, reference: &str, digest: &str) -> anyhow::Result<()> {
         let plan = PodPlan {
             namespace: self.name.to_owned(),
-            name: pod.to_owned(),
             containers: vec![("main".to_owned(), reference.to_owned())],
-            ..PodPlan::default()
+            ..plan
         };
         let report = ContainerReport::containerd("main", reference, &self.image, digest);
         pods::run_pod(&self.estate.kubernetes, &plan, &[report]).await?;
@@ -402,4 +435,9 @@ spec:
   settle: 4s
 "#
     )
+}
+
+/// The same pipeline for images that need no SBOM: one attestation proves all that it demands.
+pub(crate) fn without_sbom(pipeline: String) -> String {
+    pipeline.replace("signature, sbom]", "signature]").replace("  sbom: required\n", "")
 }

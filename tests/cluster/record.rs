@@ -33,12 +33,15 @@ const PAUSE_MAX: Duration = Duration::from_millis(150);
 async fn main() -> anyhow::Result<()> {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../cli/sample");
     let folder = std::env::args_os().nth(1).map_or_else(default, PathBuf::from);
+    // The recording tells of its own projects only.
+    let estate = estate::estate_with(estate::Past::Empty).await;
     stories::s01_reviewed_release::reviewed_release().await?;
     stories::s02_release_tag_overwritten::release_tag_overwritten().await?;
     stories::s03_pushed_by_a_person::pushed_by_a_person().await?;
     stories::s04_provenance_of_something_else::provenance_for_another_digest().await?;
     stories::s07_review::workflow_changed_without_review().await?;
-    let estate = estate::estate().await;
+    let violations = estate.forge.violations();
+    anyhow::ensure!(violations.is_empty(), "the forge said what GitHub would not: {violations:#?}");
     estate.custody.stop()?;
     // It drains, then gives the folder back.
     tokio::time::sleep(Duration::from_secs(8)).await;

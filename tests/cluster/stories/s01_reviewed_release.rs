@@ -6,6 +6,7 @@ use harness::servers::cosign::Cosign;
 use harness::servers::login::Login;
 
 use crate::estate::REGISTRY;
+use crate::observe::{ensure_only, link};
 use crate::project::{Project, provenance, sbom};
 use crate::story;
 
@@ -19,14 +20,31 @@ pub(crate) async fn reviewed_release() -> anyhow::Result<()> {
     let project = Project::new("payments-api").await?;
     let custody = &project.estate.custody;
     let (image, build) = project.release("v1.0.0").await?;
-    project.deploy("api-1", &image.digest).await?;
+    project.deploy_in("api", "1", &image.digest).await?;
+    custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+    wait_run(&project, &image.digest, "still going").await?;
+    custody.runs_only_in(&image.digest, "Deployment/api").await?;
+    project.finish(&build).await?;
+    wait_run(&project, &image.digest, "success").await?;
+    custody.past_settling(project.name, &image.digest).await?;
     let verdict = custody.wait_verdict(project.name, &image.digest, "trusted").await?;
     anyhow::ensure!(verdict["image"] == project.image.as_str(), "judged elsewhere: {verdict}");
-    project.finish(&build).await?;
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-    custody.wait_verdict(project.name, &image.digest, "trusted").await?;
-    custody.only_told(project.name, &[])?;
-    custody.only_told(&image.digest, &[])
+    ensure_only(&verdict, &[])?;
+    custody.exactly_told(project.name, &[])?;
+    custody.exactly_told(&image.digest, &[])
+}
+
+/// Waits until the digest is trusted and a witness of its build says how its run stands.
+async fn wait_run(project: &Project, digest: &str, says: &str) -> anyhow::Result<()> {
+    let custody = &project.estate.custody;
+    custody
+        .wait(&format!("the run to be {says}"), async || {
+            let verdict = custody.verdict(project.name, digest).await?.unwrap_or_default();
+            let is_so = verdict["verdict"] == "trusted"
+                && link(&verdict, "build")["witnesses"].to_string().contains(says);
+            Ok(if is_so { Ok(()) } else { Err(verdict.to_string()) })
+        })
+        .await
 }
 
 #[test]
@@ -54,8 +72,10 @@ fn story_01_the_same_signed_through_servers_by_cosign_is_trusted() {
             let token = estate.sigstore.token(&build.run).await?;
             cosign.attest_keyless(estate.sigstore.files(), &token, &reference, kind, &predicate).await?;
         }
-        project.deploy("api-1", &image.digest).await?;
+        project.deploy_in("api", "1", &image.digest).await?;
         estate.custody.wait_verdict(project.name, &image.digest, "trusted").await?;
-        estate.custody.only_told(&image.digest, &[])
+        estate.custody.past_settling(project.name, &image.digest).await?;
+        estate.custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        estate.custody.exactly_told(project.name, &[])
     });
 }

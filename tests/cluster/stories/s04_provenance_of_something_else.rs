@@ -3,9 +3,13 @@
 
 use harness::github::MergeMethod;
 
-use crate::observe::is_broken_by;
+use crate::estate::alice;
+use crate::observe::{ensure_only, is_broken_by};
 use crate::project::{PROVENANCE, Project, SBOM, SIGNATURE, provenance, provenance_of, sbom, signature};
 use crate::story;
+
+/// One alert; whatever else is wrong with the digest is kept below it.
+const TOLD: [(&str, &str); 1] = [("opened", "broken-provenance")];
 
 #[test]
 fn story_04_provenance_of_another_repository_is_broken() {
@@ -22,7 +26,8 @@ fn story_04_provenance_of_another_repository_is_broken() {
         let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
         anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_repository"), "{verdict}");
         custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
-        Ok(())
+        custody.past_settling(project.name, &image.digest).await?;
+        custody.exactly_told(project.name, &TOLD)
     });
 }
 
@@ -40,10 +45,12 @@ fn story_04_provenance_of_another_commit_is_broken() {
         project.attach(&build, &image, SIGNATURE, &signature(&image.digest)).await?;
         project.attach(&build, &image, SBOM, &sbom(&image.digest)).await?;
         project.deploy("api-1", &image.digest).await?;
+        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+        custody.past_settling(project.name, &image.digest).await?;
         let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
         anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_commit"), "{verdict}");
-        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
-        Ok(())
+        ensure_only(&verdict, &[("provenance", "broken")])?;
+        custody.exactly_told(project.name, &TOLD)
     });
 }
 
@@ -56,16 +63,19 @@ fn story_04_provenance_for_another_digest_is_broken() {
 pub(crate) async fn provenance_for_another_digest() -> anyhow::Result<()> {
     let project = Project::new("invoice-mailer").await?;
     let custody = &project.estate.custody;
-    let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
-    let build = project.run(&commit).await?;
-    let good = project.push("ci-bot", "v1", "the one that was attested").await?;
-    let image = project.push("ci-bot", "v2", "the one that was not").await?;
+    let (good, build) = project.release("v1").await?;
+    let image = project.push("ci-bot", "v2", "the one that was not attested").await?;
     project.attach(&build, &image, PROVENANCE, &provenance(&build, &good.digest)).await?;
+    project.attach(&build, &image, SIGNATURE, &signature(&image.digest)).await?;
+    project.attach(&build, &image, SBOM, &sbom(&image.digest)).await?;
     project.deploy("api-1", &image.digest).await?;
+    custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+    custody.past_settling(project.name, &image.digest).await?;
     let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
     anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_subject"), "{verdict}");
-    custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
-    Ok(())
+    custody.wait_verdict(project.name, &good.digest, "trusted").await?;
+    custody.exactly_told(&good.digest, &[])?;
+    custody.exactly_told(project.name, &TOLD)
 }
 
 #[test]
@@ -82,9 +92,9 @@ fn story_04_a_good_path_beside_rubbish_stays_trusted() {
         project.registry_as("alice")?.attach_bundle(&project.path, &image, PROVENANCE, rubbish).await?;
         project.deploy("api-1", &image.digest).await?;
         custody.wait_verdict(project.name, &image.digest, "trusted").await?;
-        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+        custody.past_settling(project.name, &image.digest).await?;
         custody.wait_verdict(project.name, &image.digest, "trusted").await?;
-        custody.only_told(&image.digest, &[])
+        custody.exactly_told(project.name, &[])
     });
 }
 
@@ -93,19 +103,25 @@ fn story_04_two_half_good_statements_do_not_make_a_path() {
     story(async {
         let project = Project::new("s04-collage").await?;
         let custody = &project.estate.custody;
-        let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let reviewed = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
+        let unreviewed = project.direct_push("main", &alice(), &["src/lib.rs"]).await?;
         let image = project.push("ci-bot", "v1", "half and half").await?;
-        // The right ref and commit, by the wrong workflow; and the right workflow, on the wrong ref.
-        let wrong_workflow =
-            project.run_of(&commit, "main", ".github/workflows/test.yml", "push", None).await?;
-        let wrong_ref = project.run_of(&commit, "experiment", crate::project::WORKFLOW, "push", None).await?;
-        for build in [&wrong_workflow, &wrong_ref] {
+        // A reviewed commit on somebody's own runner; and a runner of the forge for a commit that nobody reviewed. Source
+        // from the one, build and provenance from the other: every link has its proof, and no statement has them all.
+        let mut own_runner = project.run(&reviewed).await?;
+        own_runner.run.runner_environment = "self-hosted".to_owned();
+        let hosted = project.run(&unreviewed).await?;
+        for build in [&own_runner, &hosted] {
             project.attach(build, &image, PROVENANCE, &provenance(build, &image.digest)).await?;
         }
-        project.attach(&wrong_workflow, &image, SIGNATURE, &signature(&image.digest)).await?;
-        project.attach(&wrong_ref, &image, SBOM, &sbom(&image.digest)).await?;
+        project.attach(&hosted, &image, SIGNATURE, &signature(&image.digest)).await?;
+        project.attach(&hosted, &image, SBOM, &sbom(&image.digest)).await?;
         project.deploy("api-1", &image.digest).await?;
-        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        custody.never_trusted(project.name, &image.digest, std::time::Duration::from_secs(6)).await
+        custody.wait_alert("opened", "unreviewed-commit-released", &unreviewed).await?;
+        custody.past_settling(project.name, &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        ensure_only(&verdict, &[("source", "broken")])?;
+        anyhow::ensure!(is_broken_by(&verdict, "source", "unreviewed"), "{verdict}");
+        custody.exactly_told(project.name, &[("opened", "unreviewed-commit-released")])
     });
 }

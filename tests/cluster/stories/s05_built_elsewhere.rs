@@ -4,8 +4,12 @@
 use harness::github::MergeMethod;
 
 use crate::estate::REGISTRY;
+use crate::observe::{ensure_only, is_broken_by};
 use crate::project::{Build, Project, WORKFLOW};
 use crate::story;
+
+/// One alert; whatever else is wrong with the digest is kept below it.
+const TOLD: [(&str, &str); 1] = [("opened", "untrusted-builder")];
 
 #[test]
 fn story_05_an_image_built_from_a_fork_is_told() {
@@ -14,13 +18,24 @@ fn story_05_an_image_built_from_a_fork_is_told() {
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
         let fork = Some(("mallory", "s05-fork"));
-        let build = project.run_of(&commit, "main", WORKFLOW, "pull_request_target", fork).await?;
-        let image = project.push("ci-bot", "v1", "from a fork").await?;
-        project.sign(&build, &image).await?;
-        project.deploy("api-1", &image.digest).await?;
-        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        custody.wait_alert("opened", "untrusted-builder", &image.digest).await?;
-        Ok(())
+        // By a trigger that the contract allows, so that only the fork is wrong; and by the one that forks are good for.
+        for (tag, trigger, reason) in
+            [("v1", "push", "built_from_fork"), ("v2", "pull_request_target", "wrong_trigger")]
+        {
+            let build = project.run_of(&commit, "main", WORKFLOW, trigger, fork).await?;
+            let image = project.push("ci-bot", tag, &format!("from a fork by {trigger}")).await?;
+            project.sign(&build, &image).await?;
+            project.deploy(&format!("api-{tag}"), &image.digest).await?;
+            custody.wait_alert("opened", "untrusted-builder", &image.digest).await?;
+            custody.past_settling(project.name, &image.digest).await?;
+            let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+            for reason in ["built_from_fork", reason] {
+                anyhow::ensure!(is_broken_by(&verdict, "build", reason), "{verdict}");
+            }
+            ensure_only(&verdict, &[("build", "broken")])?;
+            custody.exactly_told(&image.digest, &TOLD)?;
+        }
+        custody.exactly_told(project.name, &[TOLD, TOLD].concat())
     });
 }
 
@@ -34,9 +49,11 @@ fn story_05_an_image_built_by_another_workflow_is_told() {
         let image = project.push("ci-bot", "v1", "by another workflow").await?;
         project.sign(&build, &image).await?;
         project.deploy("api-1", &image.digest).await?;
-        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
         custody.wait_alert("opened", "untrusted-builder", &image.digest).await?;
-        Ok(())
+        custody.past_settling(project.name, &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        anyhow::ensure!(is_broken_by(&verdict, "build", "wrong_workflow"), "{verdict}");
+        custody.exactly_told(project.name, &TOLD)
     });
 }
 
@@ -64,7 +81,9 @@ fn story_05b_a_reusable_workflow_called_by_the_contracts_repository_is_trusted()
         project.sign(&build, &image).await?;
         project.deploy("api-1", &image.digest).await?;
         custody.wait_verdict(project.name, &image.digest, "trusted").await?;
-        custody.only_told(&image.digest, &[])
+        custody.past_settling(project.name, &image.digest).await?;
+        custody.wait_verdict(project.name, &image.digest, "trusted").await?;
+        custody.exactly_told(project.name, &[])
     });
 }
 
@@ -81,7 +100,12 @@ fn story_05b_a_reusable_workflow_called_by_a_stranger_is_not_trusted() {
         let image = project.push("ci-bot", "v1", "by the shared builder for somebody else").await?;
         project.sign(&build, &image).await?;
         project.deploy("api-1", &image.digest).await?;
-        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        custody.never_trusted(project.name, &image.digest, std::time::Duration::from_secs(4)).await
+        custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
+        custody.past_settling(project.name, &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        // The builder is the right one; the repository that called it is not.
+        anyhow::ensure!(is_broken_by(&verdict, "provenance", "wrong_repository"), "{verdict}");
+        anyhow::ensure!(!is_broken_by(&verdict, "provenance", "wrong_builder"), "{verdict}");
+        custody.exactly_told(project.name, &[("opened", "broken-provenance")])
     });
 }

@@ -6,7 +6,7 @@ use std::fs;
 use harness::github::{MergeMethod, Person};
 
 use crate::estate::{alice, bob};
-use crate::observe::{is_broken_by, link};
+use crate::observe::{ensure_only, is_broken_by, link, shown};
 use crate::project::{Project, WORKFLOW};
 use crate::story;
 
@@ -29,20 +29,29 @@ pub(crate) async fn workflow_changed_without_review() -> anyhow::Result<()> {
     project.sign(&build, &image).await?;
     custody.wait_alert("opened", "workflow-changed-unreviewed", &commit).await?;
     custody.wait_alert("opened", "unreviewed-commit-released", &commit).await?;
+    custody.past_settling(project.name, &image.digest).await?;
     let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
     anyhow::ensure!(is_broken_by(&verdict, "source", "unreviewed"), "{verdict}");
-    Ok(())
+    ensure_only(&verdict, &[("source", "broken")])?;
+    let told = [("opened", "workflow-changed-unreviewed"), ("opened", "unreviewed-commit-released")];
+    custody.exactly_told_beside(project.name, &told, NEWS)
 }
+
+/// Opens at any change of a workflow and is over by itself: news that objects to nothing.
+const NEWS: &str = "workflow-changed";
 
 #[test]
 fn story_07_reviewed_merges_of_every_kind_stay_trusted() {
     story(async {
         let project = Project::new("s07-merges").await?;
         let custody = &project.estate.custody;
-        for (method, tag) in
-            [(MergeMethod::Squash, "v1"), (MergeMethod::Rebase, "v2"), (MergeMethod::Merge, "v3")]
-        {
-            let commit = project.reviewed_change(method, &["src/main.rs"]).await?;
+        for (method, tag, file) in [
+            (MergeMethod::Squash, "v1", "src/main.rs"),
+            (MergeMethod::Rebase, "v2", "src/main.rs"),
+            // A workflow that is changed with a review is news and no objection.
+            (MergeMethod::Merge, "v3", WORKFLOW),
+        ] {
+            let commit = project.reviewed_change(method, &[file]).await?;
             let build = project.run(&commit).await?;
             let image = project.push("ci-bot", tag, &format!("{method:?}")).await?;
             project.sign(&build, &image).await?;
@@ -68,8 +77,15 @@ fn story_07_reviewed_merges_of_every_kind_stay_trusted() {
         let build = project.run(&commit).await?;
         let image = project.push("ci-bot", "v4", "merge queue").await?;
         project.sign(&build, &image).await?;
+        project.deploy("api-1", &image.digest).await?;
         custody.wait_verdict(project.name, &image.digest, "trusted").await?;
-        custody.only_told(project.name, &[])
+        custody.past_settling(project.name, &image.digest).await?;
+        let verdicts = custody.verdicts(project.name).await?;
+        anyhow::ensure!(verdicts.len() == 4, "four releases: {verdicts:?}");
+        for verdict in &verdicts {
+            anyhow::ensure!(verdict["verdict"] == "trusted", "{}", shown(verdict));
+        }
+        custody.exactly_told_beside(project.name, &[], NEWS)
     });
 }
 
@@ -79,13 +95,24 @@ fn story_07_a_hotfix_is_not_laundered_by_a_reviewed_merge_until_it_is_excepted()
         let project = Project::new("s07-hotfix").await?;
         let custody = &project.estate.custody;
         let hotfix = project.direct_push("main", &root(), &["src/main.rs"]).await?;
-        let commit = project.reviewed_change(MergeMethod::Merge, &["src/lib.rs"]).await?;
-        let build = project.run(&commit).await?;
-        let image = project.push("ci-bot", "v2", "on top of the hotfix").await?;
-        project.sign(&build, &image).await?;
-        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        anyhow::ensure!(is_broken_by(&verdict, "source", "unreviewed_ancestor"), "{verdict}");
+        let released = release_of(&project, &hotfix, "v1").await?;
         custody.wait_alert("opened", "unreviewed-commit-released", &hotfix).await?;
+        let merge = project.reviewed_change(MergeMethod::Merge, &["src/lib.rs"]).await?;
+        let on_top = release_of(&project, &merge, "v2").await?;
+        for (digest, reason) in [(&released, "unreviewed"), (&on_top, "unreviewed_ancestor")] {
+            custody.past_settling(project.name, digest).await?;
+            let verdict = custody.wait_verdict(project.name, digest, "untrusted").await?;
+            anyhow::ensure!(is_broken_by(&verdict, "source", reason), "{verdict}");
+            anyhow::ensure!(
+                link(&verdict, "source").to_string().contains(&hotfix),
+                "another commit: {verdict}"
+            );
+            ensure_only(&verdict, &[("source", "broken")])?;
+        }
+        // One case for the commit, which says so when a second release has it.
+        let told = ["opened", "updated"].map(|change| (change, "unreviewed-commit-released"));
+        custody.exactly_told(project.name, &told)?;
+        custody.exactly_told(&hotfix, &told)?;
         fs::write(
             project.estate.contracts.join("s07-hotfix-exception.yaml"),
             format!(
@@ -94,11 +121,23 @@ fn story_07_a_hotfix_is_not_laundered_by_a_reviewed_merge_until_it_is_excepted()
                 jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)
             ),
         )?;
-        let verdict = custody.wait_verdict(project.name, &image.digest, "waived").await?;
-        anyhow::ensure!(link(&verdict, "source")["exception"] == "s07-hotfix", "{verdict}");
+        for digest in [&released, &on_top] {
+            let verdict = custody.wait_verdict(project.name, digest, "waived").await?;
+            anyhow::ensure!(link(&verdict, "source")["exception"] == "s07-hotfix", "{verdict}");
+        }
         custody.wait_alert("resolved", "unreviewed-commit-released", &hotfix).await?;
-        Ok(())
+        custody.past_settling(project.name, &on_top).await?;
+        let resolved = [("resolved", "unreviewed-commit-released")];
+        custody.exactly_told(project.name, &[&told[..], &resolved].concat())
     });
+}
+
+/// Releases a commit as it is. Answers the digest.
+async fn release_of(project: &Project, commit: &str, tag: &str) -> anyhow::Result<String> {
+    let build = project.run(commit).await?;
+    let image = project.push("ci-bot", tag, &format!("release {tag} of {commit}")).await?;
+    project.sign(&build, &image).await?;
+    Ok(image.digest)
 }
 
 #[test]
@@ -110,11 +149,17 @@ fn story_07_a_side_branch_that_attests_validly_is_untrusted_by_its_ref() {
         let build = project.run_of(&commit, "experiment", WORKFLOW, "push", None).await?;
         let image = project.push("ci-bot", "experiment", "from a side branch").await?;
         project.sign(&build, &image).await?;
-        custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
-        custody.only_told(&image.digest, &[])?;
+        custody.past_settling(project.name, &image.digest).await?;
+        let verdict = custody.wait_verdict(project.name, &image.digest, "untrusted").await?;
+        for kind in ["source", "provenance"] {
+            anyhow::ensure!(is_broken_by(&verdict, kind, "wrong_ref"), "{verdict}");
+        }
+        custody.exactly_told(project.name, &[])?;
         project.deploy("api-1", &image.digest).await?;
         custody.wait_alert("opened", "broken-provenance", &image.digest).await?;
-        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-        custody.only_told(&image.digest, &["broken-provenance"])
+        let unsigned = custody.wait_case("unsigned-image-running", &image.digest, "open").await?;
+        anyhow::ensure!(unsigned["coveredBy"].is_string(), "not covered: {unsigned}");
+        custody.past_settling(project.name, &image.digest).await?;
+        custody.exactly_told(project.name, &[("opened", "broken-provenance")])
     });
 }
