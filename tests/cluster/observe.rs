@@ -68,9 +68,18 @@ impl Custody {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let response = self.http.get(format!("{}{path}", self.api)).send().await.context("ask custody")?;
-        let status = response.status();
-        let body = response.text().await?;
+        let start = Instant::now();
+        let (status, body) = loop {
+            let response =
+                self.http.get(format!("{}{path}", self.api)).send().await.context("ask custody")?;
+            let status = response.status();
+            let body = response.text().await?;
+            // Many stories ask at once, and it answers a bounded number of them.
+            if status != reqwest::StatusCode::SERVICE_UNAVAILABLE || start.elapsed() > LIMIT {
+                break (status, body);
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
         if !status.is_success() {
             bail!("{path} was answered with {status}: {body}");
         }

@@ -432,7 +432,7 @@ spec:
   artifact: {{ pushers: [ci-bot], immutableTags: ["v*"] }}
   sbom: required
   deploy: {{ byDigest: true, namespaces: ["{name}"] }}
-  settle: 4s
+  settle: 10s
 "#
     )
 }

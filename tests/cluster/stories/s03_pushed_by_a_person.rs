@@ -39,7 +39,7 @@ pub(crate) async fn pushed_by_a_person() -> anyhow::Result<()> {
 #[test]
 fn story_03_it_is_told_long_before_any_window_ends() {
     story(async {
-        let long = |yaml: String| yaml.replace("settle: 4s", "settle: 10m");
+        let long = |yaml: String| yaml.replace("settle: 10s", "settle: 10m");
         let project = Project::with_pipeline("s03-at-once", REGISTRY, long).await?;
         let custody = &project.estate.custody;
         let image = project.push("alice", "hotfix", "by hand").await?;

@@ -10,7 +10,7 @@ use crate::story;
 fn story_06_an_attestation_inside_the_window_heals_without_a_word() {
     story(async {
         // A window that a busy machine cannot miss.
-        let wide = |yaml: String| yaml.replace("settle: 4s", "settle: 20s");
+        let wide = |yaml: String| yaml.replace("settle: 10s", "settle: 20s");
         let project = Project::with_pipeline("s06-inside", REGISTRY, wide).await?;
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
@@ -30,8 +30,7 @@ fn story_06_an_attestation_inside_the_window_heals_without_a_word() {
 fn story_06_an_attestation_outside_the_window_heals_and_says_why() {
     story(async {
         // One attestation heals all that it demands.
-        let change = |yaml: String| without_sbom(yaml).replace("settle: 4s", "settle: 8s");
-        let project = Project::with_pipeline("s06-outside", REGISTRY, change).await?;
+        let project = Project::with_pipeline("s06-outside", REGISTRY, without_sbom).await?;
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
         let build = project.run(&commit).await?;
