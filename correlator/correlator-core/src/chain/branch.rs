@@ -3,7 +3,7 @@
 //! Pushes in, the line of commits out. A forced push sets the line back; a push that begins where no known push ended
 //! tells that one was missed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::CommitId;
 use jiff::Timestamp;
@@ -38,7 +38,9 @@ impl Branch {
         steps.extend(pushes.iter().cloned());
         steps.sort_by_key(|push| push.pushed_at);
         let mut branch = Branch::default();
-        steps.into_iter().for_each(|push| branch.add(push));
+        for second in steps.chunk_by(|one, other| one.pushed_at == other.pushed_at) {
+            one_after_another(second).into_iter().for_each(|push| branch.add(push.clone()));
+        }
         branch
     }
 
@@ -116,6 +118,29 @@ impl Branch {
     }
 }
 
+/// Pushes of one time in the order that they tell themselves: forges state whole seconds, and a push comes after the one that
+/// brought the branch to where it begins.
+fn one_after_another(pushes: &[PushRecord]) -> Vec<&PushRecord> {
+    let ends: BTreeSet<&CommitId> = pushes.iter().filter_map(|push| push.after.as_ref()).collect();
+    let mut begun_at: BTreeMap<&CommitId, Vec<&PushRecord>> = BTreeMap::new();
+    let mut next = Vec::new();
+    for push in pushes.iter().rev() {
+        match push.before.as_ref().filter(|before| ends.contains(before)) {
+            Some(before) => begun_at.entry(before).or_default().push(push),
+            None => next.push(push),
+        }
+    }
+    let mut ordered = Vec::with_capacity(pushes.len());
+    while let Some(push) = next.pop() {
+        ordered.push(push);
+        let following = push.after.as_ref().and_then(|after| begun_at.remove(after));
+        next.extend(following.unwrap_or_default());
+    }
+    // Those that lead in a circle have no first.
+    ordered.extend(begun_at.into_values().flatten());
+    ordered
+}
+
 /// What a merge tells of the push that it must have made.
 fn push_of(merge: &Merge, ground: &Ground) -> PushRecord {
     PushRecord {
@@ -142,4 +167,64 @@ pub(crate) fn commits_of(push: &PushRecord) -> Vec<CommitId> {
         commits.push(after.clone());
     }
     commits
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schema::Actor;
+
+    use super::*;
+
+    fn commit(number: u64) -> CommitId {
+        format!("{number:040x}").parse().unwrap()
+    }
+
+    /// A push of one second, by the places where it begins and ends.
+    fn push((before, after): (u64, u64)) -> PushRecord {
+        let merge = Merge {
+            looked_up: false,
+            merge_commit: commit(after),
+            head: commit(after),
+            base: "refs/heads/main".parse().unwrap(),
+            author: Actor::named("alice"),
+            last_pusher: None,
+            commit_count: 1,
+            equivalent_heads: Vec::new(),
+            bypassed_rules: None,
+            merged_at: Timestamp::UNIX_EPOCH,
+            repository: "github.com/acme/api".parse().unwrap(),
+        };
+        let event = format!("{after:064x}").parse().unwrap();
+        let ground = Ground { event, agent: "source-1".to_owned() };
+        PushRecord { before: Some(commit(before)), ..push_of(&merge, &ground) }
+    }
+
+    /// Where each push ends, in the order of the branch.
+    fn check(pushes: &[(u64, u64)], expected: &[u64]) -> Branch {
+        let pushes: Vec<PushRecord> = pushes.iter().copied().map(push).collect();
+        let branch = Branch::of(&pushes, &[], &pushes[0].ground);
+        let ends: Vec<CommitId> = branch.line.iter().filter_map(|step| step.push.after.clone()).collect();
+        assert_eq!(ends, expected.iter().copied().map(commit).collect::<Vec<_>>());
+        branch
+    }
+
+    #[test]
+    fn pushes_of_one_second_follow_each_other_whatever_their_commits_are_called() {
+        for pushes in [[(1, 9), (9, 5), (5, 3)], [(5, 3), (9, 5), (1, 9)], [(9, 5), (1, 9), (5, 3)]] {
+            let branch = check(&pushes, &[9, 5, 3]);
+            // The branch stood at the first when the coverage began; no push was missed.
+            assert_eq!(branch.gaps(Timestamp::UNIX_EPOCH), (Some(commit(1)), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_push_that_was_missed_within_a_second_is_still_a_gap() {
+        let branch = check(&[(7, 3), (1, 9)], &[3, 9]);
+        assert_eq!(branch.gaps(Timestamp::UNIX_EPOCH), (Some(commit(7)), vec![commit(1)]));
+    }
+
+    #[test]
+    fn pushes_of_one_second_that_lead_in_a_circle_are_all_kept() {
+        check(&[(1, 2), (2, 1)], &[2, 1]);
+    }
 }
