@@ -21,6 +21,9 @@ const CARRIERS_MAX: usize = 512;
 
 pub(crate) struct ImageFacts {
     pub(crate) digest: Digest,
+    /// The digest that is asked about for this one: itself, or the nearest above it that was pushed, tagged or placed where
+    /// it was none of these.
+    pub(crate) asked_about: Digest,
     /// The repository through which the pipeline claims the digest.
     pub(crate) repository: ImageRepository,
     /// The digest itself, then what lies above it, nearest first.
@@ -80,10 +83,11 @@ impl ImageFacts {
                 (Claim::Unclaimed, None) => true,
                 _ => false,
             };
-        placements.retain(|(_, placement)| match &placement.image {
+        let counts = |placement: &PlacementRecord| match &placement.image {
             Some(image) => is_of_pipeline(&image.repository),
             None => pipeline.is_none(),
-        });
+        };
+        placements.retain(|(_, placement)| counts(placement));
         for carrier in &mut carriers {
             carrier.record.pushes.retain(|push| is_of_pipeline(&push.repository));
         }
@@ -91,8 +95,13 @@ impl ImageFacts {
         let Some(repository) = claimed_repository(inquiry, &carriers, &placements, pipeline) else {
             return Ok(None);
         };
+        let asked_about = match placements.is_empty() {
+            true => nearest_seen(inquiry, &carriers, counts)?.unwrap_or(digest),
+            false => digest,
+        };
         let mut facts = ImageFacts {
             digest,
+            asked_about,
             repository,
             first_recorded: own.record.first_recorded.unwrap_or(inquiry.now),
             cut: own.record.cut || is_cut,
@@ -200,18 +209,6 @@ impl ImageFacts {
         (carrier != self.digest).then_some(carrier)
     }
 
-    /// The digest that is asked about for this one: itself, or the nearest above it that was pushed, tagged or placed where
-    /// it was none of these.
-    pub(crate) fn asked_about(&self) -> Digest {
-        let is_known_by_itself = |record: &DigestRecord| !record.pushes.is_empty() || !record.tags.is_empty();
-        let own = self.carriers.first().filter(|own| is_known_by_itself(&own.record));
-        if own.is_some() || !self.placements.is_empty() {
-            return self.digest;
-        }
-        let above = self.carriers.iter().find(|carrier| is_known_by_itself(&carrier.record));
-        above.map_or(self.digest, |carrier| carrier.digest)
-    }
-
     /// Whether the digest is placed: it runs, or ran within the linger window.
     pub(crate) fn is_placed(&self, inquiry: &Inquiry<'_>) -> bool {
         self.placements.iter().any(|(_, placement)| self.is_there(inquiry, placement))
@@ -238,6 +235,24 @@ impl ImageFacts {
             .map(|push| push.not_before.unwrap_or(push.at));
         signed.chain(started).chain(pushed).min()
     }
+}
+
+/// The nearest of a digest and what lies above it that was pushed, tagged or placed: an outage of the registry keeps the
+/// evidence of what runs from being seen, and then nobody may say that what is inside has none.
+fn nearest_seen(
+    inquiry: &Inquiry<'_>,
+    carriers: &[Carrier],
+    counts: impl Fn(&PlacementRecord) -> bool,
+) -> Result<Option<Digest>, RecordsError> {
+    for Carrier { digest, record } in carriers {
+        let is_seen = !record.pushes.is_empty()
+            || !record.tags.is_empty()
+            || placements_of(inquiry.draft, digest)?.iter().any(|(_, placement)| counts(placement));
+        if is_seen {
+            return Ok(Some(*digest));
+        }
+    }
+    Ok(None)
 }
 
 /// The digest and what lies above it, and whether a bound cut something off.

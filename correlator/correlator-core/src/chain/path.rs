@@ -144,7 +144,7 @@ fn missing(image: &ImageFacts, pipeline: &Pipeline, waiting_for: &str) -> Findin
 /// an index is not asked about by itself: whoever looks at the index looks at what it lists.
 pub(crate) fn questions(image: &ImageFacts, pipeline: &Pipeline) -> Vec<bus_schema::question::Question> {
     use bus_schema::question::Question;
-    let digest = image.asked_about();
+    let digest = image.asked_about;
     let mut questions = vec![Question::Image { repository: image.repository.clone(), digest }];
     if let Some(source) = &pipeline.source {
         questions.push(Question::Attestations { repository: source.repository.clone(), digest });
