@@ -316,6 +316,11 @@ pub(crate) fn bob() -> Person {
     Person::user("bob", 502)
 }
 
+/// Somebody whom nobody here knows.
+pub(crate) fn mallory() -> Person {
+    Person::user("mallory", 666)
+}
+
 pub(crate) fn acme() -> Person {
     Person::organization("acme", 42)
 }

@@ -149,6 +149,25 @@ impl Custody {
         Ok(())
     }
 
+    /// Waits until so many pieces of a digest's evidence are verified.
+    pub(crate) async fn wait_verified(
+        &self,
+        pipeline: &str,
+        digest: &str,
+        count: usize,
+    ) -> anyhow::Result<()> {
+        self.wait(&format!("{count} verified pieces of evidence of {digest}"), async || {
+            if self.verdict(pipeline, digest).await?.is_none() {
+                return Ok(Err("it is not known".to_owned()));
+            }
+            let trace = self.get(&format!("/trace?digest={digest}")).await?;
+            let evidence = trace["evidence"].as_array().into_iter().flatten();
+            let verified = evidence.filter(|piece| piece["state"] == "verified").count();
+            Ok(if verified == count { Ok(()) } else { Err(trace["evidence"].to_string()) })
+        })
+        .await
+    }
+
     /// Waits until a digest runs in a workload, given as kind and name, and checks that it is nowhere else.
     pub(crate) async fn runs_only_in(&self, digest: &str, workload: &str) -> anyhow::Result<()> {
         let places = self

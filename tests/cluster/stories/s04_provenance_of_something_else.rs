@@ -105,7 +105,9 @@ fn story_04_two_half_good_statements_do_not_make_a_path() {
         let custody = &project.estate.custody;
         let reviewed = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
         let unreviewed = project.direct_push("main", &alice(), &["src/lib.rs"]).await?;
-        let image = project.push("ci-bot", "v1", "half and half").await?;
+        // Nobody has released it before both statements are there.
+        let ci = project.registry_as("ci-bot")?;
+        let image = ci.push_image(&project.path, None, ("linux", "amd64"), "half and half").await?;
         // A reviewed commit on somebody's own runner; and a runner of the forge for a commit that nobody reviewed. Source
         // from the one, build and provenance from the other: every link has its proof, and no statement has them all.
         let mut own_runner = project.run(&reviewed).await?;
@@ -116,6 +118,7 @@ fn story_04_two_half_good_statements_do_not_make_a_path() {
         }
         project.attach(&hosted, &image, SIGNATURE, &signature(&image.digest)).await?;
         project.attach(&hosted, &image, SBOM, &sbom(&image.digest)).await?;
+        custody.wait_verified(project.name, &image.digest, 4).await?;
         project.deploy("api-1", &image.digest).await?;
         custody.wait_alert("opened", "unreviewed-commit-released", &unreviewed).await?;
         custody.past_settling(project.name, &image.digest).await?;

@@ -3,7 +3,7 @@
 
 use harness::github::MergeMethod;
 
-use crate::estate::REGISTRY;
+use crate::estate::{REGISTRY, mallory};
 use crate::observe::{ensure_only, is_broken_by};
 use crate::project::{Build, Project, WORKFLOW};
 use crate::story;
@@ -17,7 +17,12 @@ fn story_05_an_image_built_from_a_fork_is_told() {
         let project = Project::new("s05-fork").await?;
         let custody = &project.estate.custody;
         let commit = project.reviewed_change(MergeMethod::Merge, &["src/main.rs"]).await?;
-        let fork = Some(("mallory", "s05-fork"));
+        let fork = Some(("mallory", project.name));
+        {
+            let mut model = project.estate.forge.model();
+            let id = model.fresh_id();
+            model.add_repository(mallory(), project.name, id);
+        }
         // By a trigger that the contract allows, so that only the fork is wrong; and by the one that forks are good for.
         for (tag, trigger, reason) in
             [("v1", "push", "built_from_fork"), ("v2", "pull_request_target", "wrong_trigger")]

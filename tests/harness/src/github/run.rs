@@ -29,6 +29,10 @@ impl Model {
 
     /// The same with an id that the story has chosen.
     pub fn start_run_as(&mut self, (owner, name): (&str, &str), id: u64, facts: RunFacts) -> (u64, Delivery) {
+        if let Some((fork_owner, fork)) = &facts.head_repository {
+            // A fork that is not there would be reported as the repository itself.
+            self.repository(fork_owner, fork);
+        }
         let job_id = self.fresh_id();
         let now = Timestamp::now();
         let job = Job {
