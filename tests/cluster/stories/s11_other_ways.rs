@@ -72,13 +72,13 @@ fn story_11_a_cron_job_that_comes_and_goes_does_not_flap() {
             custody.runs_only_in(&image.digest, "CronJob/nightly").await?;
             custody.wait_case("out-of-pipeline-deploy", "CronJob/nightly", "open").await?;
             pods::delete_pod(&estate.kubernetes, project.name, &pod).await?;
-            workloads::delete_job(&estate.kubernetes, project.name, &job).await?;
             custody
                 .wait("the end of the pod", async || {
                     let running = custody.running(&image.digest).await?;
                     Ok(if running == 0 { Ok(()) } else { Err(format!("{running} run")) })
                 })
                 .await?;
+            workloads::delete_job(&estate.kubernetes, project.name, &job).await?;
         }
         custody.past_settling(project.name, &image.digest).await?;
         let cases = custody.cases_of("out-of-pipeline-deploy", project.name).await?;
