@@ -42,9 +42,9 @@ impl House {
     }
 
     /// An agent's place in this process.
-    pub(crate) fn agent(&self, agent: &AgentId, kind: &'static str) -> AgentContext {
+    pub(crate) fn agent(&self, agent: &AgentId) -> AgentContext {
         AgentContext {
-            publisher: Publisher::new(self.bus.clone(), agent.clone(), self.fleet.agent(kind)),
+            publisher: Publisher::new(self.bus.clone(), agent.clone(), self.fleet.of(agent)),
             data: self.data.agent(agent.as_str()),
             metrics: self.metrics.clone(),
             health: self.health.clone(),

@@ -104,7 +104,7 @@ impl Started<'_> {
 }
 
 fn registries_begin(house: &mut House, registries: Registries) -> anyhow::Result<Router> {
-    let place = house.agent(&registries.agent, "registry-agent");
+    let place = house.agent(&registries.agent);
     let agent = RegistryAgent::open(registries.settings, &place).context("open the registry agent")?;
     let routes = agent.routes();
     house.tasks.supervise("registry-agent", BackOff::default(), move |given| {
@@ -129,7 +129,7 @@ fn forges_begin(house: &mut House, forges: Forges) -> anyhow::Result<Router> {
 }
 
 fn cluster_begin(house: &mut House, cluster: Cluster) -> anyhow::Result<()> {
-    let place = house.agent(&cluster.agent, "cluster-agent");
+    let place = house.agent(&cluster.agent);
     let agent = cluster_agent::ClusterAgent::open(cluster.settings, &place)
         .with_context(|| format!("open the agent of the cluster {}", cluster.name))?;
     house.tasks.supervise(cluster.agent.to_string(), BackOff::default(), move |given| {

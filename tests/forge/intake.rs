@@ -1,6 +1,10 @@
 //! Webhooks over HTTP: what is taken, what is refused, and what is kept.
 
+use std::time::Duration;
+
 use bus_schema::Event;
+use fleet_runtime::bus::embedded::{EmbeddedLimits, StreamLimits};
+use fleet_runtime::bus::{ConsumerConfig, Stream};
 use harness::github::deliver::signature;
 use harness::github::run::RunFacts;
 use harness::github::{Delivery, MergeMethod};
@@ -89,7 +93,7 @@ async fn what_is_not_signed_for_its_owner_is_refused_and_leaves_nothing() {
     assert!(world.events().await.is_empty());
     assert!(world.dead_letters().await.is_empty());
     let text = world.metrics.text();
-    assert!(text.contains("events_refused_total{agent=\"source-agent\",kind=\"forbidden\"} 1"), "{text}");
+    assert!(text.contains("events_refused_total{agent=\"source-github\",kind=\"forbidden\"} 1"), "{text}");
     assert_eq!(world.deliver(&push).await, 202);
     world.end();
 }
@@ -124,6 +128,9 @@ async fn a_body_over_the_bound_is_refused_before_it_is_held() {
     let text = world.metrics.text();
     assert!(text.contains("kind=\"too-large\"} 2"), "{text}");
     assert!(world.events().await.is_empty() && world.dead_letters().await.is_empty());
+    let push = a_push(&world);
+    assert_eq!(world.deliver(&push).await, 202);
+    assert_eq!(world.events().await.len(), 1);
     world.end();
 }
 
@@ -150,11 +157,47 @@ async fn what_is_signed_and_not_understood_is_kept_and_the_next_one_passes() {
     assert!(reasons[0].contains("the body of push cannot be read"), "{reasons:?}");
     assert!(reasons[2].contains("the event invented is unknown"), "{reasons:?}");
     assert!(reasons[3].contains("nests deeper than 64"), "{reasons:?}");
-    let push = {
-        let mut model = world.forge.model();
-        let first = model.commit(REPOSITORY, &[], &person("ann"), &["README.md"]);
-        model.push(REPOSITORY, "main", &first, &person("ann"))
-    };
-    assert_eq!(world.deliver(&push).await, 202);
+    assert_eq!(world.deliver(&a_push(&world)).await, 202);
     assert_eq!(world.events().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bus_that_takes_nothing_is_told_to_the_forge_and_a_later_delivery_passes() {
+    let events = StreamLimits { bytes_max: 32 * 1024, age_max: Duration::from_secs(3600), may_evict: true };
+    let world = World::on_a_small_bus(EmbeddedLimits { events, ..EmbeddedLimits::default() }).await;
+    let mut refused = None;
+    for _ in 0..200 {
+        let push = a_push(&world);
+        match world.deliver(&push).await {
+            202 => {}
+            status => {
+                refused = Some((status, push));
+                break;
+            }
+        }
+    }
+    let (status, push) = refused.expect("the bus gets full");
+    assert_eq!(status, 503);
+    let text = world.metrics.text();
+    assert!(text.contains("events_refused_total{agent=\"source-github\",kind=\"not-stored\"} 1"), "{text}");
+    assert!(world.dead_letters().await.is_empty());
+    // The correlator takes what waits: there is room again, and the forge delivers again.
+    let config = ConsumerConfig::new("correlator", Stream::Events, "custody.in.>".parse().unwrap());
+    let consumer = world.bus.consumer(config).await.unwrap();
+    let taken = consumer.fetch(1000, Duration::from_secs(5)).await.unwrap();
+    assert!(!taken.is_empty());
+    for delivery in &taken {
+        consumer.ack(delivery).await.unwrap();
+    }
+    assert_eq!(world.deliver(&push).await, 202);
+    let came = consumer.fetch(1000, Duration::from_secs(5)).await.unwrap();
+    assert!(came.iter().any(|delivery| delivery.message.subject.contains("commit.pushed")), "{came:?}");
+    world.end();
+}
+
+/// A push of one more commit to main.
+fn a_push(world: &World) -> Delivery {
+    let mut model = world.forge.model();
+    let commit = model.commit(REPOSITORY, &[], &person("ann"), &["README.md"]);
+    model.push(REPOSITORY, "main", &commit, &person("ann"))
 }

@@ -52,8 +52,17 @@ impl World {
         World::below("", more).await
     }
 
+    /// On a bus that holds little.
+    pub(crate) async fn on_a_small_bus(limits: EmbeddedLimits) -> World {
+        World::limited("", json!({}), limits).await
+    }
+
     /// With the API below a path.
     pub(crate) async fn below(path: &str, more: Value) -> World {
+        World::limited(path, more, EmbeddedLimits::default()).await
+    }
+
+    async fn limited(path: &str, more: Value, limits: EmbeddedLimits) -> World {
         let data = tempfile::tempdir().unwrap();
         let forge = GithubStandIn::start().await.unwrap();
         {
@@ -66,7 +75,7 @@ impl World {
                 api.permissions.insert(login.to_owned(), permission.to_owned());
             }
         }
-        let bus: Arc<dyn Bus> = EmbeddedBus::open(data.path(), EmbeddedLimits::default()).await.unwrap();
+        let bus: Arc<dyn Bus> = EmbeddedBus::open(data.path(), limits).await.unwrap();
         World::on(bus, forge, path, data, more).await
     }
 

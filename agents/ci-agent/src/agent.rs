@@ -20,7 +20,7 @@ use crate::github::answer::Answers;
 use crate::github::listen;
 use crate::settings::Settings;
 
-/// The kind of this agent, as heartbeats and metrics name it.
+/// The kind of this agent, as its loops are named.
 pub const AGENT_KIND: &str = "ci-agent";
 
 /// An agent that is ready to run.
@@ -38,7 +38,7 @@ impl CiAgent {
         bus: Arc<dyn Bus>,
         metrics: &FleetMetrics,
     ) -> Result<CiAgent, ClientError> {
-        let publisher = Publisher::new(bus, settings.agent.clone(), metrics.agent(AGENT_KIND));
+        let publisher = Publisher::new(bus, settings.agent.clone(), metrics.of(&settings.agent));
         let mut forges = Vec::new();
         for forge in &settings.forges {
             let api = ApiClient::new(forge.api.clone())?;

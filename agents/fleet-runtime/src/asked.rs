@@ -20,7 +20,7 @@ use crate::worker::{Handled, Handler, work};
 /// Looks up answers with the credentials of one agent.
 #[async_trait]
 pub trait Answer: Send + Sync {
-    /// Answers by publishing events (and `evidence.unavailable` at the end or instead). `Retry` is for failures of
+    /// Answers by publishing events (and `evidence.unavailable` at the end or instead). `Hold` is for failures of
     /// our own bus; what the source refuses is an answer.
     async fn answer(&self, request: &EvidenceRequested, trace: Option<&TraceParent>) -> Handled;
 }

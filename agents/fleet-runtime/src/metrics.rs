@@ -1,10 +1,11 @@
 //! Metrics: one registry per process, handed to its parts, and what every agent counts.
 //!
-//! Label values are `&'static str`, so that outside text cannot become one.
+//! Label values are `&'static str` or the id of an agent of the settings, so that outside text cannot become one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bus_schema::AgentId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -39,12 +40,12 @@ impl Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AgentLabel {
-    agent: &'static str,
+    agent: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
-    agent: &'static str,
+    agent: String,
     kind: &'static str,
 }
 
@@ -99,16 +100,25 @@ impl FleetMetrics {
         own
     }
 
-    /// The counters of one agent; `agent` is its kind (`registry-agent`).
-    pub fn agent(&self, agent: &'static str) -> AgentMetrics {
-        AgentMetrics { agent, fleet: self.clone(), totals: Arc::default() }
+    /// The counters of a part of which a process has one (`correlator`).
+    pub fn agent(&self, name: &'static str) -> AgentMetrics {
+        self.named(name)
+    }
+
+    /// The counters of one agent of the settings: a process may have two of a kind.
+    pub fn of(&self, agent: &AgentId) -> AgentMetrics {
+        self.named(agent.as_str())
+    }
+
+    fn named(&self, agent: &str) -> AgentMetrics {
+        AgentMetrics { agent: agent.into(), fleet: self.clone(), totals: Arc::default() }
     }
 }
 
 /// The counters of one agent. Each `kind` is a word of the program, never of the outside.
 #[derive(Clone, Debug)]
 pub struct AgentMetrics {
-    agent: &'static str,
+    agent: Arc<str>,
     fleet: FleetMetrics,
     totals: Arc<Totals>,
 }
@@ -118,13 +128,11 @@ pub struct AgentMetrics {
 struct Totals {
     published: AtomicU64,
     dead_lettered: AtomicU64,
+    /// The most that something was late since the last heartbeat.
+    late_seconds: AtomicU64,
 }
 
 impl AgentMetrics {
-    pub fn agent(&self) -> &'static str {
-        self.agent
-    }
-
     pub fn seen(&self, kind: &'static str) {
         self.count(&self.fleet.seen, kind);
     }
@@ -133,7 +141,7 @@ impl AgentMetrics {
         self.count(&self.fleet.published, kind);
         self.totals.published.fetch_add(1, Ordering::Relaxed);
         let now = jiff::Timestamp::now().as_duration().as_secs_f64();
-        self.fleet.last_published_seconds.get_or_create(&AgentLabel { agent: self.agent }).set(now);
+        self.fleet.last_published_seconds.get_or_create(&self.label()).set(now);
     }
 
     pub fn refused(&self, reason: &'static str) {
@@ -155,13 +163,23 @@ impl AgentMetrics {
 
     pub fn set_lag_seconds(&self, seconds: u64) {
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        self.fleet.lag_seconds.get_or_create(&AgentLabel { agent: self.agent }).set(seconds);
+        self.fleet.lag_seconds.get_or_create(&self.label()).set(seconds);
+    }
+
+    /// Notes how late something came that the source sends by itself.
+    pub fn came_late(&self, seconds: u64) {
+        self.totals.late_seconds.fetch_max(seconds, Ordering::Relaxed);
+    }
+
+    /// The most that something was late since the last call: how far an agent is behind that only receives.
+    pub fn take_late_seconds(&self) -> u64 {
+        self.totals.late_seconds.swap(0, Ordering::Relaxed)
     }
 
     /// What is left of a budget (`core`, `graphql`).
     pub fn set_api_budget_left(&self, budget: &'static str, left: u64) {
         let left = i64::try_from(left).unwrap_or(i64::MAX);
-        let label = KindLabel { agent: self.agent, kind: budget };
+        let label = KindLabel { agent: self.agent.to_string(), kind: budget };
         self.fleet.api_budget_left.get_or_create(&label).set(left);
     }
 
@@ -176,12 +194,18 @@ impl AgentMetrics {
     }
 
     fn count(&self, family: &PerKind, kind: &'static str) {
-        family.get_or_create(&KindLabel { agent: self.agent, kind }).inc();
+        family.get_or_create(&KindLabel { agent: self.agent.to_string(), kind }).inc();
+    }
+
+    fn label(&self) -> AgentLabel {
+        AgentLabel { agent: self.agent.to_string() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -204,5 +228,35 @@ mod tests {
         }
         assert_eq!(text.matches("# TYPE custody_events_seen counter").count(), 1);
         assert_eq!((one.published_total(), two.published_total()), (1, 0));
+    }
+
+    #[test]
+    fn two_agents_of_one_kind_are_told_apart_by_their_ids() {
+        let metrics = Metrics::new();
+        let fleet = FleetMetrics::new(&metrics);
+        for (id, lag) in [("cluster-east", 1), ("cluster-west", 2)] {
+            let agent = fleet.of(&id.parse().unwrap());
+            agent.published("cluster");
+            agent.set_lag_seconds(lag);
+        }
+        let text = metrics.text();
+        for line in [
+            "custody_events_published_total{agent=\"cluster-east\",kind=\"cluster\"} 1",
+            "custody_events_published_total{agent=\"cluster-west\",kind=\"cluster\"} 1",
+            "custody_lag_seconds{agent=\"cluster-east\"} 1",
+            "custody_lag_seconds{agent=\"cluster-west\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_lateness_of_a_heartbeat_is_the_most_since_the_one_before() {
+        let agent = FleetMetrics::new(&Metrics::new()).agent("ci-agent");
+        assert_eq!(agent.take_late_seconds(), 0);
+        agent.came_late(3);
+        agent.came_late(90);
+        agent.came_late(7);
+        assert_eq!((agent.take_late_seconds(), agent.take_late_seconds()), (90, 0));
     }
 }

@@ -1,8 +1,10 @@
 //! Works through a durable consumer with bounded concurrency.
 //!
 //! In: a reader and a handler that says what became of each message. Out: settled messages. A failing bus ends the
-//! loop (its supervisor starts it again); a stop lets what is in hand finish.
+//! loop (its supervisor starts it again); a stop lets what is in hand finish. While our own side fails nothing more is
+//! fetched, and what is in hand is held and tried again: that spends no deliveries.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +22,8 @@ const FETCH_WAIT: Duration = Duration::from_secs(5);
 pub enum Handled {
     /// Its effects are durable.
     Done,
+    /// Our own side (bus, disk) failed: the message is held and handled again after a pause.
+    Hold { after: Duration, reason: String },
     /// It may succeed later; spends a delivery.
     Retry { after: Duration, reason: String },
     /// It never will: into the dead letter.
@@ -39,13 +43,14 @@ pub async fn work(
     in_hand_max: usize,
     stop: &CancellationToken,
 ) -> Result<(), BusError> {
+    let held = AtomicUsize::new(0);
     let mut in_hand = FuturesUnordered::new();
     // A fetch that has begun is never dropped for another branch: what it took would wait for `ack_wait`.
     let fetching = Fuse::terminated();
     tokio::pin!(fetching);
     let fetched: Result<(), BusError> = loop {
         let room = in_hand_max.max(1).saturating_sub(in_hand.len());
-        if fetching.is_terminated() && room > 0 {
+        if fetching.is_terminated() && room > 0 && held.load(Ordering::Relaxed) == 0 {
             fetching.set(reader.fetch(room, FETCH_WAIT).fuse());
         }
         tokio::select! {
@@ -57,7 +62,9 @@ pub async fn work(
                 }
             }
             fetched = &mut fetching, if !fetching.is_terminated() => match fetched {
-                Ok(deliveries) => in_hand.extend(deliveries.into_iter().map(|d| handle(reader, handler, d))),
+                Ok(deliveries) => {
+                    in_hand.extend(deliveries.into_iter().map(|d| handle(reader, handler, d, &held, stop)));
+                }
                 Err(error) => break Err(error),
             },
         }
@@ -69,25 +76,67 @@ pub async fn work(
     result
 }
 
-async fn handle(reader: &Reader, handler: &dyn Handler, delivery: Delivery) -> Result<(), BusError> {
-    let extend_every = reader.config().ack_wait / 3;
-    let work = handler.handle(&delivery);
-    tokio::pin!(work);
-    let handled = loop {
-        match tokio::time::timeout(extend_every, &mut work).await {
-            Ok(handled) => break handled,
-            Err(_) => reader.in_progress(&delivery).await?,
+async fn handle(
+    reader: &Reader,
+    handler: &dyn Handler,
+    delivery: Delivery,
+    held: &AtomicUsize,
+    stop: &CancellationToken,
+) -> Result<(), BusError> {
+    let mut handled = extend_while(reader, &delivery, handler.handle(&delivery)).await;
+    while let Handled::Hold { after, reason } = &handled {
+        let after = *after;
+        tracing::error!(reason, sequence = delivery.sequence, "our own side failed, nothing more is fetched");
+        held.fetch_add(1, Ordering::Relaxed);
+        let pause = extend_while(reader, &delivery, tokio::time::sleep(after));
+        let is_stopped = tokio::select! {
+            () = stop.cancelled() => true,
+            () = pause => false,
+        };
+        if !is_stopped {
+            handled = extend_while(reader, &delivery, handler.handle(&delivery)).await;
         }
-    };
+        held.fetch_sub(1, Ordering::Relaxed);
+        if is_stopped {
+            // It is not settled: it comes again after the restart.
+            return Ok(());
+        }
+    }
+    settle(reader, &delivery, handled).await
+}
+
+/// Runs work that may take longer than a delivery may stay unsettled.
+async fn extend_while<T>(reader: &Reader, delivery: &Delivery, work: impl Future<Output = T>) -> T {
+    let extend_every = reader.config().ack_wait / 3;
+    tokio::pin!(work);
+    loop {
+        match tokio::time::timeout(extend_every, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                if let Err(error) = reader.in_progress(delivery).await {
+                    tracing::warn!(error = crate::error_chain(&error), "failed to hold a message");
+                }
+            }
+        }
+    }
+}
+
+async fn settle(reader: &Reader, delivery: &Delivery, handled: Handled) -> Result<(), BusError> {
     match handled {
-        Handled::Done => reader.ack(&delivery).await,
-        Handled::Retry { after, reason } => reader.retry(&delivery, after, &reason).await,
-        Handled::Bury { reason } => match reader.bury(&delivery, &reason).await {
+        Handled::Done => reader.ack(delivery).await,
+        // Held until it is something else.
+        Handled::Hold { after, reason } | Handled::Retry { after, reason } => {
+            reader.retry(delivery, after, &reason).await
+        }
+        Handled::Bury { reason } => match reader.bury(delivery, &reason).await {
             // Full or failing: the message stays, and comes to the dead letter again.
             Err(error) if error.is_temporary() => {
-                reader.retry(&delivery, Duration::from_secs(10), &error.to_string()).await
+                reader.retry(delivery, Duration::from_secs(10), &error.to_string()).await
             }
             result => result,
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,12 +179,12 @@ fn word(reason: &Unavailable) -> &'static str {
     }
 }
 
-/// What became of a question: a failing bus asks for it again, everything else is an answer.
+/// What became of a question: while our bus fails it is held, everything else is an answer.
 pub fn handled(ended: Result<(), PublishError>) -> Handled {
     match ended {
         Ok(()) => Handled::Done,
         Err(error) if error.is_temporary() => {
-            Handled::Retry { after: BUS_RETRY_PAUSE, reason: fleet_runtime::error_chain(&error) }
+            Handled::Hold { after: BUS_RETRY_PAUSE, reason: fleet_runtime::error_chain(&error) }
         }
         Err(error) => Handled::Bury { reason: fleet_runtime::error_chain(&error) },
     }

@@ -91,6 +91,8 @@ impl Heart {
         if let Some(left) = api_budget_left {
             self.publisher.metrics().set_api_budget_left("core", left);
         }
+        let lag_seconds = self.publisher.metrics().take_late_seconds();
+        self.publisher.metrics().set_lag_seconds(lag_seconds);
         let now = Timestamp::now();
         kept.seen_until = Some(now);
         self.write(&store, &kept).await?;
@@ -103,7 +105,7 @@ impl Heart {
             epoch: self.epoch,
             sequence: self.next_sequence(),
             coverage: coverage.collect(),
-            lag_seconds: 0,
+            lag_seconds,
             events_published: self.publisher.metrics().published_total(),
             dead_lettered: self.publisher.metrics().dead_lettered_total(),
             api_budget_left,

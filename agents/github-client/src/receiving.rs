@@ -1,7 +1,7 @@
 //! One agent's side of the webhook intake: translate, make durable, answer.
 
 use async_trait::async_trait;
-use bus_schema::{Digest, TraceParent};
+use bus_schema::{Digest, Envelope, TraceParent};
 use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::metrics::AgentMetrics;
 use fleet_runtime::publisher::{PublishError, Publisher};
@@ -50,7 +50,7 @@ impl<T: Translate> Receiver for Receiving<T> {
         for Report { occurred, event } in reports {
             let envelope = self.publisher.envelope(occurred, Some(trace.clone()), event);
             match self.publisher.publish(&envelope).await {
-                Ok(_) => {}
+                Ok(_) => self.publisher.metrics().came_late(late_seconds(&envelope)),
                 Err(error @ PublishError::Envelope { .. }) => {
                     self.bury(delivery, &fleet_runtime::error_chain(&error)).await?;
                     return Ok(Received::Buried);
@@ -75,6 +75,11 @@ impl<T: Translate> Receiver for Receiving<T> {
         self.publisher.metrics().dead_lettered("not-understood");
         Ok(())
     }
+}
+
+/// How long after it happened a webhook told it, by the two clocks of the forge and of this machine.
+fn late_seconds(envelope: &Envelope) -> u64 {
+    u64::try_from(envelope.seen.duration_since(envelope.occurred).as_secs()).unwrap_or(0)
 }
 
 /// A trace that the body alone names, so that a redelivery continues it.

@@ -35,9 +35,10 @@ impl Answer for Agent {
                 self.publisher.metrics().answered(word(&reason));
                 Handled::Done
             }
-            Err(error) => {
-                Handled::Retry { after: BUS_RETRY_AFTER, reason: fleet_runtime::error_chain(&error) }
+            Err(error) if error.is_temporary() => {
+                Handled::Hold { after: BUS_RETRY_AFTER, reason: fleet_runtime::error_chain(&error) }
             }
+            Err(error) => Handled::Bury { reason: fleet_runtime::error_chain(&error) },
         }
     }
 }

@@ -73,7 +73,7 @@ impl Answer for NotFound {
         let envelope = self.publisher.envelope(now, trace.cloned(), event);
         match self.publisher.publish(&envelope).await {
             Ok(_) => Handled::Done,
-            Err(error) => Handled::Retry { after: RETRY_AFTER, reason: fleet_runtime::error_chain(&error) },
+            Err(error) => Handled::Hold { after: RETRY_AFTER, reason: fleet_runtime::error_chain(&error) },
         }
     }
 }

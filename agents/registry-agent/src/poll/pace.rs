@@ -38,3 +38,36 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Instant;
+
+    use super::*;
+
+    const APART: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn requests_are_apart_and_a_pause_is_not_made_up_for() {
+        let pace = Pace::new(50, CancellationToken::new());
+        for _ in 0..2 {
+            let began = Instant::now();
+            for _ in 0..6 {
+                pace.wait().await.unwrap();
+            }
+            // The first may go at once, and a timer is no finer than a millisecond.
+            assert!(began.elapsed() >= APART * 4, "{:?}", began.elapsed());
+            tokio::time::sleep(APART * 5).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn many_at_once_share_one_pace() {
+        let pace = Pace::new(50, CancellationToken::new());
+        let began = Instant::now();
+        futures::future::try_join_all((0..6).map(|_| pace.wait())).await.unwrap();
+        assert!(began.elapsed() >= APART * 4, "{:?}", began.elapsed());
+    }
+}

@@ -211,3 +211,20 @@ async fn what_is_wrong_with_one_tag_or_repository_hides_nothing_in_the_others() 
     assert!(bench.poll().await.unwrap().is_complete);
     assert_eq!(bench.told().await.len(), 6);
 }
+
+#[tokio::test]
+async fn a_tag_with_terminal_escapes_is_no_tag_and_the_others_are_found() {
+    let bench = Bench::with("repositories = [\"acme/app\"]").await;
+    bench.fake.image(APP, Some("v1\u{1b}]0;owned\u{7}"), "a");
+    let good = bench.fake.image(APP, Some("v2"), "b").short();
+    let found = bench.poll().await.unwrap();
+    assert_eq!(found.changes, 1);
+    assert_eq!(
+        bench.told().await,
+        [format!("pushed acme/app:v2@{good}"), format!("moved acme/app:v2 ->{good}")]
+    );
+    for envelope in bench.said().await {
+        let text = String::from_utf8(envelope.to_json().unwrap()).unwrap();
+        assert!(!text.contains("owned"), "{text}");
+    }
+}

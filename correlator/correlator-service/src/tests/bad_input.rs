@@ -32,11 +32,16 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
     let subject = said.subject().to_string().replace("registry.registry", "registry.cluster");
     assert_ne!(subject, said.subject().to_string());
     world.publish_raw(&subject, "other-agent", said.to_json().unwrap()).await;
-    // Bytes that are no event, and one of a version to come.
+    // Bytes that are no event, one of a version to come, and one of a type to come.
     let subject = said.subject().to_string();
     world.publish_raw(&subject, "rubbish", b"{\"specversion\":".to_vec()).await;
     let future = String::from_utf8(said.to_json().unwrap()).unwrap().replace("pushed.v1", "pushed.v9");
     world.publish_raw(&subject, "version", future.into_bytes()).await;
+    let unknown =
+        String::from_utf8(said.to_json().unwrap()).unwrap().replace("image.pushed", "image.weighed");
+    let unknown_subject = subject.replace("image.pushed", "image.weighed");
+    assert_ne!(unknown_subject, subject);
+    world.publish_raw(&unknown_subject, "type", unknown.into_bytes()).await;
     // A time that cannot be.
     let late = Timestamp::now().checked_add(SignedDuration::from_hours(1000 * 24)).unwrap();
     let envelope = Envelope { seen: late, ..said.clone() };
@@ -50,22 +55,22 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
     running.settled().await;
     assert_eq!(running.verdict(good).await.as_deref(), Some("trusted"));
     let letters = world.dead_letters().await;
-    for word in [
-        "stage",
-        "scope",
-        "unknown_agent",
-        "subject_mismatch",
-        "unreadable",
-        "unknown_version",
-        "time",
-        "bytes",
+    for (word, count) in [
+        ("stage", 1),
+        ("scope", 1),
+        ("unknown_agent", 1),
+        ("subject_mismatch", 1),
+        ("unreadable", 1),
+        ("unknown_version", 2),
+        ("time", 1),
+        ("bytes", 1),
     ] {
-        assert_eq!(
-            letters.iter().filter(|reason| reason.starts_with(&format!("{word}: "))).count(),
-            1,
-            "{word}: {letters:#?}"
-        );
-        assert_eq!(running.counted("correlator_refused", word), 1, "{word}");
+        let found = letters.iter().filter(|reason| reason.starts_with(&format!("{word}: "))).count();
+        assert_eq!(found, count, "{word}: {letters:#?}");
+        assert_eq!(running.counted("correlator_refused", word), count as u64, "{word}");
+    }
+    for named in ["version 9 of image.pushed", "image.weighed"] {
+        assert!(letters.iter().any(|reason| reason.contains(named)), "{named}: {letters:#?}");
     }
     running.stop().await;
 }

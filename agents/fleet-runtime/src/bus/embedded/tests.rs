@@ -1,6 +1,8 @@
 //! What the contract suite cannot see from outside: a failing disk, a full stream, forgotten ids.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod full_disk;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,33 +101,6 @@ async fn ids(consumer: &dyn Consumer) -> Vec<String> {
         consumer.ack(delivery).await.unwrap();
     }
     fetched.into_iter().map(|delivery| delivery.message.id).collect()
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_everybody_and_loses_nothing() {
-    let data = tempfile::tempdir().unwrap();
-    let is_full = Arc::new(AtomicBool::new(false));
-    let bus = open_on_disk(data.path(), &is_full);
-    let reader = consumer(&bus).await;
-    bus.publish(message("before")).await.unwrap();
-
-    is_full.store(true, Ordering::SeqCst);
-    for attempt in 0..3 {
-        let refused = bus.publish(message(&format!("during-{attempt}"))).await;
-        assert!(matches!(refused, Err(BusError::Storage { .. })), "{refused:?}");
-    }
-    is_full.store(false, Ordering::SeqCst);
-
-    let mut published = bus.publish(message("after")).await;
-    for _ in 0..50 {
-        if published.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        published = bus.publish(message("after")).await;
-    }
-    assert_eq!(published.unwrap().sequence, 2);
-    assert_eq!(ids(reader.as_ref()).await, ["before", "after"]);
 }
 
 fn small(bytes_max: u64, may_evict: bool) -> StreamLimits {
