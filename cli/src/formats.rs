@@ -24,12 +24,9 @@ pub(crate) fn check(data: &DataFolder) -> anyhow::Result<()> {
 
 /// An agent's folder holds what its kind keeps, whoever it is now.
 fn agent(folder: &Path) -> anyhow::Result<()> {
-    match registry_agent::check_format(folder) {
-        Err(error @ registry_agent::StateError::Format { .. }) => {
-            return Err(Failure::usage(error.to_string()));
-        }
-        // Whatever else is wrong with it, its agent says when it opens it.
-        Ok(()) | Err(_) => {}
+    // Whatever else is wrong with it, its agent says when it opens it.
+    if let Err(error @ registry_agent::StateError::Format { .. }) = registry_agent::check_format(folder) {
+        return Err(Failure::usage(error.to_string()));
     }
     match cluster_agent::check_format(folder) {
         Err(error @ cluster_agent::CoverageError::Format { .. }) => Err(Failure::usage(error.to_string())),

@@ -136,7 +136,8 @@ struct Moments(u64);
 impl Moments {
     fn of_seed() -> Moments {
         let given = std::env::var("CUSTODY_SEED").ok().and_then(|text| text.parse().ok());
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+        let now =
+            || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap();
         let seed = given.unwrap_or_else(now);
         println!("kills at random moments of CUSTODY_SEED={seed}");
         Moments(seed)

@@ -190,7 +190,7 @@ impl Consume {
                 bytes = 0;
             }
             bytes += delivery.message.payload.len();
-            events.push(envelope.clone());
+            events.push(envelope.as_ref().clone());
         }
         match self.recorder.record_events(events).await {
             Ok(last) => remembered.extend(last),

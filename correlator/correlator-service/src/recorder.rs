@@ -87,11 +87,9 @@ impl Recorder {
     }
 
     /// The same for events, of which each is in the log once: says of each what became of it.
-    pub(crate) async fn record_events(
-        &self,
-        events: Vec<Box<Envelope>>,
-    ) -> Result<Vec<Remembered>, RecordError> {
-        self.remember(events.into_iter().map(|event| Record::input(Input::Event(event))).collect()).await
+    pub(crate) async fn record_events(&self, events: Vec<Envelope>) -> Result<Vec<Remembered>, RecordError> {
+        self.remember(events.into_iter().map(|event| Record::input(Input::Event(Box::new(event)))).collect())
+            .await
     }
 
     async fn remember(&self, records: Vec<Record>) -> Result<Vec<Remembered>, RecordError> {

@@ -31,7 +31,7 @@ const DIGEST: Digest = Digest::Sha256([7; 32]);
 fn every_settled_untrusted_image_that_runs_is_named_by_a_case() {
     let bench = Bench::new();
     for number in 0..STATES.pow(5) {
-        let numbers: [usize; 5] = std::array::from_fn(|place| number / STATES.pow(place as u32) % STATES);
+        let numbers: [usize; 5] = std::array::from_fn(|place| digit(number, STATES, place));
         // The last links are judged alike by every rule: here it matters whether one fails.
         for sbom in [NOT_REQUIRED, ABSENT] {
             bench.check_everywhere(&links(&numbers, sbom, NOT_REQUIRED));
@@ -44,8 +44,7 @@ fn every_state_of_the_last_links_is_named_by_a_case() {
     let bench = Bench::new();
     let first = [PROVEN, ABSENT, UNCOVERED];
     for number in 0..first.len().pow(5) {
-        let numbers =
-            std::array::from_fn(|place| first[number / first.len().pow(place as u32) % first.len()]);
+        let numbers = std::array::from_fn(|place| first[digit(number, first.len(), place)]);
         for sbom in 0..STATES {
             for vulnerability in 0..STATES {
                 bench.check_everywhere(&links(&numbers, sbom, vulnerability));
@@ -60,8 +59,8 @@ fn what_an_exception_for_a_namespace_leaves_open_is_named_by_a_case() {
     let bench = Bench::new();
     let first = [PROVEN, ABSENT, BROKEN, UNREACHABLE];
     for number in 0..first.len().pow(6) {
-        let at = |place: u32| first[number / first.len().pow(place) % first.len()];
-        let links = links(&std::array::from_fn(|place| at(place as u32)), at(5), NOT_REQUIRED);
+        let at = |place| first[digit(number, first.len(), place)];
+        let links = links(&std::array::from_fn(at), at(5), NOT_REQUIRED);
         for has_provenance in [false, true] {
             let record = bench.record(&links, has_provenance);
             let failing: BTreeSet<LinkKind> = record.failing().iter().copied().collect();
@@ -90,6 +89,11 @@ fn every_break_of_every_link_is_named_by_a_case() {
             bench.check_everywhere(&links);
         }
     }
+}
+
+/// The digit at a place of a number that is written to a base, the lowest first.
+fn digit(number: usize, base: usize, place: usize) -> usize {
+    std::iter::successors(Some(number), |left| Some(left / base)).nth(place).unwrap_or(0) % base
 }
 
 const STATES: usize = 12;
