@@ -7,7 +7,7 @@
 mod key_id;
 mod text;
 
-use bus_schema::Digest;
+use bus_schema::{Digest, ImageRef};
 use correlator_core::facts::{
     Predicate, PredicateKind, Refusal, RefusalReason, RootParts, Signer, Statement,
 };
@@ -167,24 +167,31 @@ fn unknown_key(envelope: &Envelope, trust: &TrustSet) -> Refusal {
     refusal(RefusalReason::UntrustedSigner, expected, found.join(", "))
 }
 
+/// The digest of an image reference.
+fn digest_in(reference: &str) -> Option<Digest> {
+    reference.parse::<ImageRef>().ok()?.digest
+}
+
 /// Summary and resource name one digest, which is a subject of the statement.
 fn check_image(summary: &Summary, build: &Build, subjects: &[Digest]) -> Result<(), Refusal> {
     if build.kind != "BUILD" {
         return Err(malformed("an occurrence of kind BUILD", build.kind.clone()));
     }
-    let behind_at = |name: &str| name.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+    let resource = build.resource_uri.strip_prefix("https://").unwrap_or(&build.resource_uri);
     let places = [
-        ("the summary's digest", Some(summary.digest.clone())),
-        ("the summary's qualified digest", behind_at(&summary.fully_qualified_digest)),
-        ("the resource", behind_at(&build.resource_uri)),
+        ("the summary's digest", &summary.digest, summary.digest.parse().ok()),
+        (
+            "the summary's qualified digest",
+            &summary.fully_qualified_digest,
+            digest_in(&summary.fully_qualified_digest),
+        ),
+        ("the resource", &build.resource_uri, digest_in(resource)),
     ];
-    for (place, said) in places {
-        let said = said.unwrap_or_default();
-        let digest = said.parse::<Digest>().ok();
+    for (place, said, digest) in places {
         if !digest.is_some_and(|digest| subjects.contains(&digest)) {
             let expected: Vec<String> = subjects.iter().map(ToString::to_string).collect();
             let expected = format!("{place} to be a subject of the statement, {}", expected.join(" or "));
-            return Err(refusal(RefusalReason::BadSubject, expected, said));
+            return Err(refusal(RefusalReason::BadSubject, expected, said.clone()));
         }
     }
     match summary.fully_qualified_digest.ends_with(&summary.digest)
