@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bus_schema::verdict::{LinkKind, LinkState};
 use correlator_core::verdict::VerdictRecord;
 use scenarios::play::Play;
-use scenarios::steps::{Script, Step, happening};
+use scenarios::steps::{Attest, RunStep, Script, Step, happening};
 
 use crate::played;
 
@@ -46,7 +46,21 @@ fn contradiction(script: &Script, step: &Step) -> Option<Contradiction> {
     if step.review.as_ref().is_some_and(|review| review.state != "approved") {
         return Some(Contradiction::WithdrawnApproval);
     }
-    (step.run.is_some() || step.job.is_some()).then_some(Contradiction::RunReport)
+    let speaks_against = step.run.as_ref().is_some_and(|run| says_otherwise(script, run))
+        || step.job.as_ref().is_some_and(|job| job.conclusion != "success" || job.runner.is_some());
+    speaks_against.then_some(Contradiction::RunReport)
+}
+
+/// Whether the forge's report of a run says anything but what the contract wants and the run's own statements say. A report that
+/// agrees must not be missed by anybody.
+fn says_otherwise(script: &Script, run: &RunStep) -> bool {
+    let failed = run.conclusion.as_deref().is_some_and(|conclusion| conclusion != "success");
+    let is_other = run.workflow.is_some() || run.trigger.is_some() || run.head_repository.is_some();
+    let mut statements = script.steps.iter().filter_map(|step| step.attest.as_ref());
+    let disagrees = |attest: &Attest| {
+        attest.run == Some(run.id) && attest.commit.as_ref().is_some_and(|commit| *commit != run.commit)
+    };
+    failed || is_other || statements.any(disagrees)
 }
 
 #[test]

@@ -265,10 +265,19 @@ impl Running {
 }
 
 /// Waits until a condition holds.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    until_within(BOUND, what, holds).await;
+}
+
+/// Waits until a condition holds, for as long as it may take.
+pub(crate) async fn until_within<F: Future<Output = bool>>(
+    bound: Duration,
+    what: &str,
+    mut holds: impl FnMut() -> F,
+) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < BOUND, "{what} did not happen");
+        assert!(began.elapsed() < bound, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

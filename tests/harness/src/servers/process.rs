@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 /// How long a server may take to become ready on a busy machine.
 pub const READY_WITHIN_SECS: u64 = 90;
 /// How often a server is started anew because somebody took its port.
-pub const START_ATTEMPTS_MAX: usize = 4;
+pub const START_ATTEMPTS_MAX: usize = 10;
 const PROBE_EVERY_MS: u64 = 25;
 const PROBE_TIMEOUT_SECS: u64 = 5;
 const LOG_TAIL_BYTES: usize = 4096;
