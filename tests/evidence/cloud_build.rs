@@ -1,7 +1,7 @@
 //! Provenance of Google Cloud Build: the documents of the fixtures, and such as tests sign with keys of their own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -15,12 +15,19 @@ use crate::fixtures::{files, folder, json as read_json, say};
 use crate::recovered_key::recover;
 
 const DOCUMENTS: &str = "testdata/gcb_container";
-/// The SHA-256 of Google's key `builtByGCB` of the location `global`, version 1 (SubjectPublicKeyInfo).
-const GOOGLES_KEY: &str = "052ec7f94ccea66b0a594231a8520edd19a93064ce2afcb398311218cd4b657b";
+/// Google's keys by location and name, version 1 of each, with the SHA-256 of its SubjectPublicKeyInfo.
+const GOOGLES_KEYS: [(&str, &str, &str); 2] = [
+    ("global", "builtByGCB", "052ec7f94ccea66b0a594231a8520edd19a93064ce2afcb398311218cd4b657b"),
+    ("us-west2", "builtByGCB", "aceb8d450900d79a89b54b689fc749f10954be3a1fa8660b12d698a86f4a9e4a"),
+];
 
 fn key_id(key: &str) -> String {
+    key_id_at("global", key)
+}
+
+fn key_id_at(location: &str, key: &str) -> String {
     format!(
-        "projects/verified-builder/locations/global/keyRings/attestor/cryptoKeys/{key}/cryptoKeyVersions/1"
+        "projects/verified-builder/locations/{location}/keyRings/attestor/cryptoKeys/{key}/cryptoKeyVersions/1"
     )
 }
 
@@ -38,17 +45,32 @@ pub(crate) fn check(document: &[u8], trust: &TrustSet) -> Result<Statement, Refu
     }
 }
 
-/// Google's key, found from the genuine signature; `None` where the fixtures are absent.
+/// Google's keys, found from genuine signatures; `None` where the fixtures are absent.
 pub(crate) fn googles_trust() -> Option<Arc<TrustSet>> {
-    let genuine = folder("slsa")?.join(DOCUMENTS).join("v0.2/gcloud-container-github.json");
-    let document = read_json(&genuine);
+    static TRUST: OnceLock<Arc<TrustSet>> = OnceLock::new();
+    let documents = folder("slsa")?.join(DOCUMENTS);
+    let find = || {
+        let genuine =
+            |file: &String| expected(file.rsplit('/').next().unwrap_or_default()) == Some("accepted");
+        let genuine = files(&documents).into_iter().filter(genuine);
+        let genuine: Vec<Value> = genuine.map(|file| read_json(&documents.join(file))).collect();
+        let keys = GOOGLES_KEYS.into_iter().filter_map(|(location, name, fingerprint)| {
+            let id = key_id_at(location, name);
+            let pem = genuine.iter().find_map(|document| recovered(document, &id, fingerprint))?;
+            let key = TrustedKey::from_pem("google.pem", &pem, LogDemand::NotRequired).unwrap();
+            Some(key.with_id(Some(id)))
+        });
+        Arc::new(TrustSet::new(vec![], keys.collect()).unwrap())
+    };
+    Some(TRUST.get_or_init(find).clone())
+}
+
+/// The key that made the signature of this id in a genuine document.
+fn recovered(document: &Value, id: &str, fingerprint: &str) -> Option<String> {
     let envelope = &document["provenance_summary"]["provenance"][0]["envelope"];
-    let payload = STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
-    let signature = URL_SAFE.decode(envelope["signatures"][0]["sig"].as_str().unwrap()).unwrap();
-    let pem = recover(&signature, &payload, GOOGLES_KEY).expect("the genuine signature is by Google's key");
-    let key = TrustedKey::from_pem("google.pem", &pem, LogDemand::NotRequired).unwrap();
-    let key = key.with_id(Some(key_id("builtByGCB")));
-    Some(Arc::new(TrustSet::new(vec![], vec![key]).unwrap()))
+    let signature = envelope["signatures"].as_array()?.iter().find(|signature| signature["keyid"] == id)?;
+    let payload = STANDARD.decode(envelope["payload"].as_str()?).ok()?;
+    recover(&URL_SAFE.decode(signature["sig"].as_str()?).ok()?, &payload, fingerprint)
 }
 
 /// What each document must come to, by what its name says of it.
@@ -70,6 +92,7 @@ fn expected(name: &str) -> Option<&'static str> {
         ("mismatch-text", "contradiction"),
         ("multiple-", "unsupported"),
         ("github", "accepted"),
+        ("gcs", "accepted"),
     ];
     reasons.into_iter().find(|(prefix, _)| rest.starts_with(prefix)).map(|(_, reason)| reason)
 }
@@ -118,7 +141,7 @@ fn the_genuine_document_is_normalised() {
     let file = slsa.join(DOCUMENTS).join("v0.2/gcloud-container-github.json");
     let found = check(&std::fs::read(file).unwrap(), &trust).unwrap();
     let Signer::CloudBuild { fingerprint, key_id: id } = &found.signer else { panic!("{:?}", found.signer) };
-    assert_eq!((fingerprint.hex(), id), (GOOGLES_KEY.to_owned(), &key_id("builtByGCB")));
+    assert_eq!((fingerprint.hex().as_str(), id), (GOOGLES_KEYS[0].2, &key_id("builtByGCB")));
     let read = provenance(&found);
     assert_eq!(read.builder_id, "https://cloudbuild.googleapis.com/GoogleHostedWorker@v0.2");
     assert_eq!(read.slsa_level, 2);

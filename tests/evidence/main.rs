@@ -13,7 +13,6 @@ mod conformance;
 mod fixtures;
 mod fuzzed;
 mod genuine;
-mod google_rows;
 mod keys;
 mod layout;
 mod recovered_key;

@@ -20,9 +20,10 @@ pub(crate) fn public_trust() -> Option<Arc<TrustSet>> {
     Some(Arc::new(trust(&roots.join("public-good.json"), Demands::default(), Some(&key))))
 }
 
-/// A root that demands nothing beside the certificate: for envelopes that carry neither log entry nor timestamp.
+/// A root that demands nothing beside the certificate: for envelopes that carry neither log entry nor timestamp. Before
+/// September 2022 the proof of the certificate log was not inside the certificate.
 pub(crate) fn undated_trust() -> Option<Arc<TrustSet>> {
-    let demands = Demands { certificate_transparency: true, log: false, signed_time: false };
+    let demands = Demands { certificate_transparency: false, log: false, signed_time: false };
     let roots = folder("sigstore")?.join("trusted-roots");
     Some(Arc::new(trust(&roots.join("public-good.json"), demands, None)))
 }
@@ -33,6 +34,8 @@ pub(crate) enum Form {
     Bundle,
     /// An envelope with a certificate and nothing that dates it.
     UndatedEnvelope,
+    /// An envelope whose certificate only the log holds.
+    WithoutCertificate,
     /// npm's answer: a publish attestation and a provenance attestation.
     Npm,
     /// Google Cloud Build's own format, signed by keys of its own.
@@ -46,6 +49,8 @@ impl Form {
             Form::Bundle
         } else if document["signatures"][0].get("cert").is_some() {
             Form::UndatedEnvelope
+        } else if document["signatures"][0]["keyid"] == "" {
+            Form::WithoutCertificate
         } else if document.get("attestations").is_some() {
             Form::Npm
         } else if document.get("provenance_summary").is_some() {
@@ -135,7 +140,7 @@ fn found() -> Vec<Piece> {
                     pieces.push(piece(file, document, &undated));
                 }
             }
-            Form::CloudBuild | Form::Other => {}
+            Form::WithoutCertificate | Form::CloudBuild | Form::Other => {}
         }
     }
     pieces
@@ -193,9 +198,11 @@ fn around(predicate_type: &str, predicate: Value) -> Value {
 
 #[test]
 fn every_piece_of_real_provenance_normalises_to_the_certificates_claims() {
+    let Some(slsa) = folder("slsa") else { return };
+    let accepted = slsa_rows::accepted_artifacts(&slsa);
     let pieces = genuine();
     let mut provenance = 0;
-    let mut disagreeing = Vec::new();
+    let (mut disagreeing, mut found_out) = (Vec::new(), 0);
     for piece in &pieces {
         let statement = piece.statement().unwrap();
         if statement.predicate.kind() != PredicateKind::Provenance {
@@ -209,12 +216,17 @@ fn every_piece_of_real_provenance_normalises_to_the_certificates_claims() {
             "{name}: {read:?}"
         );
         assert!(read.run.is_some() && read.trigger.is_some() && read.slsa_level >= 1, "{name}: {read:?}");
-        if !read.disagreements.is_empty() {
-            disagreeing.push(format!("{name}: {:?}", read.disagreements));
+        let file = name.split('#').next().unwrap();
+        let is_accepted = accepted.iter().any(|artifact| slsa_rows::is_provenance_of(artifact, file));
+        match (read.disagreements.is_empty(), is_accepted) {
+            (true, _) => {}
+            // Who signs with a certificate of another workflow tells on himself: no row accepts that.
+            (false, false) => found_out += 1,
+            (false, true) => disagreeing.push(format!("{name}: {:?}", read.disagreements)),
         }
     }
     say(&format!(
-        "provenance of real builders: {provenance} read, {} disagree with their certificate",
+        "provenance of real builders: {provenance} read, {} disagree with their certificate, {found_out} that no row accepts do",
         disagreeing.len()
     ));
     assert!(disagreeing.is_empty(), "{disagreeing:#?}");

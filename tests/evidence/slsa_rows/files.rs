@@ -1,0 +1,112 @@
+//! Which files a row applies to: its artifacts, their provenance, in every version folder of its builder that is there.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::fixtures::{folders, json};
+
+/// The artifacts whose provenance some row accepts: it is genuine.
+pub(crate) fn accepted_artifacts(slsa: &Path) -> Vec<String> {
+    let table = json(&slsa.join("expected.json"));
+    let testdata = slsa.join("testdata");
+    let mut found = Vec::new();
+    for (test, section) in table.as_object().unwrap() {
+        for row in section["cases"].as_array().into_iter().flatten().filter(|row| row["expect"] == "PASS") {
+            found.extend(files_of(&testdata, test, row).into_iter().map(|file| file.artifact));
+        }
+    }
+    found
+}
+
+/// What the names of provenance files end with, after their artifact's.
+pub(crate) const ENDINGS: [&str; 6] =
+    ["", ".intoto.jsonl", ".build.slsa", ".intoto.build.slsa", ".intoto.sigstore", ".json"];
+
+/// Whether a file or layout is the provenance of an artifact.
+pub(crate) fn is_provenance_of(artifact: &str, file: &str) -> bool {
+    file.strip_prefix(artifact).is_some_and(|rest| ENDINGS.contains(&rest))
+}
+
+/// One file of provenance that a row applies to.
+pub(crate) struct RowFile {
+    pub(crate) shown: String,
+    /// The builder's folder; nothing for files of the test data itself.
+    pub(crate) builder: String,
+    /// The version's folder, where the builder has versions.
+    pub(crate) version: Option<String>,
+    /// The provenance below the test data, where its name has no ending: beside the artifact of the same name.
+    pub(crate) artifact: String,
+    /// What it must be about, below the test data.
+    pub(crate) artifacts: Vec<String>,
+}
+
+/// The builders whose folders a test goes over.
+fn builders_of(test: &str) -> &'static [&'static str] {
+    match test {
+        "Test_runVerifyGHAArtifactPath" => {
+            &["gha_go", "gha_generic", "gha_delegator", "gha_maven", "gha_gradle"]
+        }
+        "Test_runVerifyGHAArtifactImage" => &["gha_generic_container"],
+        "Test_runVerifyGHAContainerBased" => &["gha_container-based"],
+        "Test_runVerifyGCBArtifactImage" => &["gcb_container"],
+        "Test_runVerifyGithubAttestation" => &["bcr"],
+        "Test_runVerifyNpmPackage" => &["npm/gha"],
+        "Test_runVerifyVSA" => &["vsa"],
+        _ => &[],
+    }
+}
+
+pub(crate) fn files_of(testdata: &Path, test: &str, row: &Value) -> Vec<RowFile> {
+    let named = |key: &str| row[key].as_str().map(str::to_owned);
+    let listed = row["artifacts"].as_array().into_iter().flatten();
+    let mut artifacts: Vec<String> = listed.map(|artifact| artifact.as_str().unwrap().to_owned()).collect();
+    artifacts.extend(named("artifact"));
+    let first = artifacts.first().cloned();
+    let named = named("provenance").or(named("provenancePath")).or(named("attestationPath"));
+    let Some(provenance) = named.or(first) else { return Vec::new() };
+    let file = |builder: &str, version: Option<&String>| {
+        let folder = version.into_iter().fold(builder.to_owned(), |folder, version| below(folder, version));
+        RowFile {
+            shown: below(folder.clone(), &provenance),
+            builder: builder.to_owned(),
+            version: version.cloned(),
+            artifact: below(folder.clone(), &provenance),
+            artifacts: artifacts.iter().map(|artifact| below(folder.clone(), artifact)).collect(),
+        }
+    };
+    if row["noversion"] == true {
+        return vec![file("", None)];
+    }
+    let mut found = Vec::new();
+    for builder in builders_of(test).iter().filter(|builder| is_asked_for(row, builder)) {
+        let folder = testdata.join(builder);
+        if !folder.is_dir() {
+            continue;
+        }
+        let versions = folders(&folder).into_iter().filter(|name| name.starts_with('v'));
+        let versions: Vec<String> = versions.filter(|_| *builder != "vsa").collect();
+        if versions.is_empty() {
+            found.push(file(builder, None));
+        }
+        let least = row["minversion"].as_str().map(numbers);
+        let late_enough =
+            versions.iter().filter(|version| least.as_ref().is_none_or(|least| numbers(version) >= *least));
+        found.extend(late_enough.map(|version| file(builder, Some(version))));
+    }
+    found
+}
+
+fn below(folder: String, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// A row may be for some of its test's builders only.
+fn is_asked_for(row: &Value, builder: &str) -> bool {
+    row["builders"].as_array().is_none_or(|builders| builders.iter().any(|named| named == builder))
+}
+
+/// The numbers of a version, `v1.10.0` after `v1.9.0`.
+fn numbers(version: &str) -> Vec<u32> {
+    version.trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
