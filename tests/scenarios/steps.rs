@@ -228,6 +228,9 @@ pub struct Attest {
     /// The workflow that signed, when it is not the one that was started: `host/owner/name/path@ref`.
     #[serde(default)]
     pub signer: Option<String>,
+    /// The workflow that a delegator signed for, as `signer`.
+    #[serde(default)]
+    pub delegate: Option<String>,
     #[serde(default)]
     pub trigger: Option<String>,
     #[serde(default)]
@@ -1033,6 +1036,7 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
                 workflow: None,
                 trigger: Some(trigger.to_owned()),
                 run: Some(RunNumber { id: run, attempt: 1 }),
+                delegate: attest.delegate.as_deref().map(|named| named.parse().unwrap()),
                 slsa_level: 2,
                 disagreements,
                 ..Provenance::default()

@@ -266,6 +266,10 @@ pub struct Provenance {
     pub started_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
+    /// The workflow for which a delegator of slsa-github-generator signed: the certificate names the delegator alone, which
+    /// writes the workflow that called it into the provenance, out of that workflow's reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<WorkflowRef>,
     /// From the stated table of builders, never from a field of the producer.
     pub slsa_level: u8,
     /// Where predicate and certificate disagree: expected is the certificate's claim, found is the predicate's.

@@ -96,6 +96,14 @@ fn github_builder(claims: &CertificateClaims, runner: Option<&str>) -> Builder {
     }
 }
 
+/// The workflow that a delegator signed for. Nobody but a delegator at a version tag is believed that it signs for another.
+pub(crate) fn delegate_of(claims: &CertificateClaims, builder_id: &str) -> Option<WorkflowRef> {
+    match builder_of(claims) {
+        Builder::SlsaGithubGenerator { delegator: true } => WorkflowRef::from_url(builder_id).ok(),
+        _ => None,
+    }
+}
+
 /// The file of a generator workflow at a version tag (`refs/tags/v1.2.3`): branches and commits of it could be anything.
 fn generator_workflow(signer: &str) -> Option<&str> {
     let (workflow, revision) = signer.strip_prefix(GENERATOR)?.split_once('@')?;
@@ -194,6 +202,15 @@ mod tests {
         assert_eq!(builder_of(&github(SHARED, Some(OWN), hosted)), Builder::GithubReusable);
         assert_eq!(builder_of(&github(OWN, Some(OWN), Some("self-hosted"))), Builder::Unknown);
         assert_eq!(builder_of(&github(OWN, Some(OWN), None)), Builder::Unknown);
+        for (file, revision, believed) in [
+            ("delegator_generic_slsa3.yml", "refs/tags/v2.1.0", true),
+            ("delegator_lowperms-generic_slsa3.yml", "refs/tags/v2.1.0", true),
+            ("delegator_generic_slsa3.yml", "refs/heads/main", false),
+            ("generator_generic_slsa3.yml", "refs/tags/v2.1.0", false),
+        ] {
+            let signer = github(&generator(file, revision), Some(OWN), hosted);
+            assert_eq!(delegate_of(&signer, SHARED).is_some(), believed, "{file}@{revision}");
+        }
         let elsewhere = CertificateClaims {
             issuer: "https://login.example".to_owned(),
             ..github(OWN, Some(OWN), hosted)

@@ -67,6 +67,7 @@ fn finish(predicate_type: &str, draft: Draft, signer: &Signer) -> Result<Provena
     Ok(Provenance {
         predicate_type: predicate_type.to_owned(),
         slsa_level: builders::level_of(&draft, signer),
+        delegate: claims.and_then(|claims| builders::delegate_of(claims, &draft.builder_id)),
         disagreements: claims.map(|claims| disagreement::between(claims, &draft)).unwrap_or_default(),
         builder_id: draft.builder_id,
         build_type: draft.build_type,

@@ -1,6 +1,7 @@
 //! The provenance link of one statement: it binds this digest, is signed by a trusted builder, and names the contract's
 //! repository, ref and commit.
 
+use bus_schema::WorkflowRef;
 use bus_schema::ci::RunnerEnvironment;
 use bus_schema::verdict::{Break, BreakReason};
 
@@ -8,6 +9,7 @@ use crate::chain::image_facts::BoundStatement;
 use crate::chain::inquiry::Inquiry;
 use crate::chain::signer::{CertificateIdentity, Purpose, SignerMatch, match_signer, unvouched};
 use crate::chain::{Finding, a_break};
+use crate::contracts::pattern::Glob;
 use crate::contracts::pipeline::{Builder, Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
 
@@ -25,7 +27,7 @@ pub(crate) fn judge(
             let host = source.repository.host.as_str();
             breaks.extend(unvouched(inquiry.contracts, host, &bound.statement));
             check_origin(source, &identity, &mut breaks);
-            check_builder(pipeline, source, &identity, &mut breaks);
+            check_builder(pipeline, source, &identity, provenance.delegate.as_ref(), &mut breaks);
         }
         Signer::Key { .. } | Signer::CloudBuild { .. } => {
             match match_signer(inquiry, pipeline, bound, Purpose::Attestation) {
@@ -89,43 +91,32 @@ pub(crate) fn shown_repository(repository: &bus_schema::RepositoryRef) -> String
     }
 }
 
-/// The signer workflow (.9) against the contract's builders.
+/// The signer workflow (.9) against the contract's builders; where a delegator signed, the workflow that it signed for too.
 fn check_builder(
     pipeline: &Pipeline,
     source: &SourceContract,
     identity: &CertificateIdentity,
+    delegate: Option<&WorkflowRef>,
     breaks: &mut Vec<Break>,
 ) {
-    let fits =
-        pipeline.provenance.builders.iter().any(|builder| match (builder, &identity.signer_workflow) {
-            (Builder::GithubHosted, Some(signer)) => {
-                identity.caller_workflow.as_ref().is_some_and(|caller| caller.is_same_file(signer))
-                    && identity.runner == Some(RunnerEnvironment::GithubHosted)
-            }
-            (Builder::Workflow { workflow, revision }, Some(signer)) => {
-                let mine = &workflow.repository;
-                // A builder in the contract's own repository is compared by its id, like every use of that repository.
-                let is_repository = match source.repository.is_same(mine) {
-                    true => {
-                        identity.comes_from(&source.repository)
-                            && identity.repository.as_ref().is_some_and(|found| {
-                                found.path().eq_ignore_ascii_case(&signer.repository.path())
-                            })
-                    }
-                    false => mine.is_same(&signer.repository),
-                };
-                is_repository
-                    && workflow.path == signer.path
-                    && revision.as_ref().is_none_or(|glob| {
-                        signer.git_ref().is_some_and(|git_ref| {
-                            glob.matches(git_ref.as_str())
-                                || git_ref.as_tag().is_some_and(|tag| glob.matches(tag))
-                                || git_ref.as_branch().is_some_and(|branch| glob.matches(branch))
-                        })
-                    })
-            }
-            (_, None) => false,
-        });
+    let fits = pipeline.provenance.builders.iter().any(|builder| match builder {
+        Builder::GithubHosted => {
+            let signer = identity.signer_workflow.as_ref();
+            let is_own = signer
+                .zip(identity.caller_workflow.as_ref())
+                .is_some_and(|(signer, caller)| caller.is_same_file(signer));
+            is_own && identity.runner == Some(RunnerEnvironment::GithubHosted)
+        }
+        Builder::Workflow { workflow, revision } => {
+            let names = |found: &WorkflowRef| {
+                workflow.path == found.path && revision.as_ref().is_none_or(|glob| is_revision(glob, found))
+            };
+            let signed = |signer: &WorkflowRef| is_of_repository(source, identity, workflow, signer);
+            identity.signer_workflow.as_ref().is_some_and(|signer| names(signer) && signed(signer))
+                || delegate
+                    .is_some_and(|found| names(found) && workflow.repository.is_same(&found.repository))
+        }
+    });
     if fits {
         return;
     }
@@ -136,7 +127,37 @@ fn check_builder(
         .as_ref()
         .map_or_else(|| "no signer workflow in the certificate".to_owned(), ToString::to_string);
     let runner = identity.runner.as_ref().map_or("unknown", |runner| runner.as_str());
-    breaks.push(a_break(BreakReason::WrongBuilder, expected, format!("{signer} on a {runner} runner")));
+    let on_behalf = delegate.map(|delegate| format!(" for {delegate}")).unwrap_or_default();
+    let found = format!("{signer}{on_behalf} on a {runner} runner");
+    breaks.push(a_break(BreakReason::WrongBuilder, expected, found));
+}
+
+/// Whether the signer workflow lies in the builder's repository. A builder in the contract's own repository is compared by
+/// its id, like every use of that repository.
+fn is_of_repository(
+    source: &SourceContract,
+    identity: &CertificateIdentity,
+    builder: &WorkflowRef,
+    signer: &WorkflowRef,
+) -> bool {
+    match source.repository.is_same(&builder.repository) {
+        true => {
+            identity.comes_from(&source.repository)
+                && identity
+                    .repository
+                    .as_ref()
+                    .is_some_and(|found| found.path().eq_ignore_ascii_case(&signer.repository.path()))
+        }
+        false => builder.repository.is_same(&signer.repository),
+    }
+}
+
+fn is_revision(glob: &Glob, workflow: &WorkflowRef) -> bool {
+    workflow.git_ref().is_some_and(|git_ref| {
+        glob.matches(git_ref.as_str())
+            || git_ref.as_tag().is_some_and(|tag| glob.matches(tag))
+            || git_ref.as_branch().is_some_and(|branch| glob.matches(branch))
+    })
 }
 
 /// A key says nothing about the repository: what the predicate states must fit, and the CI agent must confirm the run.

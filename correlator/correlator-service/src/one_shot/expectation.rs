@@ -175,10 +175,11 @@ impl Expectation {
         match self.builder.as_deref() {
             Some(id) if GITHUB_HOSTED_IDS.contains(&id) => vec!["github-hosted".to_owned()],
             Some(id) => vec![id.to_owned()],
-            // The workflows that keep the signing identity from the build, at their version tags.
+            // The workflows that keep the signing identity from the build, at their version tags. A delegator builds
+            // nothing itself: whom it signed for has to be one of them too, or be named.
             None => {
-                let generators =
-                    GENERATOR_WORKFLOWS.iter().map(|file| format!("{GENERATOR}{file}@refs/tags/v*"));
+                let builders = GENERATOR_WORKFLOWS.iter().filter(|file| !file.starts_with("delegator_"));
+                let generators = builders.map(|file| format!("{GENERATOR}{file}@refs/tags/v*"));
                 std::iter::once("github-hosted".to_owned()).chain(generators).collect()
             }
         }
