@@ -12,6 +12,7 @@ use crate::fixtures::{folder, json, say};
 use crate::slsa::public_trust;
 use crate::slsa_rows::files::{RowFile, files_of};
 
+mod by_command;
 mod files;
 mod github;
 mod google;

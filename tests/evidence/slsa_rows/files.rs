@@ -107,6 +107,6 @@ fn is_asked_for(row: &Value, builder: &str) -> bool {
 }
 
 /// The numbers of a version, `v1.10.0` after `v1.9.0`.
-fn numbers(version: &str) -> Vec<u32> {
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version.trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }

@@ -49,7 +49,7 @@ pub(crate) fn answer(
 }
 
 /// The evidence beside an artifact. All of it must verify.
-fn pieces_of(testdata: &Path, file: &RowFile, row: &Value) -> Result<Vec<Piece>, Answer> {
+pub(crate) fn pieces_of(testdata: &Path, file: &RowFile, row: &Value) -> Result<Vec<Piece>, Answer> {
     let public = public_trust().unwrap();
     let layout = testdata.join(&file.artifact);
     if layout.join("index.json").is_file() {
@@ -170,16 +170,7 @@ fn check_builder(
             None => signer.starts_with(GENERATOR) && without_revision(&provenance.builder_id) == wanted,
         }),
         other => {
-            let constant = |key: &str| section["constants"][key].as_str();
-            let default = match other {
-                "gha_go" => constant("goBuilder"),
-                "gha_generic" => constant("genericBuilder"),
-                "gha_delegator" => constant("delegatorBuilder"),
-                "gha_maven" => constant("mavenBuilder"),
-                "gha_gradle" => constant("gradleBuilder"),
-                "gha_generic_container" => constant("builder"),
-                _ => None,
-            };
+            let default = builder_named_by_default(other, section);
             let named =
                 wanted.or(default).is_none_or(|wanted| without_revision(&provenance.builder_id) == wanted);
             // The rows' delegator ran from the generator's main branch, which its verifier allows in its own tests.
@@ -187,6 +178,20 @@ fn check_builder(
         }
     };
     if holds { Ok(()) } else { Err(Why::Builder) }
+}
+
+/// The builder that the verifier's tests name for each of their folders.
+pub(crate) fn builder_named_by_default<'a>(folder: &str, section: &'a Value) -> Option<&'a str> {
+    let constant = match folder {
+        "gha_go" => "goBuilder",
+        "gha_generic" => "genericBuilder",
+        "gha_delegator" => "delegatorBuilder",
+        "gha_maven" => "mavenBuilder",
+        "gha_gradle" => "gradleBuilder",
+        "gha_generic_container" => "builder",
+        _ => return None,
+    };
+    section["constants"][constant].as_str()
 }
 
 /// The branch that a tag was pushed from stands in the event's payload alone, which is no fact of ours: read from what
@@ -198,7 +203,7 @@ fn branch_of_tag(piece: &Piece) -> Option<String> {
     Some(branch.strip_prefix("refs/heads/").unwrap_or(branch).to_owned())
 }
 
-fn statement_of(piece: &Piece) -> Value {
+pub(crate) fn statement_of(piece: &Piece) -> Value {
     let envelope = piece.document.get("dsseEnvelope").unwrap_or(&piece.document);
     let payload =
         sigstore_verify::types::PayloadBytes::from_base64(envelope["payload"].as_str().unwrap()).unwrap();
@@ -220,7 +225,7 @@ fn check_package(row: &Value, piece: &Piece) -> Result<(), Why> {
 }
 
 /// The digests of the artifacts: from the table of omitted ones, or beside an image layout.
-fn digests_of(testdata: &Path, file: &RowFile, table: &Value) -> Result<Vec<Digest>, Answer> {
+pub(crate) fn digests_of(testdata: &Path, file: &RowFile, table: &Value) -> Result<Vec<Digest>, Answer> {
     if file.builder.starts_with("npm") {
         // The attestations name the tarball by SHA-512, the table by SHA-256.
         return Ok(Vec::new());
