@@ -18,6 +18,7 @@ mod github;
 mod google;
 
 pub(crate) use files::{accepted_artifacts, is_provenance_of};
+pub(crate) use github::statement_of;
 
 /// Names of rows by what they have in common.
 type Groups = BTreeMap<String, Vec<String>>;

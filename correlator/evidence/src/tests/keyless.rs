@@ -97,6 +97,38 @@ fn what_the_certificate_contradicts_is_listed() {
 }
 
 #[test]
+fn each_claim_that_is_contradicted_is_told_by_itself() {
+    let authority = Authority::new();
+    for (number, certified, reason) in [
+        (12, "https://github.com/acme/other", BreakReason::WrongRepository),
+        (13, "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", BreakReason::WrongCommit),
+        (14, "refs/heads/dev", BreakReason::WrongRef),
+        (15, "12", BreakReason::WrongRepository),
+        (
+            18,
+            "https://github.com/acme/api/.github/workflows/other.yml@refs/heads/main",
+            BreakReason::WrongWorkflow,
+        ),
+        (20, "pull_request", BreakReason::WrongTrigger),
+        (21, "https://github.com/acme/api/actions/runs/7/attempts/3", BreakReason::RunContradicts),
+        (21, "https://github.com/acme/api/actions/runs/8/attempts/2", BreakReason::RunContradicts),
+    ] {
+        let mut claims = release_claims();
+        claims.iter_mut().find(|claim| claim.0 == number).unwrap().1 = certified.to_owned();
+        // Of two repositories of one id one was renamed: the name alone decides where the predicate has no id.
+        let mut predicate = provenance();
+        if number == 12 {
+            predicate["buildDefinition"]["internalParameters"] = json!({});
+        }
+        let bundle = authority.bundle(&authority.identity(&claims), &statement(PROVENANCE, predicate));
+        let found = verified(check(&bundle, &trust(&authority, Demands::default())));
+        let Predicate::Provenance(read) = found.predicate else { panic!("{:?}", found.predicate) };
+        let [disagreement] = &read.disagreements[..] else { panic!("{number}: {:?}", read.disagreements) };
+        assert_eq!(disagreement.reason, reason, "{number}");
+    }
+}
+
+#[test]
 fn image_signatures_and_attestations_of_cosigns_older_formats_are_verified() {
     let authority = Authority::new();
     let identity = authority.identity(&release_claims());
