@@ -5,6 +5,7 @@
 
 mod estate;
 mod genuine;
+mod logins;
 mod program;
 mod tampered;
 mod unreachable;

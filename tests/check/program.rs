@@ -53,9 +53,14 @@ impl Answer {
 
 /// `custody check … --output json`, in an environment of its own.
 pub(crate) async fn check(folder: &Path, arguments: &[&str]) -> Answer {
+    check_in(folder, &[("PATH", "/usr/bin:/bin")], arguments).await
+}
+
+/// The same, in this environment and with `folder` as home.
+pub(crate) async fn check_in(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
     let mut command = Command::new(binary());
     command.arg("check").args(arguments).args(["--output", "json"]);
-    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", "/usr/bin:/bin");
+    command.current_dir(folder).env_clear().env("HOME", folder).envs(environment.iter().copied());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.expect("the program runs");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();

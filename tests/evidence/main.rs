@@ -15,6 +15,7 @@ mod fuzzed;
 mod genuine;
 mod keys;
 mod layout;
+mod no_network;
 mod producers;
 mod recovered_key;
 mod sboms;

@@ -5,6 +5,7 @@
 
 pub(crate) mod arguments;
 mod contract;
+mod credential_helper;
 mod docker_config;
 mod explain;
 mod file;

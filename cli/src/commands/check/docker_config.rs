@@ -1,4 +1,4 @@
-//! The login for a registry that docker or podman keeps in a file. Programs that keep logins elsewhere are not run.
+//! The login for a registry as docker or podman keep it: in a file, or with a credential helper that the file names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,19 @@ use bus_schema::image::DEFAULT_REGISTRY;
 use fleet_runtime::settings::Secret;
 use serde::Deserialize;
 
+use super::credential_helper::HelperName;
 use super::file;
 use crate::exit::Failure;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+#[serde(rename_all = "camelCase")]
 struct Configuration {
     auths: BTreeMap<String, Entry>,
+    /// The helper for each host.
+    cred_helpers: BTreeMap<String, HelperName>,
+    /// The helper for all other hosts.
+    creds_store: Option<HelperName>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -26,7 +32,7 @@ struct Entry {
 }
 
 /// Name and password for a host; `None` where no file has any.
-pub(crate) fn login(host: &str) -> anyhow::Result<Option<(String, Secret)>> {
+pub(crate) async fn login(host: &str) -> anyhow::Result<Option<(String, Secret)>> {
     for path in files() {
         if !path.is_file() {
             continue;
@@ -35,8 +41,17 @@ pub(crate) fn login(host: &str) -> anyhow::Result<Option<(String, Secret)>> {
         let unreadable = || Failure::usage(format!("{} is not docker's configuration", path.display()));
         let configuration: Configuration =
             serde_json::from_str(&file::text(&path)?).map_err(|_| unreadable())?;
-        if let Some(found) = login_in(&configuration, host, &path)? {
-            return Ok(Some(found));
+        let own_helper = configuration.cred_helpers.iter().find(|(key, _)| host_of(key) == host);
+        let found = match own_helper {
+            Some((key, helper)) => helper.ask(key).await?,
+            None => match (login_in(&configuration, host, &path)?, &configuration.creds_store) {
+                (Some(found), _) => Some(found),
+                (None, Some(helper)) => helper.ask(asked_as(host)).await?,
+                (None, None) => None,
+            },
+        };
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
@@ -67,6 +82,11 @@ fn login_in(
     })?;
     // docker pads what it writes with zero bytes.
     Ok(Some((user.to_owned(), Secret::new(password.trim_end_matches('\0').to_owned()))))
+}
+
+/// docker's stores know its own registry by its first address.
+fn asked_as(host: &str) -> &str {
+    if host == DEFAULT_REGISTRY { "https://index.docker.io/v1/" } else { host }
 }
 
 /// docker writes `https://index.docker.io/v1/`, podman `docker.io`.

@@ -41,7 +41,7 @@ pub(crate) async fn look(
             of_image(collected, "the layout".to_owned())
         }
         Subject::Image(image) => {
-            let settings = registry_settings(image, config)?;
+            let settings = registry_settings(image, config).await?;
             let collected = look_once(&settings, image).await.map_err(failure)?;
             of_image(collected, image.repository.registry().to_owned())
         }
@@ -70,7 +70,10 @@ fn of_image(collected: Collected, looked_at: String) -> anyhow::Result<Looked> {
 }
 
 /// The registry as the settings file has it, where one is named; else as the image names it, with docker's login.
-fn registry_settings(image: &ImageRef, config: Option<&Path>) -> anyhow::Result<registry_agent::Settings> {
+async fn registry_settings(
+    image: &ImageRef,
+    config: Option<&Path>,
+) -> anyhow::Result<registry_agent::Settings> {
     let host = image.repository.registry();
     if config.is_some()
         && let Found::Settings(settings) = settings::read(config)?
@@ -79,7 +82,7 @@ fn registry_settings(image: &ImageRef, config: Option<&Path>) -> anyhow::Result<
     {
         return Ok(registries.settings);
     }
-    let login = docker_config::login(host)?;
+    let login = docker_config::login(host).await?;
     registry_agent::Settings::of_named_host(host, login).map_err(|problems| {
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::usage(said.join("; "))
