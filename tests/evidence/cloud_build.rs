@@ -45,9 +45,9 @@ pub(crate) fn check(document: &[u8], trust: &TrustSet) -> Result<Statement, Refu
     }
 }
 
-/// Google's keys, found from genuine signatures; `None` where the fixtures are absent.
-pub(crate) fn googles_trust() -> Option<Arc<TrustSet>> {
-    static TRUST: OnceLock<Arc<TrustSet>> = OnceLock::new();
+/// Google's keys by their ids, in PEM, found from genuine signatures; `None` where the fixtures are absent.
+pub(crate) fn googles_keys() -> Option<&'static [(String, String)]> {
+    static KEYS: OnceLock<Vec<(String, String)>> = OnceLock::new();
     let documents = folder("slsa")?.join(DOCUMENTS);
     let find = || {
         let genuine =
@@ -57,12 +57,19 @@ pub(crate) fn googles_trust() -> Option<Arc<TrustSet>> {
         let keys = GOOGLES_KEYS.into_iter().filter_map(|(location, name, fingerprint)| {
             let id = key_id_at(location, name);
             let pem = genuine.iter().find_map(|document| recovered(document, &id, fingerprint))?;
-            let key = TrustedKey::from_pem("google.pem", &pem, LogDemand::NotRequired).unwrap();
-            Some(key.with_id(Some(id)))
+            Some((id, pem))
         });
-        Arc::new(TrustSet::new(vec![], keys.collect()).unwrap())
+        keys.collect()
     };
-    Some(TRUST.get_or_init(find).clone())
+    Some(KEYS.get_or_init(find))
+}
+
+pub(crate) fn googles_trust() -> Option<Arc<TrustSet>> {
+    let keys = googles_keys()?.iter().map(|(id, pem)| {
+        let key = TrustedKey::from_pem("google.pem", pem, LogDemand::NotRequired).unwrap();
+        key.with_id(Some(id.clone()))
+    });
+    Some(Arc::new(TrustSet::new(vec![], keys.collect()).unwrap()))
 }
 
 /// The key that made the signature of this id in a genuine document.

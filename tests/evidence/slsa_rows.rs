@@ -13,6 +13,7 @@ use crate::slsa::public_trust;
 use crate::slsa_rows::files::{RowFile, files_of};
 
 mod by_command;
+mod by_contract;
 mod files;
 mod github;
 mod google;

@@ -64,7 +64,7 @@ fn verified(document: &[u8]) -> Result<Statement, Refusal> {
 }
 
 /// The image's digest: the row's for the builder's version, or beside the provenance.
-fn digest_of(testdata: &Path, file: &RowFile, row: &Value) -> Option<Digest> {
+pub(crate) fn digest_of(testdata: &Path, file: &RowFile, row: &Value) -> Option<Digest> {
     let named = file.version.as_ref().and_then(|version| row["artifactDigest"][version].as_str());
     if let Some(named) = named {
         return Some(Digest::from_parts("sha256", named).unwrap());

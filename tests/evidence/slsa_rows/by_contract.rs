@@ -1,0 +1,105 @@
+//! The rows about Google Cloud Build by the judgement of `custody check --pipeline`: a contract names Google's keys.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bus_schema::fleet::Unavailable;
+use bus_schema::verdict::VerdictState;
+use bus_schema::{Digest, RepositoryRef};
+use correlator_core::input::ContractLoaded;
+use correlator_service::one_shot::evidence_file::pieces;
+use correlator_service::one_shot::{Case, Judged, judge};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cloud_build::googles_keys;
+use crate::fixtures::{folder, json as read_json, say};
+use crate::slsa_rows::files::{RowFile, files_of};
+use crate::slsa_rows::google::digest_of;
+
+const TEST: &str = "Test_runVerifyGCBArtifactImage";
+const REPOSITORY: &str = "localhost/image";
+/// Options that a contract has no words for: a builder is what the contract's keys say it is.
+const OTHER_OPTIONS: [&str; 3] = ["pBuilderID", "ptag", "pversiontag"];
+
+#[test]
+fn a_contract_with_googles_keys_answers_as_slsa_verifier_does() {
+    let Some(slsa) = folder("slsa") else { return };
+    let testdata = slsa.join("testdata");
+    let table = read_json(&slsa.join("expected.json"));
+    let (mut trusted, mut refused, mut several, mut wrong) = (0, 0, 0, Vec::new());
+    for row in table[TEST]["cases"].as_array().into_iter().flatten() {
+        let accepts = row["expect"] == "PASS";
+        let is_repository =
+            row["source"].as_str().is_some_and(|source| source.parse::<RepositoryRef>().is_ok());
+        if !is_repository || OTHER_OPTIONS.iter().any(|option| row.get(option).is_some()) {
+            continue;
+        }
+        for file in files_of(&testdata, TEST, row) {
+            let Some(judged) = judged(&testdata, &file, row) else { continue };
+            match (judged.as_ref().map(|judged| judged.verdict.state == VerdictState::Trusted), accepts) {
+                (Ok(true), true) => trusted += 1,
+                (Ok(false) | Err(_), false) => refused += 1,
+                // Of one key there is one signature, or none counts.
+                (Ok(false), true) if file.shown.contains("multiple-signatures") => several += 1,
+                (answer, _) => {
+                    wrong.push(format!("{} of {}: {answer:?}: {judged:?}", row["name"], file.shown))
+                }
+            }
+        }
+    }
+    say(&format!(
+        "Google's rows by a contract's judgement: {trusted} trusted and {refused} refused as expected; several signatures of \
+         one key, refused: {several}; wrong: {}",
+        wrong.len()
+    ));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(trusted > 0 && refused > 0);
+}
+
+/// `None` where a file is not there; an error where the file holds no evidence that can be read.
+fn judged(testdata: &Path, file: &RowFile, row: &Value) -> Option<Result<Judged, String>> {
+    let bytes = std::fs::read(testdata.join(&file.artifact)).ok()?;
+    let digest = digest_of(testdata, file, row)?;
+    let pieces = match pieces(&bytes) {
+        Ok(pieces) => pieces,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let mut case = case(digest, row["source"].as_str()?);
+    for (item, bytes) in pieces {
+        case.hand_over(item, bytes, Timestamp::now());
+    }
+    Some(Ok(judge(&case, Timestamp::now()).unwrap()))
+}
+
+fn case(digest: Digest, source: &str) -> Case {
+    let mut files = BTreeMap::new();
+    let mut signers = Vec::new();
+    for (number, (id, pem)) in googles_keys().unwrap().iter().enumerate() {
+        let file = format!("google-{number}.pem");
+        signers.push(json!({ "key": { "file": &file, "id": id, "log": "not-required" } }));
+        files.insert(file, pem.clone());
+    }
+    let pipeline = json!({
+        "apiVersion": "custody.dev/v1",
+        "kind": "Pipeline",
+        "metadata": { "name": "image" },
+        "spec": {
+            "images": [REPOSITORY],
+            "require": ["provenance"],
+            "source": { "repository": source, "refs": ["refs/heads/**", "refs/tags/**"], "reviews": 0 },
+            "signatures": { "anyOf": signers },
+        },
+    });
+    let documents = BTreeMap::from([("image.yaml".to_owned(), pipeline.to_string())]);
+    Case {
+        contracts: ContractLoaded { documents, files },
+        repository: REPOSITORY.parse().unwrap(),
+        digest,
+        found: Vec::new(),
+        blobs: BTreeMap::new(),
+        end: Unavailable::NotFound,
+        end_detail: "nothing beyond".to_owned(),
+        looked_at: "the row".to_owned(),
+    }
+}
