@@ -58,14 +58,32 @@ pub(crate) async fn check(folder: &Path, arguments: &[&str]) -> Answer {
 
 /// The same, in this environment and with `folder` as home.
 pub(crate) async fn check_in(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
-    let mut command = Command::new(binary());
+    let command = Command::new(binary());
+    answer(command, folder, environment, arguments).await
+}
+
+/// The same, by a process that may map no more memory than this.
+pub(crate) async fn check_within(folder: &Path, address_space_kib: u64, arguments: &[&str]) -> Answer {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -v {address_space_kib}; exec \"$@\"");
+    command.args(["-c", &script, "bounded"]).arg(binary());
+    answer(command, folder, &[("PATH", "/usr/bin:/bin")], arguments).await
+}
+
+async fn answer(
+    mut command: Command,
+    folder: &Path,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> Answer {
     command.arg("check").args(arguments).args(["--output", "json"]);
     command.current_dir(folder).env_clear().env("HOME", folder).envs(environment.iter().copied());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.expect("the program runs");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     Answer {
-        code: output.status.code().expect("the program ends by itself"),
+        // A signal ended it.
+        code: output.status.code().unwrap_or(-1),
         json: serde_json::from_str(&stdout).unwrap_or_default(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
