@@ -335,10 +335,11 @@ struct TufSpec {
 }
 
 impl TufSpec {
-    /// Plain HTTP is for mirrors on the machine itself: what is fetched is verified, but its freshness is worth hiding.
+    /// Plain HTTP is for mirrors on the machine itself: what is fetched is verified, but its freshness is worth hiding. A
+    /// folder (`file:///srv/tuf`) is for machines without a network.
     fn check(&self, name: &str) -> Result<TufSource, String> {
-        let is_web = self.url.starts_with("https://") || self.url.starts_with("http://");
-        if !is_web || self.url.len() > TUF_URL_BYTES_MAX {
+        let is_known = ["https://", "http://", "file:///"].iter().any(|scheme| self.url.starts_with(scheme));
+        if !is_known || self.url.len() > TUF_URL_BYTES_MAX {
             return Err(format!("tuf.url: {:?} is no address of a repository", self.url));
         }
         if self.root.starts_with(EMBEDDED_PREFIX) || self.root.starts_with(TUF_PREFIX) {

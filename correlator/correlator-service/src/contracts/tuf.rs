@@ -4,6 +4,8 @@
 //! verified target, for [`super::read_folder`]. What does not verify, is older than what was seen, or has expired changes
 //! nothing: the last good copy stays, and what is wrong is said. Verification is `sigstore-tuf`'s.
 
+mod mirror;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,9 @@ use bus_schema::Digest;
 use correlator_core::contracts::trust_root::TufSource;
 use fleet_runtime::error_chain;
 use jiff::Timestamp;
-use sigstore_tuf::{FileStore, HttpRepository, Updater, UpdaterConfig};
+use sigstore_tuf::{FileStore, HttpRepository, Repository, Updater, UpdaterConfig};
+
+use self::mirror::Mirror;
 
 /// The longest time of one request.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
@@ -91,15 +95,9 @@ async fn fetch(
     place: &Path,
     now: Timestamp,
 ) -> Result<Vec<u8>, TufError> {
-    let failed = |error| TufError::Client { url: source.url.clone(), source: error };
-    let client = reqwest::Client::builder()
-        .timeout(REQUEST_TIME_MAX)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
-    let repository = HttpRepository::new(&source.url).map_err(failed)?.with_http_client(client);
     let mut bounds = UpdaterConfig::default();
     bounds.target_max_length = TARGET_BYTES_MAX;
-    let mut updater = Updater::new(repository, first_root.as_bytes())
+    let mut updater = Updater::new(repository_of(source)?, first_root.as_bytes())
         .map_err(TufError::FirstRoot)?
         .with_config(bounds)
         .with_store(FileStore::new(place.join("metadata")));
@@ -110,6 +108,18 @@ async fn fetch(
     };
     updater.refresh(now).await.map_err(refused)?;
     updater.get_target(&source.target, now).await.map_err(refused)
+}
+
+fn repository_of(source: &TufSource) -> Result<Box<dyn Repository>, TufError> {
+    if let Some(mirror) = Mirror::of_url(&source.url) {
+        return Ok(Box::new(mirror));
+    }
+    let client = reqwest::Client::builder()
+        .timeout(REQUEST_TIME_MAX)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let failed = |error| TufError::Client { url: source.url.clone(), source: error };
+    Ok(Box::new(HttpRepository::new(&source.url).map_err(failed)?.with_http_client(client)))
 }
 
 /// Whole or not at all: another process may read it.

@@ -136,6 +136,42 @@ async fn another_first_root_begins_anew_and_a_strange_one_gives_nothing() {
 }
 
 #[tokio::test]
+async fn a_folder_is_a_repository_too_and_is_believed_no_more() {
+    let mut place = Place::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let carry = |place: &Place| {
+        for (name, bytes) in place.repository.everything() {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    };
+    let source = TufSource { url: format!("file://{}", folder.path().display()), ..place.source() };
+    let copy = place.copies.path(&source, &place.first_root);
+    let refresh =
+        async |place: &Place| place.copies.refresh(&source, &place.first_root, Timestamp::now()).await;
+    carry(&place);
+    refresh(&place).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), ONE);
+    place.repository.rotate(2, None);
+    place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+    carry(&place);
+    std::fs::write(folder.path().join("targets/trusted_root.json"), "another trusted root").unwrap();
+    refresh(&place).await.unwrap_err();
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), ONE);
+    carry(&place);
+    refresh(&place).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), TWO);
+
+    std::fs::write(folder.path().join("timestamp.json"), vec![b' '; 1 << 20]).unwrap();
+    let said = error_chain(&refresh(&place).await.unwrap_err());
+    assert!(said.contains("max"), "{said}");
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    refresh(&place).await.unwrap_err();
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), TWO);
+}
+
+#[tokio::test]
 async fn the_last_good_copy_is_what_the_contracts_are_loaded_with() {
     let place = Place::new().await;
     let root = evidence::embedded_root(correlator_core::contracts::trust_root::EmbeddedRoot::PublicGood);
