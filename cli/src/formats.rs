@@ -7,6 +7,8 @@ use std::path::Path;
 
 use correlator_store::Store;
 use fleet_runtime::bus::embedded;
+use fleet_runtime::kept_file::KeptFileError;
+use github_client::heartbeat;
 
 use crate::data::DataFolder;
 use crate::exit::Failure;
@@ -28,8 +30,13 @@ fn agent(folder: &Path) -> anyhow::Result<()> {
     if let Err(error @ registry_agent::StateError::Format { .. }) = registry_agent::check_format(folder) {
         return Err(Failure::usage(error.to_string()));
     }
-    match cluster_agent::check_format(folder) {
-        Err(error @ cluster_agent::CoverageError::Format { .. }) => Err(Failure::usage(error.to_string())),
+    if let Err(cluster_agent::CoverageError::File(error @ KeptFileError::Format { .. })) =
+        cluster_agent::check_format(folder)
+    {
+        return Err(Failure::usage(error.to_string()));
+    }
+    match heartbeat::check_format(folder) {
+        Err(error @ KeptFileError::Format { .. }) => Err(Failure::usage(error.to_string())),
         Ok(()) | Err(_) => Ok(()),
     }
 }

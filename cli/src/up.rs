@@ -116,9 +116,10 @@ fn registries_begin(house: &mut House, registries: Registries) -> anyhow::Result
 
 /// Both agents of a forge share one intake: a webhook has one address.
 fn forges_begin(house: &mut House, forges: Forges) -> anyhow::Result<Router> {
-    let source =
-        SourceAgent::new(forges.source, house.bus.clone(), &house.fleet).context("open the source agent")?;
-    let ci = CiAgent::new(forges.ci, house.bus.clone(), &house.fleet).context("open the CI agent")?;
+    let source_place = house.agent(&forges.source.agent);
+    let source = SourceAgent::new(forges.source, &source_place).context("open the source agent")?;
+    let ci_place = house.agent(&forges.ci.agent);
+    let ci = CiAgent::new(forges.ci, &ci_place).context("open the CI agent")?;
     source.spawn(&mut house.tasks);
     ci.spawn(&mut house.tasks);
     let letters = DeadLetters::new(house.bus.clone());

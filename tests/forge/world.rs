@@ -7,6 +7,7 @@ use bus_schema::fleet::{EvidenceRequested, EvidenceUnavailable, Unavailable};
 use bus_schema::question::Question;
 use bus_schema::{AgentId, Envelope, Event, RepositoryRef, Subject};
 use ci_agent::CiAgent;
+use fleet_runtime::agent::AgentContext;
 use fleet_runtime::bus::embedded::{EmbeddedBus, EmbeddedLimits};
 use fleet_runtime::bus::{Bus, Stream};
 use fleet_runtime::dead_letters::{DeadLetters, Listed};
@@ -102,9 +103,19 @@ impl World {
         let own = more.as_object_mut().unwrap().remove("own").unwrap_or(json!({}));
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let raw = |own_table: &str| json!({ "github": [settings], own_table: own });
-        let source = SourceAgent::new(checked(&raw("source")), bus.clone(), &fleet).unwrap();
-        let ci = CiAgent::new(checked(&raw("ci")), bus.clone(), &fleet).unwrap();
         let mut tasks = Tasks::new(Health::default());
+        let place = |agent: &AgentId| AgentContext {
+            publisher: Publisher::new(bus.clone(), agent.clone(), fleet.of(agent)),
+            data: data.path().join(agent.as_str()),
+            metrics: metrics.clone(),
+            health: Health::default(),
+            stop: tasks.stop(),
+        };
+        let (source, ci): (source_agent::settings::Settings, ci_agent::settings::Settings) =
+            (checked(&raw("source")), checked(&raw("ci")));
+        let (source_place, ci_place) = (place(&source.agent), place(&ci.agent));
+        let source = SourceAgent::new(source, &source_place).unwrap();
+        let ci = CiAgent::new(ci, &ci_place).unwrap();
         source.spawn(&mut tasks);
         ci.spawn(&mut tasks);
         let intake = WebhookIntake::new(

@@ -11,6 +11,7 @@ mod error_chain;
 pub mod health;
 pub mod http;
 pub mod intake;
+pub mod kept_file;
 pub mod metrics;
 pub mod operations;
 pub mod outside_text;

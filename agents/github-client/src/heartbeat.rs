@@ -1,24 +1,23 @@
 //! Heartbeats: what the agent watches and since when, and what it may have missed while it was not there.
 //!
 //! In: the scopes of the settings. Out: `agent.reported` at intervals, `agent.gap` after a time away. Since when a scope is
-//! watched outlives the process: it lies in the bus's key-value store, and is never claimed for a time before.
+//! watched outlives the process: it lies in a file of the agent's own, and is never claimed for a time before.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bus_schema::Event;
 use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
-use bytes::Bytes;
-use fleet_runtime::bus::{BusError, KeyValue};
 use fleet_runtime::health::Check;
+use fleet_runtime::kept_file::{KeptFile, KeptFileError};
 use fleet_runtime::publisher::{PublishError, Publisher};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-/// The bucket in which agents keep since when they watch.
-pub const COVERAGE_BUCKET: &str = "forge-coverage";
+const FILE_NAME: &str = "forge-coverage.json";
+const FORMAT: u32 = 1;
 /// The default time between two heartbeats.
 pub const REPORT_INTERVAL_SECONDS: u64 = 30;
 /// The default time away after which events count as missed: a shorter restart is GitHub's delivery time.
@@ -33,6 +32,28 @@ pub struct HeartbeatConfig {
     pub scopes: Vec<String>,
     pub interval: Duration,
     pub gap_after: Duration,
+    /// The agent's own folder.
+    pub folder: PathBuf,
+}
+
+/// Why a beat failed.
+#[derive(Debug, thiserror::Error)]
+enum BeatError {
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    File(#[from] KeptFileError),
+    #[error("the writing of the coverage was interrupted")]
+    Interrupted,
+}
+
+/// Refuses the folder when another version wrote the coverage in it. Touches nothing.
+pub fn check_format(folder: &Path) -> Result<(), KeptFileError> {
+    file_in(folder).check_format()
+}
+
+fn file_in(folder: &Path) -> KeptFile {
+    KeptFile::new(folder, FILE_NAME, FORMAT)
 }
 
 /// What outlives the process.
@@ -82,11 +103,10 @@ struct Heart {
 }
 
 impl Heart {
-    async fn beat(&mut self, api_budget_left: Option<u64>) -> Result<(), PublishError> {
-        let store = self.store().await?;
+    async fn beat(&mut self, api_budget_left: Option<u64>) -> Result<(), BeatError> {
         let mut kept = match &self.kept {
             Some(kept) => kept.clone(),
-            None => self.begin(&store).await?,
+            None => self.begin().await?,
         };
         if let Some(left) = api_budget_left {
             self.publisher.metrics().set_api_budget_left("core", left);
@@ -95,7 +115,7 @@ impl Heart {
         self.publisher.metrics().set_lag_seconds(lag_seconds);
         let now = Timestamp::now();
         kept.seen_until = Some(now);
-        self.write(&store, &kept).await?;
+        self.write(&kept).await?;
         let coverage =
             kept.since.iter().map(|(scope, since)| Coverage { scope: scope.clone(), since: *since });
         let report = AgentReported {
@@ -112,20 +132,14 @@ impl Heart {
             reported_at: now,
         };
         self.kept = Some(kept);
-        self.say(Event::AgentReported(report)).await
+        Ok(self.say(Event::AgentReported(report)).await?)
     }
 
     /// What was kept, for the scopes of today; says the gap of the time away before anything else.
-    async fn begin(&mut self, store: &Arc<dyn KeyValue>) -> Result<Kept, PublishError> {
-        let entry = store.get(self.publisher.agent().as_str()).await?;
-        let old: Kept = match entry.map(|entry| serde_json::from_slice(&entry.value)) {
-            None => Kept::default(),
-            Some(Ok(kept)) => kept,
-            Some(Err(_)) => {
-                tracing::warn!("what was kept about coverage cannot be read, it begins anew");
-                Kept::default()
-            }
-        };
+    async fn begin(&mut self) -> Result<Kept, BeatError> {
+        let file = file_in(&self.config.folder);
+        let read = tokio::task::spawn_blocking(move || file.read::<Kept>()).await;
+        let old = read.map_err(|_| BeatError::Interrupted)??.unwrap_or_default();
         let scopes = self.config.scopes.clone();
         if let Some(from) = old.seen_until.filter(|seen| self.epoch.duration_since(*seen) > self.gap_after())
         {
@@ -156,20 +170,16 @@ impl Heart {
         self.publisher.publish(&envelope).await.map(|_| ())
     }
 
-    async fn stop(&mut self) -> Result<(), BusError> {
+    async fn stop(&mut self) -> Result<(), BeatError> {
         let Some(mut kept) = self.kept.clone() else { return Ok(()) };
         kept.seen_until = Some(Timestamp::now());
-        let store = self.store().await?;
-        self.write(&store, &kept).await
+        self.write(&kept).await
     }
 
-    async fn store(&self) -> Result<Arc<dyn KeyValue>, BusError> {
-        self.publisher.bus().key_value(COVERAGE_BUCKET).await
-    }
-
-    async fn write(&self, store: &Arc<dyn KeyValue>, kept: &Kept) -> Result<(), BusError> {
-        let value = serde_json::to_vec(kept).map(Bytes::from).unwrap_or_default();
-        store.put(self.publisher.agent().as_str(), value).await.map(|_| ())
+    async fn write(&self, kept: &Kept) -> Result<(), BeatError> {
+        let (file, kept) = (file_in(&self.config.folder), kept.clone());
+        let written = tokio::task::spawn_blocking(move || file.write(&kept)).await;
+        Ok(written.map_err(|_| BeatError::Interrupted)??)
     }
 
     fn gap_after(&self) -> SignedDuration {

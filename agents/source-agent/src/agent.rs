@@ -1,13 +1,13 @@
 //! The running agent: its intake, its loop of answers, its heartbeat.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use bus_schema::question::Answerer;
+use fleet_runtime::agent::AgentContext;
 use fleet_runtime::asked;
-use fleet_runtime::bus::Bus;
 use fleet_runtime::dead_letters::DeadLetters;
-use fleet_runtime::metrics::FleetMetrics;
 use fleet_runtime::publisher::Publisher;
 use fleet_runtime::run::{BackOff, Tasks};
 use github_client::answering::{AskedForge, AskedForges};
@@ -28,23 +28,24 @@ pub const AGENT_KIND: &str = "source-agent";
 pub struct SourceAgent {
     settings: Settings,
     publisher: Publisher,
+    folder: PathBuf,
     forges: AskedForges,
 }
 
 impl SourceAgent {
     /// Builds the agent and its clients. Must be called inside a tokio runtime.
-    pub fn new(
-        settings: Settings,
-        bus: Arc<dyn Bus>,
-        metrics: &FleetMetrics,
-    ) -> Result<SourceAgent, ClientError> {
-        let publisher = Publisher::new(bus, settings.agent.clone(), metrics.of(&settings.agent));
+    pub fn new(settings: Settings, context: &AgentContext) -> Result<SourceAgent, ClientError> {
         let mut forges = Vec::new();
         for forge in &settings.forges {
             let api = ApiClient::new(forge.api.clone())?;
             forges.push(AskedForge { scope: forge.scope.clone(), api });
         }
-        Ok(SourceAgent { settings, publisher, forges: AskedForges::new(forges) })
+        Ok(SourceAgent {
+            settings,
+            publisher: context.publisher.clone(),
+            folder: context.data.clone(),
+            forges: AskedForges::new(forges),
+        })
     }
 
     /// The secrets of its webhooks.
@@ -97,6 +98,7 @@ impl SourceAgent {
             scopes: self.settings.forges.iter().flat_map(|forge| forge.scope.coverage_scopes()).collect(),
             interval: self.settings.report_interval,
             gap_after: self.settings.gap_after,
+            folder: self.folder.clone(),
         }
     }
 }
