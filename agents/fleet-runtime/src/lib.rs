@@ -14,6 +14,7 @@ pub mod intake;
 pub mod kept_file;
 pub mod metrics;
 pub mod operations;
+pub mod outbox;
 pub mod outside_text;
 pub mod publisher;
 pub mod run;

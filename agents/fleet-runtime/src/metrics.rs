@@ -64,6 +64,8 @@ pub struct FleetMetrics {
     api_budget_left: Family<KindLabel, Gauge>,
     restarts: PerKind,
     last_published_seconds: Family<AgentLabel, Gauge<f64, AtomicU64>>,
+    outbox_messages: PerAgent,
+    outbox_bytes: PerAgent,
 }
 
 impl FleetMetrics {
@@ -96,6 +98,10 @@ impl FleetMetrics {
             registry.register("loop_restarts", "Loops started again after a failure", own.restarts.clone());
             let help = "Unix time of the last event published";
             registry.register("last_published_seconds", help, own.last_published_seconds.clone());
+            let help = "Messages on the agent's own disk that wait for the bus";
+            registry.register("outbox_messages", help, own.outbox_messages.clone());
+            let help = "Bytes of the messages that wait for the bus";
+            registry.register("outbox_bytes", help, own.outbox_bytes.clone());
         });
         own
     }
@@ -164,6 +170,13 @@ impl AgentMetrics {
     pub fn set_lag_seconds(&self, seconds: u64) {
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         self.fleet.lag_seconds.get_or_create(&self.label()).set(seconds);
+    }
+
+    /// What waits in the agent's outbox.
+    pub fn set_outbox(&self, messages: u64, bytes: u64) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.fleet.outbox_messages.get_or_create(&self.label()).set(gauge(messages));
+        self.fleet.outbox_bytes.get_or_create(&self.label()).set(gauge(bytes));
     }
 
     /// Notes how late something came that the source sends by itself.

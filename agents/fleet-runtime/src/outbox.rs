@@ -1,0 +1,172 @@
+//! The outbox of an agent: what it says is on its own disk before anybody is answered, and goes on to the bus in order.
+//!
+//! In: the messages of one agent. Out: the same on the servers' streams, as soon as they take them. While the bus is away
+//! nothing is lost and nobody waits: the outbox fills up to its bound in bytes, and then refuses, so that a webhook is
+//! answered with 503 and a poll comes again. Questions, buckets and blobs are the servers' alone: without them a look-up
+//! waits and is done again.
+//!
+//! An event's id can be computed by whoever knows what happened, and a server drops a repeated id whoever sent it. So what
+//! goes over the wire bears an id that only this outbox can make; the event's own id is inside.
+
+mod key;
+mod send;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::bus::embedded::{EmbeddedBus, EmbeddedLimits, StreamLimits};
+use crate::bus::{
+    Blobs, Bus, BusError, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored, Stream,
+};
+use crate::metrics::AgentMetrics;
+
+use self::key::WireKey;
+
+/// The streams that an agent writes.
+const STREAMS: [Stream; 2] = [Stream::Events, Stream::DeadLetters];
+/// The default bound of the events that wait, in bytes.
+pub const BYTES_MAX: u64 = 256 << 20;
+/// Nothing in an outbox is too old to be said.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const MESSAGES_READ_MAX: usize = 256;
+
+/// A bus whose messages go through a folder on this machine first.
+#[derive(Debug)]
+pub struct Outbox {
+    here: Arc<EmbeddedBus>,
+    there: Arc<dyn Bus>,
+    key: WireKey,
+    waiting: Waiting,
+    written: Notify,
+    metrics: AgentMetrics,
+}
+
+/// What is here and not yet there.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Outbox {
+    /// Opens (or begins) the outbox in a folder of its own. Fails with `InUse` when another process has it.
+    pub async fn open(
+        folder: &Path,
+        bytes_max: u64,
+        there: Arc<dyn Bus>,
+        metrics: AgentMetrics,
+    ) -> Result<Arc<Outbox>, BusError> {
+        let here = EmbeddedBus::open(folder, limits(bytes_max)).await?;
+        let key = WireKey::of_folder(folder)?;
+        let outbox =
+            Outbox { here, there, key, waiting: Waiting::default(), written: Notify::new(), metrics };
+        for stream in STREAMS {
+            outbox.count(stream).await?;
+        }
+        outbox.show();
+        Ok(Arc::new(outbox))
+    }
+
+    /// The bytes that wait for the bus.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The messages that wait for the bus.
+    pub fn waiting_messages(&self) -> u64 {
+        self.waiting.messages.load(Ordering::Relaxed)
+    }
+
+    /// Adds what an earlier process left.
+    async fn count(&self, stream: Stream) -> Result<(), BusError> {
+        let mut from = 0;
+        loop {
+            let read = self.here.read(stream, from, MESSAGES_READ_MAX).await?;
+            let Some(last) = read.last() else { return Ok(()) };
+            from = last.sequence + 1;
+            read.iter().for_each(|stored| self.waiting.add(&stored.message));
+        }
+    }
+
+    fn show(&self) {
+        self.metrics.set_outbox(self.waiting_messages(), self.waiting_bytes());
+    }
+}
+
+impl Waiting {
+    fn add(&self, message: &Message) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes_of(message), Ordering::Relaxed);
+    }
+
+    fn take(&self, message: &Message) {
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes_of(message), Ordering::Relaxed);
+    }
+}
+
+fn bytes_of(message: &Message) -> u64 {
+    u64::try_from(message.payload.len()).unwrap_or(u64::MAX)
+}
+
+fn limits(bytes_max: u64) -> EmbeddedLimits {
+    // Nothing goes but what was sent on.
+    let kept = StreamLimits { bytes_max, age_max: FOREVER, may_evict: false };
+    EmbeddedLimits { events: kept, dead_letters: kept, ..EmbeddedLimits::default() }
+}
+
+#[async_trait]
+impl Bus for Outbox {
+    /// Answers when the message is on this machine's disk; `sequence` is the outbox's own.
+    async fn publish(&self, message: Message) -> Result<Published, BusError> {
+        if !STREAMS.contains(&Stream::of_subject(&message.subject)?) {
+            return self.there.publish(message).await;
+        }
+        // Counted first: it may be sent on before this has its answer.
+        self.waiting.add(&message);
+        let outcome = self.here.publish(message.clone()).await;
+        if !matches!(&outcome, Ok(published) if !published.duplicate) {
+            self.waiting.take(&message);
+        }
+        self.show();
+        self.written.notify_one();
+        outcome
+    }
+
+    async fn consumer(&self, config: ConsumerConfig) -> Result<Arc<dyn Consumer>, BusError> {
+        self.there.consumer(config).await
+    }
+
+    async fn remove_consumer(&self, stream: Stream, name: &str) -> Result<(), BusError> {
+        self.there.remove_consumer(stream, name).await
+    }
+
+    async fn read(&self, stream: Stream, from: u64, messages_max: usize) -> Result<Vec<Stored>, BusError> {
+        self.there.read(stream, from, messages_max).await
+    }
+
+    async fn remove(&self, stream: Stream, sequence: u64) -> Result<bool, BusError> {
+        self.there.remove(stream, sequence).await
+    }
+
+    async fn key_value(&self, bucket: &str) -> Result<Arc<dyn KeyValue>, BusError> {
+        self.there.key_value(bucket).await
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        self.there.blobs()
+    }
+
+    async fn close(&self) -> Result<(), BusError> {
+        let here = self.here.close().await;
+        self.there.close().await.and(here)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Sending on: from the outbox to the servers, oldest first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::{MESSAGES_READ_MAX, Outbox, STREAMS};
+use crate::bus::{Bus, BusError, Stored, Stream};
+use crate::health::Check;
+
+/// Messages that wait for the servers at once. They are sent in order, and removed in order.
+const SENDING_MAX: usize = 64;
+/// How long nothing is looked for when nothing was written.
+const IDLE: Duration = Duration::from_secs(5);
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+impl Outbox {
+    /// Sends on until `stop`. What the servers do not take stays, is tried again, and makes the check fail.
+    pub async fn send(self: Arc<Outbox>, check: Check, stop: CancellationToken) {
+        let mut pause = PAUSE_FIRST;
+        while !stop.is_cancelled() {
+            let wait = match self.round().await {
+                Ok(sent) => {
+                    check.ready();
+                    pause = PAUSE_FIRST;
+                    if sent > 0 { Duration::ZERO } else { IDLE }
+                }
+                Err(error) => {
+                    let reason = crate::error_chain(&error);
+                    let (messages, bytes) = (self.waiting_messages(), self.waiting_bytes());
+                    check.failing(format!("{messages} messages ({bytes} bytes) wait for the bus: {reason}"));
+                    tracing::warn!(reason, messages, bytes, "the outbox waits for the bus");
+                    let wait = pause;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    wait
+                }
+            };
+            if wait.is_zero() {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // What was written is no reason to ask a bus that is away.
+                () = self.written.notified(), if wait == IDLE => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Sends what is there, one page of each stream; tells how many were taken.
+    pub(super) async fn round(&self) -> Result<usize, BusError> {
+        let mut sent = 0;
+        for stream in STREAMS {
+            let page = self.here.read(stream, 0, MESSAGES_READ_MAX).await?;
+            sent += self.send_page(stream, page).await?;
+        }
+        Ok(sent)
+    }
+
+    /// Ends at the first message that is not taken: those behind it stay behind it.
+    async fn send_page(&self, stream: Stream, page: Vec<Stored>) -> Result<usize, BusError> {
+        let sending = stream::iter(page).map(|stored| async {
+            let mut message = stored.message.clone();
+            message.id = self.key.wire_id(&message.id);
+            self.there.publish(message).await.map(|_| stored)
+        });
+        let mut sending = std::pin::pin!(sending.buffered(SENDING_MAX));
+        let mut taken = Vec::new();
+        let mut failed = None;
+        while let Some(outcome) = sending.next().await {
+            match outcome {
+                Ok(stored) => taken.push(stored),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let removing = taken.iter().map(|stored| self.here.remove(stream, stored.sequence));
+        let removed = futures::future::join_all(removing).await;
+        for (stored, removed) in taken.iter().zip(removed) {
+            if removed? {
+                self.waiting.take(&stored.message);
+            }
+        }
+        self.show();
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(taken.len()),
+        }
+    }
+}

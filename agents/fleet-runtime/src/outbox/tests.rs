@@ -1,0 +1,207 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::health::Health;
+use crate::metrics::{FleetMetrics, Metrics};
+
+/// A bus that can be away, or answer only after it has taken a message and lost the answer.
+#[derive(Debug)]
+struct Shaky {
+    bus: Arc<EmbeddedBus>,
+    is_away: AtomicBool,
+    answers_to_lose: AtomicU32,
+}
+
+#[async_trait]
+impl Bus for Shaky {
+    async fn publish(&self, message: Message) -> Result<Published, BusError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(BusError::Unavailable { reason: "away".to_owned() });
+        }
+        let published = self.bus.publish(message).await?;
+        let lost = self
+            .answers_to_lose
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        match lost {
+            Ok(_) => Err(BusError::Unavailable { reason: "no answer".to_owned() }),
+            Err(_) => Ok(published),
+        }
+    }
+
+    async fn consumer(&self, config: ConsumerConfig) -> Result<Arc<dyn Consumer>, BusError> {
+        self.bus.consumer(config).await
+    }
+
+    async fn remove_consumer(&self, stream: Stream, name: &str) -> Result<(), BusError> {
+        self.bus.remove_consumer(stream, name).await
+    }
+
+    async fn read(&self, stream: Stream, from: u64, messages_max: usize) -> Result<Vec<Stored>, BusError> {
+        self.bus.read(stream, from, messages_max).await
+    }
+
+    async fn remove(&self, stream: Stream, sequence: u64) -> Result<bool, BusError> {
+        self.bus.remove(stream, sequence).await
+    }
+
+    async fn key_value(&self, bucket: &str) -> Result<Arc<dyn KeyValue>, BusError> {
+        self.bus.key_value(bucket).await
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        self.bus.blobs()
+    }
+
+    async fn close(&self) -> Result<(), BusError> {
+        self.bus.close().await
+    }
+}
+
+struct Place {
+    there: Arc<Shaky>,
+    metrics: AgentMetrics,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = EmbeddedBus::open(&folder.path().join("there"), EmbeddedLimits::default()).await.unwrap();
+        let there =
+            Arc::new(Shaky { bus, is_away: AtomicBool::new(false), answers_to_lose: AtomicU32::new(0) });
+        let metrics = FleetMetrics::new(&Metrics::new()).agent("tested");
+        Place { there, metrics, folder }
+    }
+
+    async fn outbox(&self, bytes_max: u64) -> Arc<Outbox> {
+        let here = self.folder.path().join("here");
+        Outbox::open(&here, bytes_max, self.there.clone(), self.metrics.clone()).await.unwrap()
+    }
+
+    async fn arrived(&self) -> Vec<String> {
+        let read = self.there.bus.read(Stream::Events, 0, 1000).await.unwrap();
+        read.iter().map(|stored| String::from_utf8(stored.message.payload.to_vec()).unwrap()).collect()
+    }
+
+    fn go_away(&self, is_away: bool) {
+        self.there.is_away.store(is_away, Ordering::Relaxed);
+    }
+}
+
+fn event(number: usize) -> Message {
+    Message::new(
+        "custody.in.registry.a.0000000000000000.image.pushed.v1",
+        format!("id-{number}"),
+        number.to_string(),
+    )
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+/// Sends until nothing waits.
+async fn drain(outbox: &Arc<Outbox>) {
+    let stop = CancellationToken::new();
+    let check = Health::default().check("outbox");
+    let sending = tokio::spawn(outbox.clone().send(check, stop.clone()));
+    for _ in 0..1000 {
+        if outbox.waiting_messages() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    sending.await.unwrap();
+    assert_eq!((outbox.waiting_messages(), outbox.waiting_bytes()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_said_while_the_bus_is_away_arrives_in_order_and_once() {
+    let place = Place::new().await;
+    place.go_away(true);
+    let outbox = place.outbox(BYTES_MAX).await;
+    for number in 0..300 {
+        outbox.publish(event(number)).await.unwrap();
+    }
+    assert!(outbox.publish(event(7)).await.unwrap().duplicate, "a repeat is one here already");
+    assert_eq!(outbox.waiting_messages(), 300);
+    let error = outbox.round().await.unwrap_err();
+    assert!(error.is_temporary(), "{error}");
+    place.go_away(false);
+    // Answers that are lost are no second messages.
+    place.there.answers_to_lose.store(3, Ordering::Relaxed);
+    drain(&outbox).await;
+    assert_eq!(place.arrived().await, numbers(0..300));
+}
+
+#[tokio::test]
+async fn the_next_process_sends_what_the_last_one_left_under_the_same_ids() {
+    let place = Place::new().await;
+    let outbox = place.outbox(BYTES_MAX).await;
+    for number in 0..5 {
+        outbox.publish(event(number)).await.unwrap();
+    }
+    // Taken by the servers, and the process died before it knew.
+    for stored in outbox.here.read(Stream::Events, 0, 2).await.unwrap() {
+        let mut message = stored.message;
+        message.id = outbox.key.wire_id(&message.id);
+        place.there.publish(message).await.unwrap();
+    }
+    outbox.here.close().await.unwrap();
+    drop(outbox);
+    let outbox = place.outbox(BYTES_MAX).await;
+    assert_eq!((outbox.waiting_messages(), outbox.waiting_bytes()), (5, 5));
+    drain(&outbox).await;
+    assert_eq!(place.arrived().await, numbers(0..5));
+}
+
+#[tokio::test]
+async fn a_full_outbox_refuses_and_loses_nothing() {
+    let place = Place::new().await;
+    place.go_away(true);
+    let outbox = place.outbox(64 << 10).await;
+    let mut accepted = 0;
+    let refused = loop {
+        match outbox.publish(event(accepted)).await {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, BusError::Full { .. }), "{refused}");
+    assert_eq!(outbox.waiting_messages(), u64::try_from(accepted).unwrap());
+    place.go_away(false);
+    drain(&outbox).await;
+    assert_eq!(place.there.bus.read(Stream::Events, 0, 1).await.unwrap().len(), 1);
+    outbox.publish(event(accepted)).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_else_can_make_the_id_of_a_message() {
+    let (place, other) = (Place::new().await, Place::new().await);
+    let (outbox, stranger) = (place.outbox(BYTES_MAX).await, other.outbox(BYTES_MAX).await);
+    assert_ne!(outbox.key.wire_id("id-1"), stranger.key.wire_id("id-1"));
+    assert_eq!(
+        outbox.key.wire_id("id-1"),
+        WireKey::of_folder(&place.folder.path().join("here")).unwrap().wire_id("id-1")
+    );
+    // Whoever sends the event's own id first takes nothing from it.
+    let forged = Message::new(event(1).subject, "id-1", "forged");
+    place.there.publish(forged).await.unwrap();
+    outbox.publish(event(1)).await.unwrap();
+    drain(&outbox).await;
+    assert_eq!(place.arrived().await, ["forged", "1"]);
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_an_outbox() {
+    let place = Place::new().await;
+    let _outbox = place.outbox(BYTES_MAX).await;
+    let here = place.folder.path().join("here");
+    let second = Outbox::open(&here, BYTES_MAX, place.there.clone(), place.metrics.clone()).await;
+    assert!(matches!(second, Err(BusError::InUse { .. })), "{second:?}");
+}
