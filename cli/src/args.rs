@@ -49,6 +49,20 @@ pub(crate) enum Command {
                             \"images\")."
     )]
     Up(Up),
+    /// Run one agent of a fleet, as a process of its own on NATS servers.
+    #[command(
+        after_help = "Examples:\n  custody agent registry --config custody.toml\n  custody agent cluster --cluster prod-eu --id \
+                            cluster-prod-eu --bus tls://nats.acme.example:4222\n\nWhat it sees is kept on its own disk while the \
+                            servers are away. `custody fleet enroll` makes its credential."
+    )]
+    Agent(AgentArguments),
+    /// Run the correlator of a fleet, as a process of its own on NATS servers.
+    #[command(
+        after_help = "Examples:\n  custody correlator --config custody.toml\n  custody correlator --bus \
+                            tls://nats-0.acme.example:4222 --bus tls://nats-1.acme.example:4222\n\nOne is active per data folder. It \
+                            makes the streams, and reads only what the agents of [[agent]] may say."
+    )]
+    Correlator(CorrelatorArguments),
     /// Draw the chain of one image, link by link.
     #[command(
         after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d77a0  \
@@ -198,6 +212,48 @@ pub(crate) struct Up {
     /// With --sample: play the recording in this folder.
     #[arg(long, requires = "sample", value_name = "DIR")]
     pub(crate) recording: Option<PathBuf>,
+    /// NATS servers to use instead of a bus in the data folder; several times for a cluster.
+    #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',', conflicts_with = "sample")]
+    pub(crate) bus: Vec<String>,
+}
+
+/// The kinds of agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AgentWord {
+    /// What was pushed and reviewed at the forge.
+    Source,
+    /// What was built.
+    Ci,
+    /// What lies in registries.
+    Registry,
+    /// What runs in one cluster.
+    Cluster,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArguments {
+    /// What it watches.
+    #[arg(value_enum)]
+    pub(crate) kind: AgentWord,
+    /// The name under which it was enrolled; without it, the one that its kind usually has.
+    #[arg(long)]
+    pub(crate) id: Option<bus_schema::AgentId>,
+    /// Which of several clusters of the settings.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// NATS servers, instead of those of the settings; several times for a cluster.
+    #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',')]
+    pub(crate) bus: Vec<String>,
+    /// The most that waits on this machine while the servers are away, in MiB. Beyond it webhooks are answered with 503.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub(crate) outbox_mib_max: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CorrelatorArguments {
+    /// NATS servers, instead of those of the settings; several times for a cluster.
+    #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',')]
+    pub(crate) bus: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

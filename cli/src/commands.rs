@@ -1,8 +1,10 @@
 //! The commands, one file each.
 
+pub(crate) mod agent;
 pub(crate) mod cases;
 pub(crate) mod check;
 pub(crate) mod conformance;
+pub(crate) mod correlator;
 pub(crate) mod deadletter;
 pub(crate) mod doctor;
 pub(crate) mod log;

@@ -1,22 +1,33 @@
-//! What a process of the fleet needs before anything runs in it: the data folder, the embedded bus, health, metrics, tasks.
+//! What a process of the fleet needs before anything runs in it: the data folder, its bus, health, metrics, tasks.
 //!
 //! In: a data folder. Out: an open house, or a failure that says who has the folder, or which version wrote it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context;
 use bus_schema::AgentId;
+use correlator_service::AgentGrant;
 use correlator_store::StoreError;
 use fleet_runtime::agent::AgentContext;
+use fleet_runtime::asked;
 use fleet_runtime::bus::embedded::{EmbeddedBus, EmbeddedLimits};
+use fleet_runtime::bus::nats::{NatsBus, NatsSettings};
 use fleet_runtime::bus::{Bus, BusError};
 use fleet_runtime::health::Health;
 use fleet_runtime::metrics::{FleetMetrics, Metrics};
+use fleet_runtime::outbox::Outbox;
 use fleet_runtime::publisher::Publisher;
-use fleet_runtime::run::Tasks;
+use fleet_runtime::run::{BackOff, Tasks};
 
 use crate::data::DataFolder;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::formats;
+
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
+/// The folder of an agent's outbox, below the agent's own.
+const OUTBOX: &str = "outbox";
 
 /// An open data folder and what runs on it.
 #[derive(Debug)]
@@ -30,15 +41,79 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// Opens the folder, or begins it.
+    /// Opens the folder, or begins it, with the bus inside it.
     pub(crate) async fn open(data: DataFolder) -> anyhow::Result<House> {
         formats::check(&data)?;
         data.create()?;
         let bus: Arc<dyn Bus> = open_bus(&data).await?;
+        Ok(House::on(data, bus))
+    }
+
+    /// Opens the folder for a process that manages a bus on NATS servers: it makes what these agents need there.
+    pub(crate) async fn of_manager(
+        data: DataFolder,
+        bus: NatsSettings,
+        agents: &BTreeMap<AgentId, AgentGrant>,
+    ) -> anyhow::Result<House> {
+        formats::check(&data)?;
+        data.create()?;
+        let bus = bus.for_manager(agents.keys()).named("custody correlator");
+        let bus: Arc<dyn Bus> = NatsBus::connect(bus).await.map_err(|error| bus_failure(&error))?;
+        // An agent may not make the consumer of its questions itself.
+        for (agent, grant) in agents {
+            let Some(answerer) = grant.kind.answers() else { continue };
+            let consumer = asked::consumer(agent, answerer).map_err(|error| bus_failure(&error))?;
+            bus.consumer(consumer).await.map_err(|error| bus_failure(&error))?;
+        }
+        Ok(House::on(data, bus))
+    }
+
+    /// Opens the folder for one agent of a fleet: what it says goes through its outbox to NATS servers.
+    pub(crate) async fn of_agent(
+        data: DataFolder,
+        bus: NatsSettings,
+        agent: &AgentId,
+        outbox_bytes_max: u64,
+    ) -> anyhow::Result<House> {
+        formats::check(&data)?;
+        data.create()?;
+        let bus = bus.for_agent(agent).named(format!("custody agent {agent}"));
+        let servers = NatsBus::connect(bus).await.map_err(|error| bus_failure(&error))?;
+        let mut house = House::on(data, servers.clone());
+        let (folder, counters) = (house.data.agent(agent.as_str()).join(OUTBOX), house.fleet.of(agent));
+        let outbox = Outbox::open(&folder, outbox_bytes_max, servers, counters);
+        let outbox = outbox.await.map_err(|error| bus_failure(&error))?;
+        house.bus = outbox.clone();
+        house.tasks.supervise("outbox", BackOff::default(), move |given| {
+            let outbox = outbox.clone();
+            async move {
+                outbox.send(given.check, given.stop).await;
+                Ok(())
+            }
+        });
+        Ok(house)
+    }
+
+    fn on(data: DataFolder, bus: Arc<dyn Bus>) -> House {
         let (health, metrics) = (Health::default(), Metrics::new());
         let fleet = FleetMetrics::new(&metrics);
         let tasks = Tasks::new(health.clone());
-        Ok(House { data, bus, health, metrics, fleet, tasks })
+        House { data, bus, health, metrics, fleet, tasks }
+    }
+
+    /// Runs what was begun until a signal, then ends what is in hand.
+    pub(crate) async fn end(self) -> anyhow::Result<Exit> {
+        let House { data, bus, tasks, .. } = self;
+        let ended = tasks.run(DRAIN_TIME_MAX).await;
+        data.forget_running();
+        bus.close().await.context("close the bus")?;
+        for task in &ended.unfinished {
+            tracing::warn!(task, "did not finish in time");
+        }
+        match ended.failed {
+            Some((task, error)) => Err(error.context(format!("{task} failed"))),
+            None => Ok(Exit::Fine),
+        }
     }
 
     /// An agent's place in this process.
@@ -74,6 +149,7 @@ pub(crate) fn bus_failure(error: &BusError) -> anyhow::Error {
         BusError::InUse { .. } => Failure::unreachable(format!(
             "{said}: stop it, ask it through its API, or choose another folder with --data"
         )),
+        BusError::Unavailable { .. } => Failure::unreachable(said),
         BusError::Format { .. } => Failure::usage(format!(
             "{said}: use the version that wrote it, or choose another folder with --data"
         )),

@@ -3,6 +3,7 @@
 //! In: a command line. Out: text or JSON, and an exit code that means something. It starts the services of the other crates
 //! and asks them; it judges nothing itself. Text from outside never reaches a terminal with its control characters.
 
+mod agents;
 mod answers;
 mod args;
 mod client;
@@ -13,6 +14,7 @@ mod exit;
 mod first_look;
 mod formats;
 mod house;
+mod listeners;
 mod output;
 mod sample;
 mod screen;
@@ -62,6 +64,12 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     if let Command::Up(up) = &command {
         return commands::up::run(up, &global, output).await;
     }
+    if let Command::Agent(agent) = &command {
+        return commands::agent::run(agent, &global, output).await;
+    }
+    if let Command::Correlator(correlator) = &command {
+        return commands::correlator::run(correlator, &global, output).await;
+    }
     if let Command::Check(check) = &command {
         return commands::check::run(check, config, output).await;
     }
@@ -70,7 +78,11 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     }
     let data = DataFolder::find(global.data.as_deref())?;
     match &command {
-        Command::Up(_) | Command::Check(_) | Command::Conformance { .. } => Ok(Exit::Fine),
+        Command::Up(_)
+        | Command::Agent(_)
+        | Command::Correlator(_)
+        | Command::Check(_)
+        | Command::Conformance { .. } => Ok(Exit::Fine),
         Command::Trace { image } => commands::trace::run(image, &data, output).await,
         Command::Where { image } => commands::where_runs::run(image, &data, output).await,
         Command::Cases { id, all } => commands::cases::run(id.as_deref(), *all, &data, output).await,

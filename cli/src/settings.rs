@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bus_schema::AgentId;
+use fleet_runtime::bus::nats::{NatsSettings, RawNatsSettings};
 use fleet_runtime::settings::{Checked, Problems, SettingsError, Sources, load};
 use fleet_runtime::telemetry::LogSettings;
 use github_client::settings::{Forge, RawForge};
@@ -61,6 +62,8 @@ secret_file = "secrets/webhook-key"           # for a url on this machine also: 
 pub(crate) struct RawFile {
     /// How the process logs.
     log: LogSettings,
+    /// NATS servers. Without them the bus is in the data folder, and everything in one process.
+    bus: Option<RawNatsSettings>,
     /// Where webhooks come in.
     intake: RawListen,
     /// Health and metrics.
@@ -89,6 +92,7 @@ struct RawListen {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) log: LogSettings,
+    pub(crate) bus: Option<NatsSettings>,
     pub(crate) intake: SocketAddr,
     pub(crate) operations: SocketAddr,
     pub(crate) registries: Option<Registries>,
@@ -135,6 +139,7 @@ impl Checked for Settings {
         let intake = listen("intake", raw.intake, INTAKE_PORT, problems);
         let operations =
             listen("operations", raw.operations, fleet_runtime::operations::DEFAULT_PORT, problems);
+        let bus = check_bus(raw.bus, problems);
         let registries = check_registries(raw.registry, raw.registry_agent, problems);
         let forges = check_forges(raw.github, raw.source, raw.ci, problems);
         let clusters = check_clusters(raw.cluster, problems);
@@ -147,6 +152,7 @@ impl Checked for Settings {
         let correlator = correlator_service::Settings::check(correlator, problems);
         let mut settings = Settings {
             log: raw.log,
+            bus: bus?,
             intake: intake?,
             operations: operations?,
             registries: registries?,
@@ -158,6 +164,13 @@ impl Checked for Settings {
             settings.correlator.agents.entry(agent).or_insert(grant);
         }
         Some(settings)
+    }
+}
+
+fn check_bus(raw: Option<RawNatsSettings>, problems: &mut Problems) -> Option<Option<NatsSettings>> {
+    match raw {
+        Some(raw) => problems.within("bus", |problems| NatsSettings::check(raw, problems)).map(Some),
+        None => Some(None),
     }
 }
 
@@ -227,6 +240,34 @@ pub(crate) enum Found {
     Settings(Box<Settings>),
     /// Neither a file nor a variable says anything.
     Nothing,
+}
+
+/// Reads the settings, which have to be there.
+pub(crate) fn read_or_fail(file: Option<&Path>, bus: &[String]) -> anyhow::Result<Settings> {
+    match read_with_bus(file, bus)? {
+        Found::Settings(settings) => Ok(*settings),
+        Found::Nothing => {
+            Err(Failure::usage(format!("there are no settings: no {DEFAULT_FILE} here, and no --config")))
+        }
+    }
+}
+
+/// Reads the settings, with NATS servers of the command line instead of the file's.
+pub(crate) fn read_with_bus(file: Option<&Path>, bus: &[String]) -> anyhow::Result<Found> {
+    let mut found = read(file)?;
+    if let Found::Settings(settings) = &mut found
+        && !bus.is_empty()
+    {
+        let with_servers = match settings.bus.take() {
+            Some(known) => known.with_servers(bus),
+            None => NatsSettings::of_servers(&bus.iter().map(String::as_str).collect::<Vec<_>>()),
+        };
+        settings.bus = Some(with_servers.map_err(|problems| {
+            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Failure::usage(format!("--bus: {}", said.join("; ")))
+        })?);
+    }
+    Ok(found)
 }
 
 /// Reads the settings. Goes to the folder of the file first, so that its paths are its own.

@@ -24,7 +24,7 @@ pub(crate) async fn run(up: &Up, global: &Global, output: Output) -> anyhow::Res
     }
     // Before the settings are read: they go to the folder of their file.
     let data = DataFolder::find(global.data.as_deref())?;
-    match settings::read(global.config.as_deref())? {
+    match settings::read_with_bus(global.config.as_deref(), &up.bus)? {
         Found::Nothing => Err(Failure::usage(nothing_is_configured(global.config.as_deref()))),
         Found::Settings(settings) if !settings.watches_something() => {
             Err(Failure::usage(nothing_is_configured(global.config.as_deref())))

@@ -20,6 +20,7 @@ mod message;
 mod publish;
 mod pull;
 mod read;
+mod roles;
 mod settings;
 mod tend;
 mod watch;
@@ -49,6 +50,7 @@ use super::{
 
 pub use apply::Drift;
 pub use declared::{NatsLimits, files as declared_files};
+pub use roles::{blob_bucket_of, inbox_prefix_of};
 pub use settings::{NatsSettings, RawNatsLimits, RawNatsSettings};
 
 /// Copies of each stream on a cluster.
@@ -118,7 +120,9 @@ impl NatsBus {
 impl Shared {
     /// Every stream that a fleet needs.
     fn declarations(&self) -> Vec<declared::Declaration> {
-        declared::streams(&self.settings.limits, &self.settings.blob_bucket, self.replicas)
+        let NatsSettings { limits, blob_bucket, other_blob_buckets, .. } = &self.settings;
+        let buckets = std::iter::once(blob_bucket).chain(other_blob_buckets);
+        declared::streams(limits, buckets.map(String::as_str), self.replicas)
     }
 
     async fn declare(&self) -> Result<(), BusError> {
@@ -171,7 +175,9 @@ impl Shared {
 
     fn server_drift(&self) -> Option<Drift> {
         let max_payload = self.link.client().max_payload();
-        (max_payload < declared::MESSAGE_BYTES_MAX).then(|| Drift {
+        // Nothing is known of a server that was not reached yet.
+        let is_known = max_payload > 0;
+        (is_known && max_payload < declared::MESSAGE_BYTES_MAX).then(|| Drift {
             what: "server".to_owned(),
             setting: "max_payload".to_owned(),
             declared: format!("at least {} bytes", declared::MESSAGE_BYTES_MAX),

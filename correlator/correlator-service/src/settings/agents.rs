@@ -27,7 +27,7 @@ impl AgentKind {
     }
 
     /// The questions that it answers, where it answers any.
-    pub(crate) fn answers(self) -> Option<Answerer> {
+    pub fn answers(self) -> Option<Answerer> {
         match self {
             AgentKind::Source => Some(Answerer::Source),
             AgentKind::Ci => Some(Answerer::Ci),

@@ -93,12 +93,16 @@ pub(super) struct Declaration {
 }
 
 /// Every stream that a fleet needs, buckets included.
-pub(super) fn streams(limits: &NatsLimits, blob_bucket: &str, replicas: usize) -> Vec<Declaration> {
+pub(super) fn streams<'a>(
+    limits: &NatsLimits,
+    blob_buckets: impl IntoIterator<Item = &'a str>,
+    replicas: usize,
+) -> Vec<Declaration> {
     let mut all: Vec<Declaration> =
         Stream::ALL.into_iter().map(|stream| messages(stream, limits, replicas)).collect();
     all.push(given_up(replicas));
     all.extend(KEY_VALUE_BUCKETS.iter().map(|bucket| key_value(bucket, limits, replicas)));
-    all.push(blobs(blob_bucket, limits, replicas));
+    all.extend(blob_buckets.into_iter().map(|bucket| blobs(bucket, limits, replicas)));
     all
 }
 
@@ -230,7 +234,7 @@ fn object(value: Value) -> Map<String, Value> {
 pub fn files() -> Result<Vec<(String, String)>, BusError> {
     const REPLICAS: usize = 3;
     let mut files = Vec::new();
-    for Declaration { name, config } in streams(&NatsLimits::default(), BLOB_BUCKET, REPLICAS) {
+    for Declaration { name, config } in streams(&NatsLimits::default(), [BLOB_BUCKET], REPLICAS) {
         files.push((format!("{name}.json"), text(&Value::Object(config))?));
     }
     let given_up = json!({ "stream_name": GIVEN_UP, "config": given_up_consumer() });
@@ -305,7 +309,7 @@ mod tests {
 
     #[test]
     fn no_two_streams_keep_the_same_subject() {
-        let all = streams(&NatsLimits::default(), BLOB_BUCKET, 1);
+        let all = streams(&NatsLimits::default(), [BLOB_BUCKET], 1);
         let mut subjects: Vec<String> = all
             .iter()
             .flat_map(|one| one.config["subjects"].as_array().unwrap().clone())

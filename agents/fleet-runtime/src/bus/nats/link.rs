@@ -288,6 +288,9 @@ fn options(settings: &NatsSettings, heard: &Arc<Heard>) -> Result<ConnectOptions
     if let Some((certificate, key)) = &settings.tls.certificate_files {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
+    if settings.waits_for_servers {
+        options = options.retry_on_initial_connect();
+    }
     if let Some(prefix) = &settings.inbox_prefix {
         options = options.custom_inbox_prefix(prefix);
     }

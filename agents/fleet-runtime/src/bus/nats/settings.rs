@@ -19,6 +19,7 @@ const SERVERS_MAX: usize = 16;
 const BLOB_BUCKETS_MAX: usize = 256;
 const REPLICAS_MAX: usize = 5;
 const NAME_BYTES_MAX: usize = 64;
+const BUCKET_BYTES_MAX: usize = 128;
 const MIB_MAX: u64 = 1 << 30;
 const WITHIN_MAX: Duration = Duration::from_secs(600);
 const MIB: u64 = 1 << 20;
@@ -153,6 +154,8 @@ pub struct NatsSettings {
     pub(super) publish_within: Duration,
     pub(super) answer_within: Duration,
     pub(super) connect_within: Duration,
+    /// Whether the first connection is waited for without an end, while everything else goes on.
+    pub(super) waits_for_servers: bool,
     pub(super) tls: Tls,
     pub(super) login: Option<NatsLogin>,
     pub(super) limits: NatsLimits,
@@ -267,6 +270,7 @@ impl Checked for NatsSettings {
             publish_within,
             answer_within,
             connect_within,
+            waits_for_servers: false,
             tls,
             login,
             limits,
@@ -279,7 +283,7 @@ const BUCKET_NAME: &str = "must be ASCII letters, digits, `-` and `_`";
 /// Whether a bucket's name is one that a stream can carry.
 pub(super) fn is_bucket(name: &str) -> bool {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    check_key(name).is_ok() && is_plain && name.len() <= NAME_BYTES_MAX
+    check_key(name).is_ok() && is_plain && name.len() <= BUCKET_BYTES_MAX
 }
 
 fn server(text: &str, plain_text_allowed: bool, problems: &mut Problems) -> Option<async_nats::ServerAddr> {

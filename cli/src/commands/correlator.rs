@@ -1,0 +1,52 @@
+//! `custody correlator`: the judging half of a fleet, as a process of its own on NATS servers.
+//!
+//! It makes and tends what the fleet keeps on the servers, and holds no credential of a forge, registry or cluster.
+
+use correlator_service::Correlator;
+use fleet_runtime::telemetry;
+
+use crate::args::{CorrelatorArguments, Global};
+use crate::correlator::{open_failure, place};
+use crate::data::{DataFolder, Running};
+use crate::exit::{Exit, Failure};
+use crate::house::House;
+use crate::output::Output;
+use crate::screen::Screen;
+use crate::up::Started;
+use crate::{first_look, listeners, settings};
+
+pub(crate) async fn run(
+    arguments: &CorrelatorArguments,
+    global: &Global,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    // Before the settings are read: they go to the folder of their file.
+    let data = DataFolder::find(global.data.as_deref())?;
+    let settings = settings::read_or_fail(global.config.as_deref(), &arguments.bus)?;
+    telemetry::begin(&settings.log)?;
+    let screen = Screen::new(output);
+    let bus = settings.bus.ok_or_else(|| {
+        Failure::usage(
+            "a correlator on its own needs NATS servers: name them with --bus, or [bus] servers in the settings; all in one \
+             process is `custody up`",
+        )
+    })?;
+    let mut house = House::of_manager(data, bus, &settings.correlator.agents).await?;
+    let correlator = Correlator::open(settings.correlator, place(&house)).await.map_err(open_failure)?;
+    let handle = correlator.handle();
+    let operations = listeners::serve_operations(&mut house, settings.operations).await?;
+    let api = format!("http://{}", handle.api_address());
+    house.data.note_running(&Running { process: std::process::id(), api: api.clone() })?;
+    let started = Started {
+        event: "started",
+        process: std::process::id(),
+        webhooks: None,
+        api: Some(&api),
+        operations: &operations,
+        data: house.data.path(),
+    };
+    screen.tell(&started, &started.text());
+    house.tasks.spawn("correlator", correlator.run());
+    house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));
+    house.end().await
+}
