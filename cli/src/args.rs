@@ -63,6 +63,12 @@ pub(crate) enum Command {
                             makes the streams, and reads only what the agents of [[agent]] may say."
     )]
     Correlator(CorrelatorArguments),
+    /// Show every agent and how the bus stands: coverage, lag, last event, version, budget, errors, streams and consumers.
+    #[command(
+        after_help = "Examples:\n  custody fleet\n  custody fleet --data /var/lib/custody --output json\n\nExits 1 when an agent \
+                            is silent or was refused, or the bus is nearly full or not as declared."
+    )]
+    Fleet,
     /// Draw the chain of one image, link by link.
     #[command(
         after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d77a0  \

@@ -7,6 +7,7 @@ pub(crate) mod conformance;
 pub(crate) mod correlator;
 pub(crate) mod deadletter;
 pub(crate) mod doctor;
+pub(crate) mod fleet;
 pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod trace;

@@ -83,6 +83,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         | Command::Correlator(_)
         | Command::Check(_)
         | Command::Conformance { .. } => Ok(Exit::Fine),
+        Command::Fleet => commands::fleet::view::run(&data, output).await,
         Command::Trace { image } => commands::trace::run(image, &data, output).await,
         Command::Where { image } => commands::where_runs::run(image, &data, output).await,
         Command::Cases { id, all } => commands::cases::run(id.as_deref(), *all, &data, output).await,

@@ -9,6 +9,7 @@
 mod error;
 mod message;
 mod pattern;
+mod standing;
 mod stream;
 
 pub mod embedded;
@@ -27,6 +28,7 @@ use futures::stream::BoxStream;
 pub use error::BusError;
 pub use message::{Delivery, Entry, Message, Published, Stored, Watched};
 pub use pattern::{Pattern, check_key, check_subject};
+pub use standing::{BusStanding, ConsumerStanding, StreamStanding};
 pub use stream::Stream;
 
 /// The largest payload of one message or key-value entry: JetStream's default. Larger bytes are blobs.
@@ -66,6 +68,9 @@ pub trait Bus: Debug + Send + Sync {
 
     /// The content-addressed store for what is too large for a message.
     fn blobs(&self) -> Arc<dyn Blobs>;
+
+    /// How it stands: for people, never for decisions.
+    async fn standing(&self) -> Result<BusStanding, BusError>;
 
     /// Writes what is still held back (acknowledgements) and closes. Every handle answers `Closed` from then on.
     async fn close(&self) -> Result<(), BusError>;

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::bus::embedded::{EmbeddedBus, EmbeddedLimits, StreamLimits};
 use crate::bus::{
-    Blobs, Bus, BusError, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored, Stream,
+    Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored, Stream,
 };
 use crate::metrics::AgentMetrics;
 
@@ -160,6 +160,10 @@ impl Bus for Outbox {
 
     fn blobs(&self) -> Arc<dyn Blobs> {
         self.there.blobs()
+    }
+
+    async fn standing(&self) -> Result<BusStanding, BusError> {
+        self.there.standing().await
     }
 
     async fn close(&self) -> Result<(), BusError> {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod dead_letters;
+mod fleet;
 mod guard;
 mod routes;
 pub mod types;
@@ -57,6 +58,7 @@ impl Api {
     pub(crate) fn router(self) -> Router {
         let routes = Router::new()
             .route("/status", get(routes::status))
+            .route("/fleet", get(fleet::fleet))
             .route("/trace", get(routes::trace))
             .route("/where", get(routes::places))
             .route("/cases", get(routes::cases))

@@ -257,6 +257,15 @@ impl Consume {
     async fn refuse(&self, delivery: &Delivery, refusal: &Refusal) -> anyhow::Result<()> {
         self.metrics.refused(refusal.word());
         let reason = format!("{}: {}", refusal.word(), error_chain(refusal));
+        if let Ok(Subject::In { agent, .. }) = delivery.message.subject.parse::<Subject>()
+            && self.senders.knows(&agent)
+        {
+            let said = fleet_runtime::outside_text::shown(&reason);
+            self.shared.note(&agent, |heard| {
+                heard.refused += 1;
+                heard.last_refusal = Some(said);
+            });
+        }
         match self.reader.bury(delivery, &reason).await {
             Err(error) if error.is_temporary() => {
                 tracing::error!(
@@ -273,6 +282,9 @@ impl Consume {
     fn note(&self, envelope: &Envelope) {
         if let Event::AgentReported(report) = &envelope.event {
             self.shared.remember_report(report, Timestamp::now());
+        } else {
+            let now = Timestamp::now();
+            self.shared.note(&envelope.agent, |heard| heard.last_event_at = Some(now));
         }
         tracing::debug!(
             event_id = %envelope.id,

@@ -22,8 +22,8 @@ use fleet_runtime::health::Health;
 use tokio::sync::watch;
 
 use crate::api::types::{
-    CaseDetail, Cases, CasesAsked, ContractsInForce, LogHead, LogVerified, Places, Status, Trace, Verdicts,
-    VerdictsAsked,
+    AgentStatus, CaseDetail, Cases, CasesAsked, ContractsInForce, LogHead, LogVerified, Places, Status,
+    Trace, Verdicts, VerdictsAsked,
 };
 use crate::settings::AgentGrant;
 use crate::shared::Shared;
@@ -73,6 +73,12 @@ impl Answers {
     pub async fn status(&self) -> Result<Status, QueryError> {
         let answers = self.clone();
         self.read(move |snapshot| status::status(&answers, snapshot)).await
+    }
+
+    /// Every agent that may speak, with what it said of itself last.
+    pub async fn agents(&self) -> Result<Vec<AgentStatus>, QueryError> {
+        let answers = self.clone();
+        self.read(move |snapshot| status::agents(&answers, snapshot)).await
     }
 
     /// What is known of an image reference or digest.

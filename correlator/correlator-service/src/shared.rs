@@ -63,6 +63,16 @@ pub(crate) struct Shared {
     /// Pieces of evidence that wait for their verification or are being verified.
     pub(crate) verifications_waiting: AtomicUsize,
     reports: Mutex<BTreeMap<AgentId, LastReport>>,
+    heard: Mutex<BTreeMap<AgentId, Heard>>,
+}
+
+/// What came in an agent's name since this process began.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard {
+    /// When its last event came, its reports aside.
+    pub(crate) last_event_at: Option<Timestamp>,
+    pub(crate) refused: u64,
+    pub(crate) last_refusal: Option<String>,
 }
 
 /// What an agent said of itself last.
@@ -81,6 +91,7 @@ impl Shared {
             contract_problems: watch::Sender::new(ContractProblems::default()),
             verifications_waiting: AtomicUsize::new(0),
             reports: Mutex::default(),
+            heard: Mutex::default(),
         }
     }
 
@@ -90,6 +101,18 @@ impl Shared {
         if is_known || reports.len() < REPORTS_MAX {
             reports.insert(report.agent.clone(), LastReport { report: report.clone(), received_at });
         }
+    }
+
+    /// Notes something about what comes in an agent's name. Names that nobody granted anything fill no memory.
+    pub(crate) fn note(&self, agent: &AgentId, note: impl FnOnce(&mut Heard)) {
+        let mut heard = lock(&self.heard);
+        if heard.contains_key(agent) || heard.len() < REPORTS_MAX {
+            note(heard.entry(agent.clone()).or_default());
+        }
+    }
+
+    pub(crate) fn heard(&self) -> BTreeMap<AgentId, Heard> {
+        lock(&self.heard).clone()
     }
 
     pub(crate) fn reports(&self) -> BTreeMap<AgentId, LastReport> {

@@ -20,6 +20,7 @@ mod limits;
 mod owed;
 mod read;
 mod shared;
+mod standing;
 mod tables;
 mod watchers;
 mod writer;
@@ -35,8 +36,8 @@ use self::command::{Command, Queue};
 use self::consumer::EmbeddedConsumer;
 use self::shared::Shared;
 use super::{
-    Blobs, Bus, BusError, Consumer, ConsumerConfig, FETCH_MESSAGES_MAX, KeyValue, Message, Published, Stored,
-    Stream, check_key,
+    Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, FETCH_MESSAGES_MAX, KeyValue, Message,
+    Published, Stored, Stream, StreamStanding, check_key,
 };
 
 pub use limits::{EmbeddedLimits, StreamLimits};
@@ -47,6 +48,7 @@ pub struct EmbeddedBus {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     blobs: Arc<FileBlobs>,
+    limits: EmbeddedLimits,
 }
 
 impl EmbeddedBus {
@@ -60,7 +62,7 @@ impl EmbeddedBus {
             let database = folder.database_file();
             let opener = Box::new(move || tables::open_database(&database, limits.cache_bytes_max));
             let (queue, shared) = writer::start(folder, opener, limits)?;
-            Ok(Arc::new(EmbeddedBus { queue, shared, blobs: Arc::new(blobs) }))
+            Ok(Arc::new(EmbeddedBus { queue, shared, blobs: Arc::new(blobs), limits }))
         });
         opened.await.map_err(|error| BusError::storage("open the bus", error))?
     }
@@ -107,6 +109,20 @@ impl Bus for EmbeddedBus {
 
     fn blobs(&self) -> Arc<dyn Blobs> {
         self.blobs.clone()
+    }
+
+    async fn standing(&self) -> Result<BusStanding, BusError> {
+        let limits = self.limits;
+        let read = self.shared.read(move |database| {
+            Stream::ALL.into_iter().map(|stream| standing::of_stream(database, stream, &limits)).collect()
+        });
+        let mut streams: Vec<StreamStanding> = read.await?;
+        for standing in &mut streams {
+            let consumers = self.shared.consumers_of(standing.stream);
+            let of_consumer = |owed: &Arc<owed::Owed>| standing::of_consumer(owed, standing.last_sequence);
+            standing.consumers = consumers.iter().map(of_consumer).collect();
+        }
+        Ok(BusStanding { streams, differences: Vec::new() })
     }
 
     async fn close(&self) -> Result<(), BusError> {

@@ -22,6 +22,7 @@ mod pull;
 mod read;
 mod roles;
 mod settings;
+mod standing;
 mod tend;
 mod watch;
 
@@ -45,7 +46,8 @@ use self::link::Link;
 use self::publish::{NotPublished, Outbound, Outgoing};
 use self::tend::Order;
 use super::{
-    Blobs, Bus, BusError, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored, Stream, check_key,
+    Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored,
+    Stream, check_key,
 };
 
 pub use apply::Drift;
@@ -300,6 +302,18 @@ impl Bus for NatsBus {
 
     fn blobs(&self) -> Arc<dyn Blobs> {
         self.shared.blobs.clone()
+    }
+
+    async fn standing(&self) -> Result<BusStanding, BusError> {
+        let shared = &self.shared;
+        shared.is_open()?;
+        let mut streams = Vec::new();
+        for stream in Stream::ALL {
+            let standing = standing::of_stream(&shared.link, stream).await;
+            streams.extend(standing.map_err(|fault| fault.into_bus("tell how the streams stand"))?);
+        }
+        let differences = self.drift().await?.iter().map(ToString::to_string).collect();
+        Ok(BusStanding { streams, differences })
     }
 
     async fn close(&self) -> Result<(), BusError> {

@@ -56,6 +56,10 @@ impl Bus for Shaky {
         self.bus.blobs()
     }
 
+    async fn standing(&self) -> Result<BusStanding, BusError> {
+        self.bus.standing().await
+    }
+
     async fn close(&self) -> Result<(), BusError> {
         self.bus.close().await
     }

@@ -1,7 +1,9 @@
 //! What the running process says of itself: its contracts, its agents, gaps that are open, and images that nothing claims.
 
 use bus_schema::case::Case;
-use correlator_service::api::types::{AgentStatus, Cases, CasesAsked, ContractsInForce, ImageCounts, Status};
+use correlator_service::api::types::{
+    AgentStatus, Cases, CasesAsked, ContractsInForce, Fleet, ImageCounts, Status,
+};
 
 use super::Finding;
 use crate::client::Api;
@@ -22,6 +24,10 @@ pub(super) async fn look(api: &Api) -> Vec<Finding> {
         }
         Err(error) => findings.push(no_answer(&error)),
     }
+    match api.get::<Fleet>("/fleet", &()).await {
+        Ok(fleet) => findings.push(bus(&fleet)),
+        Err(error) => findings.push(no_answer(&error)),
+    }
     let asked =
         CasesAsked { state: Some("open".to_owned()), rule: Some(GAPS.to_owned()), ..CasesAsked::default() };
     match api.get::<Cases>("/cases", &asked).await {
@@ -29,6 +35,20 @@ pub(super) async fn look(api: &Api) -> Vec<Finding> {
         Err(error) => findings.push(no_answer(&error)),
     }
     findings
+}
+
+fn bus(fleet: &Fleet) -> Finding {
+    if let Some(problem) = &fleet.bus_problem {
+        return Finding::fails("bus", problem.clone(), "see that its servers run and can be reached");
+    }
+    match fleet.differences.is_empty() {
+        true => Finding::works("bus", "its streams are as declared"),
+        false => Finding::lacks(
+            "bus",
+            fleet.differences.join("\n"),
+            "somebody changed the streams: restart the correlator, which brings them to what is declared, or mend the servers",
+        ),
+    }
 }
 
 fn no_answer(error: &anyhow::Error) -> Finding {

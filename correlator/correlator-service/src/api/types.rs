@@ -3,11 +3,13 @@
 //! Fields are only ever added; readers ignore what they do not know. Text from outside is free of control characters.
 
 mod asked;
+mod fleet;
 mod letters;
 mod status;
 mod trace;
 
 pub use asked::{CasesAsked, DeadLettersAsked, TraceAsked, VerdictsAsked, WhereAsked};
+pub use fleet::{ConsumerStatus, Fleet, StreamStatus};
 pub use letters::{
     DeadLetterDetail, DeadLetterSummary, DeadLetters, LetterOutcome, LetterOutcomes, LettersChosen,
 };

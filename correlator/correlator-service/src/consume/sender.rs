@@ -33,6 +33,11 @@ impl Senders {
         Senders { agents, skew_max }
     }
 
+    /// Whether an agent may say anything.
+    pub(crate) fn knows(&self, agent: &AgentId) -> bool {
+        self.agents.contains_key(agent)
+    }
+
     /// Refuses what is not the sender's to say.
     pub(crate) fn check(
         &self,

@@ -72,8 +72,8 @@ fn waiting(shared: &Shared, snapshot: &Snapshot) -> Result<Waiting, QueryError> 
     })
 }
 
-fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<AgentStatus>, QueryError> {
-    let reports = answers.shared.reports();
+pub(super) fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<AgentStatus>, QueryError> {
+    let (reports, heard) = (answers.shared.reports(), answers.shared.heard());
     let mut agents = Vec::new();
     for (id, grant) in answers.agents.iter() {
         let last = reports.get(id);
@@ -90,6 +90,11 @@ fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<AgentStatus>, Qu
             reported_at: last.map(|last| last.received_at),
             version: last.map(|last| shown(&last.report.version)),
             lag_seconds: last.map(|last| last.report.lag_seconds),
+            events_published: last.map_or(0, |last| last.report.events_published),
+            api_budget_left: last.and_then(|last| last.report.api_budget_left),
+            last_event_at: heard.get(id).and_then(|heard| heard.last_event_at),
+            refused: heard.get(id).map_or(0, |heard| heard.refused),
+            last_refusal: heard.get(id).and_then(|heard| heard.last_refusal.clone()),
             dead_lettered: last.map_or(0, |last| last.report.dead_lettered),
             coverage,
         });

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bus_schema::Digest;
 use bytes::Bytes;
 use fleet_runtime::bus::{
-    Blobs, Bus, BusError, Consumer, ConsumerConfig, Delivery, Entry, KeyValue, Message, Published, Stored,
-    Stream, Watched,
+    Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, Delivery, Entry, KeyValue, Message,
+    Published, Stored, Stream, Watched,
 };
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +107,10 @@ impl Bus for StuckBus {
 
     fn blobs(&self) -> Arc<dyn Blobs> {
         Arc::new(StuckBlobs { inner: self.inner.blobs(), place: Arc::clone(&self.place) })
+    }
+
+    async fn standing(&self) -> Result<BusStanding, BusError> {
+        self.inner.standing().await
     }
 
     async fn close(&self) -> Result<(), BusError> {

@@ -103,6 +103,12 @@ impl Owed {
         inner.unsettled.keys().next().copied().unwrap_or(inner.looked_at + 1)
     }
 
+    /// How far it has looked, and how many deliveries are not settled.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.looked_at, inner.unsettled.len() as u64)
+    }
+
     pub(super) fn looked_at(&self) -> u64 {
         self.lock().looked_at
     }

@@ -71,6 +71,20 @@ pub struct AgentStatus {
     /// How far it is behind its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<u64>,
+    /// Events that it has published since its process began.
+    pub events_published: u64,
+    /// What is left of its source's API budget, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_budget_left: Option<u64>,
+    /// When its last event came, its reports aside, since this process began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event_at: Option<Timestamp>,
+    /// What came in its name and was not its to say, since this process began.
+    pub refused: u64,
+    /// Why the last of it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<String>,
+    /// Payloads that it put into the dead letter since its process began.
     pub dead_lettered: u64,
     pub coverage: Vec<CoverageStatus>,
 }

@@ -1,0 +1,3 @@
+//! `custody fleet`: the agents of a fleet and their bus.
+
+pub(crate) mod view;
