@@ -1,7 +1,7 @@
 //! Bounds: what is too large or too odd is refused by name, and who is slow holds only so much.
 
 use bytes::Bytes;
-use fleet_runtime::bus::{BusError, ConsumerConfig, FETCH_MESSAGES_MAX, Message, PAYLOAD_BYTES_MAX};
+use fleet_runtime::bus::{BusError, ConsumerConfig, FETCH_MESSAGES_MAX, Message, PAYLOAD_BYTES_MAX, Stream};
 use futures::future::try_join_all;
 
 use crate::place::{Place, SUBJECT, all_events, ids, message, nothing_comes, publish, take};
@@ -60,4 +60,31 @@ pub(crate) async fn one_fetch_is_bounded(place: &dyn Place) {
     assert!(!first.is_empty() && first.len() <= FETCH_MESSAGES_MAX);
     let rest = take(&*consumer, FETCH_MESSAGES_MAX + 22 - first.len()).await;
     assert_eq!(first.len() + rest.len(), FETCH_MESSAGES_MAX + 22);
+}
+
+pub(crate) async fn how_a_bus_stands_is_told_in_numbers(place: &dyn Place) {
+    let bus = place.open().await;
+    publish(&*bus, ["a", "b", "c", "d"]).await;
+    let consumer = bus.consumer(ConsumerConfig { in_flight_max: 2, ..all_events() }).await.unwrap();
+    let taken = take(&*consumer, 2).await;
+    consumer.ack(&taken[0]).await.unwrap();
+    let mut last = None;
+    // An acknowledgement is counted a moment later.
+    for _ in 0..200 {
+        let standing = bus.standing().await.unwrap();
+        assert!(standing.differences.is_empty(), "{standing:?}");
+        let streams: Vec<Stream> = standing.streams.iter().map(|stream| stream.stream).collect();
+        assert_eq!(streams, Stream::ALL);
+        let events = standing.streams.into_iter().find(|stream| stream.stream == Stream::Events).unwrap();
+        assert_eq!((events.messages, events.last_sequence), (4, 4));
+        assert!(events.bytes > 0 && events.bytes < events.bytes_max);
+        let [consumer] = &events.consumers[..] else { panic!("{events:?}") };
+        assert_eq!((consumer.name.as_str(), consumer.waiting), (all_events().name.as_str(), 2));
+        last = Some(consumer.unsettled);
+        if last == Some(1) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(last, Some(1));
 }

@@ -73,6 +73,7 @@ macro_rules! whole_contract {
             odd_subjects_ids_and_headers_are_refused
             a_slow_reader_holds_no_more_than_its_bound
             one_fetch_is_bounded
+            how_a_bus_stands_is_told_in_numbers
         }
         key_value {
             exactly_one_of_many_writers_wins_a_revision
