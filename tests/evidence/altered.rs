@@ -3,36 +3,72 @@
 //! A removed part may leave evidence that is complete without it (a bundle of version 0.1 needs no inclusion proof beside
 //! its promise). Such a rest is genuine itself; it must prove the same and no earlier time.
 
+mod cases;
+mod checkpoint;
+mod content;
+mod der;
+mod json;
+mod parts;
+mod spans;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
+use evidence::CLOUD_BUILD;
+use serde::de::IgnoredAny;
 
-use crate::alter::{self, Change};
+use crate::altered::cases::Case;
+use crate::altered::content::{Level, others};
+use crate::altered::json::Change;
 use crate::fixtures::say;
-use crate::genuine::{self, Known, Piece};
-use crate::{conformance, slsa};
+use crate::fuzzed::Random;
+use crate::genuine::{Known, Piece};
+
+/// Of how many pieces of one producer in one form every alteration is tried.
+const IN_FULL: usize = 1;
+/// How many alterations of each further piece are tried, drawn by chance.
+const DRAWN: usize = 300;
+const SEED: u64 = 0x5eed_cafe;
+
+/// One way to alter a piece.
+pub(crate) struct Alteration {
+    change: Change,
+    place: String,
+    edits: Vec<Edit>,
+}
+
+#[derive(Debug, Clone)]
+enum Edit {
+    /// A range of the text replaced.
+    Layer(Range<usize>, Vec<u8>),
+    /// An annotation with another value.
+    Annotation(String, String),
+    /// What a message signature is over.
+    Artifact(Vec<u8>),
+}
 
 #[derive(Default)]
 struct Count {
-    refused: usize,
+    refused: BTreeMap<Change, usize>,
     complete_without: usize,
+    unread: usize,
     wrong: Vec<String>,
 }
 
 #[test]
 fn nothing_altered_is_accepted() {
-    let mut pieces = genuine::genuine();
-    pieces.extend(slsa::genuine());
-    pieces.extend(conformance_pieces());
+    let cases = cases::all();
+    let plan = plan(&cases);
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let counts: Vec<Count> = std::thread::scope(|scope| {
         let work = || {
             let mut count = Count::default();
             while let Some(index) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < pieces.len())
+                Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < cases.len())
             {
-                alter_piece(&pieces[index], donor(&pieces, index), &mut count);
+                try_piece(&cases, index, plan[index], &mut count);
             }
             count
         };
@@ -40,67 +76,147 @@ fn nothing_altered_is_accepted() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let sum = |field: fn(&Count) -> usize| counts.iter().map(field).sum::<usize>();
+    let of = |change: Change| counts.iter().filter_map(|count| count.refused.get(&change)).sum::<usize>();
     let wrong: Vec<&String> = counts.iter().flat_map(|count| &count.wrong).collect();
+    let in_full = plan.iter().filter(|is_full| **is_full).count();
     say(&format!(
-        "altered inputs: {} refused of {} genuine pieces, {} wrongly accepted ({} parts removed that were not needed)",
-        sum(|count| count.refused),
-        pieces.len(),
+        "altered inputs: {} refused ({} altered, {} swapped, {} rearranged, {} removed) of {} genuine pieces, {in_full} in full and {} with {DRAWN} drawn each; {} wrongly accepted ({} parts removed that were not needed, {} altered that nothing reads)",
+        counts.iter().flat_map(|count| count.refused.values()).sum::<usize>(),
+        of(Change::Altered),
+        of(Change::Swapped),
+        of(Change::Rearranged),
+        of(Change::Removed),
+        cases.len(),
+        cases.len() - in_full,
         wrong.len(),
         sum(|count| count.complete_without),
+        sum(|count| count.unread),
     ));
     assert!(wrong.is_empty(), "{} wrongly accepted: {:#?}", wrong.len(), &wrong[..wrong.len().min(60)]);
 }
 
-fn conformance_pieces() -> Vec<Piece> {
-    let cases = conformance::cases().unwrap_or_default().into_iter().filter(|case| !case.must_fail());
+/// Whether each piece is tried in full.
+fn plan(cases: &[Case]) -> Vec<bool> {
+    let mut seen = BTreeMap::new();
     cases
-        .map(|case| Piece {
-            name: format!("conformance/{}", case.name),
-            media_type: genuine::BUNDLE,
-            document: serde_json::from_slice(&case.bundle()).unwrap(),
-            raw: None,
-            annotations: Default::default(),
-            artifact: Some(case.artifact()),
-            trust: case.trust().unwrap().into(),
+        .iter()
+        .map(|case| {
+            let count: &mut usize = seen.entry(case.family()).or_default();
+            *count += 1;
+            *count <= IN_FULL
         })
         .collect()
 }
 
-/// A genuine document of the same form with another signature.
-fn donor(pieces: &[Piece], index: usize) -> &Value {
-    let signature = |piece: &Piece| {
-        let envelope = piece.document.get("dsseEnvelope").unwrap_or(&piece.document);
-        let message = &piece.document["messageSignature"]["signature"];
-        (envelope["signatures"][0]["sig"].clone(), message.clone())
-    };
-    let own = &pieces[index];
-    let others = pieces[index + 1..].iter().chain(&pieces[..index]);
-    let same_form = |other: &&Piece| other.media_type == own.media_type && signature(other) != signature(own);
-    others.filter(same_form).map(|other| &other.document).next().unwrap_or(&Value::Null)
-}
-
-fn alter_piece(piece: &Piece, donor: &Value, count: &mut Count) {
-    let genuine = piece.verify().unwrap_or_else(|why| panic!("{} was refused: {why}", piece.name));
-    for alteration in alter::all(&piece.document, donor) {
-        let altered = Piece { document: alteration.document, raw: None, ..piece.clone() };
-        judge(piece, &genuine, &altered, &alteration.change, &alteration.place, count);
-    }
-    for (key, altered) in altered_annotations(piece) {
-        judge(piece, &genuine, &altered, &Change::Altered, &key, count);
-    }
-    for (place, payload) in altered_payloads(piece) {
-        judge(piece, &genuine, &payload, &Change::Altered, &place, count);
-    }
-}
-
-fn judge(piece: &Piece, genuine: &Known, altered: &Piece, change: &Change, place: &str, count: &mut Count) {
-    match altered.verify() {
-        Err(_) => count.refused += 1,
-        Ok(known) if *change == Change::Removed && proves_no_more(genuine, &known) => {
-            count.complete_without += 1
+fn try_piece(cases: &[Case], index: usize, in_full: bool, count: &mut Count) {
+    let case = &cases[index];
+    let alterations = alterations(case, &cases::donors(cases, index));
+    let mut drawn: BTreeSet<usize> = (0..alterations.len()).collect();
+    if !in_full && alterations.len() > DRAWN {
+        let mut random = Random(SEED ^ u64::try_from(index).unwrap());
+        drawn.clear();
+        while drawn.len() < DRAWN {
+            drawn.insert(random.below(alterations.len()));
         }
-        Ok(_) => count.wrong.push(format!("{}: {place}: {change:?}", piece.name)),
     }
+    for number in drawn {
+        try_one(case, &alterations[number], count);
+    }
+}
+
+fn alterations(case: &Case, donors: &[&Case]) -> Vec<Alteration> {
+    let texts: Vec<&[u8]> = donors.iter().map(|donor| donor.text()).collect();
+    let of_layer = json::alterations(case.text(), &texts).into_iter().map(|splice| Alteration {
+        change: splice.change,
+        place: splice.place,
+        edits: vec![Edit::Layer(splice.at, splice.with)],
+    });
+    let mut found: Vec<Alteration> = of_layer.collect();
+    for (key, text) in &case.piece.annotations {
+        if text.is_empty()
+            || !["dev.sigstore.cosign/", "dev.cosignproject.cosign/"]
+                .iter()
+                .any(|prefix| key.starts_with(prefix))
+        {
+            continue;
+        }
+        for (note, other) in others(text, Level::Evidence) {
+            let change = if other.is_empty() { Change::Removed } else { Change::Altered };
+            let edits = vec![Edit::Annotation(key.clone(), other)];
+            found.push(Alteration { change, place: format!("{key} {note}"), edits });
+        }
+    }
+    if let Some(artifact) = &case.piece.artifact {
+        let mut put = |change, note: String, other: Vec<u8>| {
+            let edits = vec![Edit::Artifact(other)];
+            found.push(Alteration { change, place: format!("artifact {note}"), edits });
+        };
+        for (note, other) in content::bytes_changed(artifact, Level::Evidence) {
+            put(Change::Altered, note, other);
+        }
+        let others = donors.iter().filter_map(|donor| donor.piece.artifact.as_ref());
+        for other in others.filter(|other| *other != artifact) {
+            put(Change::Swapped, "of a donor".to_owned(), other.clone());
+        }
+    }
+    for (number, donor) in donors.iter().enumerate() {
+        found.extend(parts::swaps(case, donor, number));
+    }
+    found
+}
+
+fn try_one(case: &Case, alteration: &Alteration, count: &mut Count) {
+    let altered = altered(case, &alteration.edits);
+    let is_same = altered.raw == case.piece.raw
+        && altered.annotations == case.piece.annotations
+        && altered.artifact == case.piece.artifact;
+    assert!(!is_same, "{}: {} alters nothing", case.name, alteration.place);
+    let is_json = serde_json::from_slice::<IgnoredAny>(altered.raw.as_deref().unwrap()).is_ok();
+    assert!(is_json, "{}: {} leaves no document", case.name, alteration.place);
+    match altered.verify() {
+        Err(_) => *count.refused.entry(alteration.change).or_default() += 1,
+        Ok(known) if alteration.change == Change::Removed && proves_no_more(&case.known, &known) => {
+            count.complete_without += 1;
+        }
+        Ok(known) if known == case.known && is_unread(case, alteration) => count.unread += 1,
+        Ok(_) => count.wrong.push(format!("{}: {}: {:?}", case.name, alteration.place, alteration.change)),
+    }
+}
+
+/// What Google's tool prints around the envelope and nobody signs or reads: no fact comes from it, and another version of
+/// the tool may print it otherwise. Each is shown to prove exactly the same.
+const UNREAD: [&str; 7] = [
+    "/image_summary/registry",
+    "/image_summary/repository",
+    "/provenance_summary/provenance/0/createTime",
+    "/provenance_summary/provenance/0/name",
+    "/provenance_summary/provenance/0/noteName",
+    "/provenance_summary/provenance/0/updateTime",
+    "/provenance_summary/provenance/0/build/intotoStatement/slsaProvenance/recipe/definedInMaterial",
+];
+
+fn is_unread(case: &Case, alteration: &Alteration) -> bool {
+    let place = alteration.place.split(' ').next().unwrap();
+    case.piece.media_type == CLOUD_BUILD
+        && matches!(alteration.change, Change::Altered | Change::Swapped)
+        && UNREAD.contains(&place)
+}
+
+fn altered(case: &Case, edits: &[Edit]) -> Piece {
+    let mut piece = case.piece.clone();
+    let mut splices = Vec::new();
+    for edit in edits {
+        match edit {
+            Edit::Layer(at, with) => splices.push((at, with)),
+            Edit::Annotation(key, text) => drop(piece.annotations.insert(key.clone(), text.clone())),
+            Edit::Artifact(bytes) => piece.artifact = Some(bytes.clone()),
+        }
+    }
+    splices.sort_by_key(|(at, _)| std::cmp::Reverse(at.start));
+    for (at, with) in splices {
+        piece.raw = piece.raw.map(|text| spans::spliced(&text, at, with));
+    }
+    piece
 }
 
 fn proves_no_more(genuine: &Known, rest: &Known) -> bool {
@@ -113,52 +229,10 @@ fn proves_no_more(genuine: &Known, rest: &Known) -> bool {
         (Known::Proof(genuine), Known::Proof(rest)) => genuine.signer == rest.signer,
         _ => false,
     };
-    same && rest.signed_at() >= genuine.signed_at()
-}
-
-/// Each annotation of cosign's older formats that carries evidence, altered inside.
-fn altered_annotations(piece: &Piece) -> Vec<(String, Piece)> {
-    let mut found = Vec::new();
-    for (key, text) in piece
-        .annotations
-        .iter()
-        .filter(|(key, text)| key.starts_with("dev.sigstore.cosign/") && !text.is_empty())
-    {
-        let document: Value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
-        let whole = Value::Array(vec![document]);
-        for alteration in
-            alter::all(&whole, &Value::Null).into_iter().filter(|one| one.change == Change::Altered)
-        {
-            let text = match &alteration.document[0] {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let mut altered = piece.clone();
-            altered.annotations.insert(key.clone(), text);
-            found.push((format!("{key}{}", alteration.place), altered));
-        }
+    // Without a signed time it counts from when it was found, which is later.
+    same && match (genuine.signed_at(), rest.signed_at()) {
+        (_, None) => true,
+        (Some(genuine), Some(rest)) => rest >= genuine,
+        (None, Some(_)) => false,
     }
-    found
-}
-
-/// Each value inside the signed statement, altered.
-fn altered_payloads(piece: &Piece) -> Vec<(String, Piece)> {
-    let place = ["/dsseEnvelope/payload", "/payload", "/envelope/statement"];
-    let Some(place) = place.into_iter().find(|place| piece.document.pointer(place).is_some()) else {
-        return Vec::new();
-    };
-    let payload = piece.document.pointer(place).unwrap().as_str().unwrap();
-    let payload = sigstore_verify::types::PayloadBytes::from_base64(payload).unwrap();
-    let statement: Value = serde_json::from_slice(payload.as_bytes()).unwrap();
-    let alterations =
-        alter::all(&statement, &Value::Null).into_iter().filter(|one| one.place.matches('/').count() < 4);
-    alterations
-        .map(|alteration| {
-            let mut altered = Piece { raw: None, ..piece.clone() };
-            let text = alteration.document.to_string();
-            let encoded = sigstore_verify::types::PayloadBytes::from_bytes(text.as_bytes()).to_base64();
-            *altered.document.pointer_mut(place).unwrap() = Value::String(encoded);
-            (format!("{place}: {}", alteration.place), altered)
-        })
-        .collect()
 }

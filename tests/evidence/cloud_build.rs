@@ -387,10 +387,13 @@ fn nothing_around_the_envelope_may_say_something_else() {
     check(document.to_string().as_bytes(), &trust).unwrap();
     let build = "/provenance_summary/provenance/0";
     let other = image().replace("sha256:", "sha256:0")[..71].to_owned();
+    let elsewhere = format!("us-docker.pkg.dev/acme/other@{}", image());
     for (place, value, reason) in [
         ("/image_summary/digest".to_owned(), json!(other), "bad_subject"),
         ("/image_summary/fully_qualified_digest".to_owned(), json!(format!("x@{other}")), "bad_subject"),
         ("/image_summary/fully_qualified_digest".to_owned(), json!("x"), "bad_subject"),
+        ("/image_summary/fully_qualified_digest".to_owned(), json!(elsewhere), "bad_subject"),
+        (format!("{build}/resourceUri"), json!(format!("https://{elsewhere}")), "bad_subject"),
         (format!("{build}/resourceUri"), json!(format!("https://x@{other}")), "bad_subject"),
         (format!("{build}/kind"), json!("VULNERABILITY"), "malformed"),
         (format!("{build}/build/inTotoSlsaProvenanceV1"), json!(null), "malformed"),

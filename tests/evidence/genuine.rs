@@ -41,7 +41,7 @@ impl Known {
         }
     }
 
-    fn signer(&self) -> &Signer {
+    pub(crate) fn signer(&self) -> &Signer {
         match self {
             Known::Statement(statement) => &statement.signer,
             Known::Proof(proof) => &proof.signer,

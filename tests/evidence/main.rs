@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod alter;
 mod altered;
 mod cloud_build;
 mod conformance;

@@ -99,8 +99,32 @@ fn check_certificates(bundle: &Bundle) -> Result<(), Refusal> {
 struct Wire {
     media_type: Option<String>,
     verification_material: Option<WireMaterial>,
-    message_signature: Option<IgnoredAny>,
+    message_signature: Option<WireMessage>,
     dsse_envelope: Option<WireEnvelope>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMessage {
+    message_digest: Option<WireDigest>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireDigest {
+    algorithm: Option<String>,
+}
+
+impl WireMessage {
+    /// The verifying crate takes other spellings of an algorithm; the format (sigstore_common.proto) has one.
+    fn check(self) -> Result<(), Refusal> {
+        const ALGORITHMS: [&str; 3] = ["SHA2_256", "SHA2_384", "SHA2_512"];
+        match self.message_digest.and_then(|digest| digest.algorithm) {
+            Some(algorithm) if !ALGORITHMS.contains(&algorithm.as_str()) => {
+                Err(unsupported(format!("a digest of {}", ALGORITHMS.join(" or ")), algorithm))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,7 +168,7 @@ impl Wire {
             return Err(too_large("timestamps", TIMESTAMPS_MAX, timestamps));
         }
         match (self.message_signature, self.dsse_envelope) {
-            (Some(_), None) => Ok(None),
+            (Some(message), None) => message.check().map(|()| None),
             (None, Some(envelope)) => Envelope::from_wire(envelope).map(Some),
             (None, None) => Err(refusal(RefusalReason::Unsigned, "a signature in the bundle", "none")),
             (Some(_), Some(_)) => {

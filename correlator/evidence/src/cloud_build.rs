@@ -172,7 +172,7 @@ fn digest_in(reference: &str) -> Option<Digest> {
     reference.parse::<ImageRef>().ok()?.digest
 }
 
-/// Summary and resource name one digest, which is a subject of the statement.
+/// Summary and resource name one image, by one digest, which is a subject of the statement.
 fn check_image(summary: &Summary, build: &Build, subjects: &[Digest]) -> Result<(), Refusal> {
     if build.kind != "BUILD" {
         return Err(malformed("an occurrence of kind BUILD", build.kind.clone()));
@@ -194,15 +194,15 @@ fn check_image(summary: &Summary, build: &Build, subjects: &[Digest]) -> Result<
             return Err(refusal(RefusalReason::BadSubject, expected, said.clone()));
         }
     }
-    match summary.fully_qualified_digest.ends_with(&summary.digest)
-        && build.resource_uri.ends_with(&summary.digest)
-    {
-        true => Ok(()),
-        false => {
-            let found = format!("{}, {}", summary.fully_qualified_digest, build.resource_uri);
-            Err(refusal(RefusalReason::BadSubject, format!("{} everywhere", summary.digest), found))
-        }
+    let found = || format!("{}, {}", summary.fully_qualified_digest, build.resource_uri);
+    if !summary.fully_qualified_digest.ends_with(&summary.digest) {
+        return Err(refusal(RefusalReason::BadSubject, format!("{} everywhere", summary.digest), found()));
     }
+    // Occurrences are found by the image's address.
+    if resource != summary.fully_qualified_digest {
+        return Err(refusal(RefusalReason::BadSubject, "the resource at the image's own address", found()));
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,9 @@ use correlator_core::facts::{Refusal, RefusalReason};
 use jiff::Timestamp;
 use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::trust_root::TrustedRoot;
-use sigstore_verify::types::{Bundle, InclusionProof, KindVersion, TransparencyLogEntry};
+use sigstore_verify::types::{
+    Bundle, CheckpointSignature, InclusionProof, KindVersion, TransparencyLogEntry,
+};
 
 use crate::bounds::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_SIGNATURES_MAX, ENTRY_BODY_BYTES_MAX, LOG_ENTRIES_MAX, PROOF_HASHES_MAX,
@@ -16,7 +18,7 @@ use crate::bounds::{
 };
 use crate::refusal::{malformed, refusal, too_large};
 
-/// Checks that need no key: counts, no entry or timestamp twice, no field without meaning.
+/// Checks that need no key: counts, no entry, timestamp or signature twice, no field without meaning.
 pub(crate) fn check_shape(bundle: &Bundle) -> Result<(), Refusal> {
     let material = &bundle.verification_material;
     let entries = &material.tlog_entries;
@@ -68,6 +70,13 @@ fn check_size(entry: &TransparencyLogEntry) -> Result<(), Refusal> {
     let bytes = checkpoint.signed_data().len() + signed.sum::<usize>();
     if bytes > CHECKPOINT_BYTES_MAX {
         return Err(too_large("bytes of a checkpoint", CHECKPOINT_BYTES_MAX, bytes));
+    }
+    for (position, one) in signatures.iter().enumerate() {
+        let is_same =
+            |other: &CheckpointSignature| other.name == one.name && other.signature == one.signature;
+        if signatures[..position].iter().any(is_same) {
+            return Err(malformed("each signature of a checkpoint once", "one twice"));
+        }
     }
     Ok(())
 }

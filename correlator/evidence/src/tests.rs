@@ -409,6 +409,10 @@ fn a_signature_over_a_digest_is_verified_or_says_what_it_needs() {
     let other = bus_schema::Digest::sha512_of(b"another");
     let found = refused(check(&message_bundle(signature.as_ref(), "SHA2_512", &other), &trusted));
     assert_eq!(found.reason, RefusalReason::BadSignature);
+    for spelling in ["sha2_512", "sha512", "SHA-512"] {
+        let found = refused(check(&message_bundle(signature.as_ref(), spelling, &digest), &trusted));
+        assert_eq!(found.reason, RefusalReason::Unsupported, "{spelling}");
+    }
 
     let ed25519 = Ed25519KeyPair::generate().unwrap();
     let bundle = message_bundle(ed25519.sign(manifest).as_ref(), "SHA2_512", &digest);

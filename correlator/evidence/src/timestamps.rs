@@ -15,6 +15,13 @@ use crate::refusal::refusal;
 
 /// How many elements one list of a timestamp may have.
 const ELEMENTS_MAX: usize = 32;
+/// What a timestamp's content is called (RFC 3161, section 2.4.2).
+const TIMESTAMP_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
+/// A key of ECDSA and RSASSA-PSS: algorithms whose parameters say something.
+const PARAMETRISED: [ObjectIdentifier; 2] = [
+    ObjectIdentifier::new_unwrap("1.2.840.10045.2.1"),
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10"),
+];
 
 /// Checks all timestamps of a bundle that verified against `root`.
 pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot) -> Result<(), Refusal> {
@@ -70,10 +77,14 @@ fn is_signed_by(response: &[u8], certificate: &[u8]) -> Result<bool, String> {
     Ok(identifier.is_some_and(|(_, identifier)| identifier.0.as_bytes() == name.value()))
 }
 
-/// `TimeStampResp { status, ContentInfo { signedData, [0] SignedData } }`
+/// `TimeStampResp { PKIStatusInfo { status, ... }, ContentInfo { signedData, [0] SignedData } }`
 fn signed_data(response: &[u8]) -> Result<AnyRef<'_>, String> {
     let response = AnyRef::from_der(response).map_err(|error| error.to_string())?;
-    let [_status, token] = fixed(elements(response)?)?;
+    let [status, token] = fixed(elements(response)?)?;
+    // A token beside any other status than 0, granted, says what was changed nowhere that is signed.
+    if elements(status)?.first().is_none_or(|status| status.tag() != Tag::Integer || status.value() != [0]) {
+        return Err("another status than granted".to_owned());
+    }
     let [_type, content] = fixed(elements(token)?)?;
     let [signed_data] = fixed(elements(content)?)?;
     Ok(signed_data)
@@ -81,13 +92,14 @@ fn signed_data(response: &[u8]) -> Result<AnyRef<'_>, String> {
 
 /// `SignedData { version, digestAlgorithms, encapContentInfo, [0] certificates?, [1] crls?, signerInfos }`
 fn check_signed_data(fields: Vec<AnyRef<'_>>, root: &TrustedRoot) -> Result<(), String> {
-    let [version, digests, _content, optional @ .., signers] = fields.as_slice() else {
+    let [version, digests, content, optional @ .., signers] = fields.as_slice() else {
         return Err("too few fields of signed data".to_owned());
     };
     // Version 1 is for other contents, 4 and 5 for certificates of other kinds (RFC 5652, section 5.1).
     if !matches!(version.value(), [1 | 3]) {
         return Err("a version of signed data that does not fit".to_owned());
     }
+    check_content(elements(*content)?)?;
     for field in optional {
         if field.tag() != context(TagNumber::N0) {
             return Err("revocation lists".to_owned());
@@ -106,6 +118,21 @@ fn check_signed_data(fields: Vec<AnyRef<'_>>, root: &TrustedRoot) -> Result<(), 
         return Err("other digest algorithms than the signer's".to_owned());
     }
     Ok(())
+}
+
+/// `EncapsulatedContentInfo { id-ct-TSTInfo, [0] OCTET STRING }` (RFC 3161, section 2.4.2)
+fn check_content(fields: Vec<AnyRef<'_>>) -> Result<(), String> {
+    let [kind, content] = fixed(fields)?;
+    let kind: ObjectIdentifier = kind.decode_as().map_err(|error| error.to_string())?;
+    let [content_octets] = fixed(elements(content)?)?;
+    if kind == TIMESTAMP_INFO
+        && content.tag() == context(TagNumber::N0)
+        && content_octets.tag() == Tag::OctetString
+    {
+        Ok(())
+    } else {
+        Err("a content that is no timestamp's".to_owned())
+    }
 }
 
 /// `SignerInfo { version, sid, digestAlgorithm, [0] signedAttrs, signatureAlgorithm, signature, [1] unsignedAttrs? }`.
@@ -148,12 +175,21 @@ fn is_of_authority(der: &[u8], root: &TrustedRoot) -> bool {
     certificates.any(|certificate| certificate.raw_bytes.as_bytes() == der)
 }
 
+/// An algorithm without parameters, or with those that its name asks for.
 fn algorithm(identifier: AnyRef<'_>) -> Result<ObjectIdentifier, String> {
     let fields = elements(identifier)?;
-    let [first, ..] = fields.as_slice() else {
-        return Err("an algorithm without a name".to_owned());
+    let (name, parameters) = match fields.as_slice() {
+        [name] => (name, None),
+        [name, parameters] => (name, Some(parameters)),
+        other => return Err(format!("an algorithm of {} elements", other.len())),
     };
-    first.decode_as().map_err(|error| error.to_string())
+    let name: ObjectIdentifier = name.decode_as().map_err(|error| error.to_string())?;
+    match parameters {
+        Some(given) if !given.is_null() && !PARAMETRISED.contains(&name) => {
+            Err(format!("parameters of {name}, which has none"))
+        }
+        _ => Ok(name),
+    }
 }
 
 fn context(number: TagNumber) -> Tag {
@@ -175,4 +211,57 @@ fn elements(value: AnyRef<'_>) -> Result<Vec<AnyRef<'_>>, String> {
 
 fn fixed<const LENGTH: usize>(elements: Vec<AnyRef<'_>>) -> Result<[AnyRef<'_>; LENGTH], String> {
     elements.try_into().map_err(|other: Vec<_>| format!("{} elements, not {LENGTH}", other.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn element(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+        let content = content.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()], content.as_slice()].concat()
+    }
+
+    #[test]
+    fn only_what_is_granted_is_a_timestamp() {
+        let answer = |status: &[u8]| {
+            let content = element(0xa0, &[&element(0x30, &[])]);
+            let token = element(0x30, &[&element(6, &[&[0x2a]]), &content]);
+            let response = element(0x30, &[&element(0x30, &[status]), &token]);
+            signed_data(&response).map(drop)
+        };
+        let text = element(0x30, &[&element(0x0c, &[b"Operation Okay"])]);
+        assert_eq!(answer(&[2, 1, 0]), Ok(()));
+        assert_eq!(answer(&[&[2, 1, 0], text.as_slice()].concat()), Ok(()));
+        for status in [&[2, 1, 1][..], &[2, 1, 2], &[2, 2, 0, 0], &[1, 1, 0], &[]] {
+            assert!(answer(status).is_err(), "{status:x?}");
+        }
+    }
+
+    #[test]
+    fn the_content_is_a_timestamps_in_a_string_of_octets() {
+        let answer = |name: u8, around: u8, tag: u8| {
+            let name = [&TIMESTAMP_INFO.as_bytes()[..10], &[name]].concat();
+            let content = element(0x30, &[&element(6, &[&name]), &element(around, &[&element(tag, &[])])]);
+            check_content(elements(AnyRef::from_der(&content).unwrap()).unwrap())
+        };
+        assert_eq!(answer(4, 0xa0, 4), Ok(()));
+        for (name, around, tag) in [(5, 0xa0, 4), (4, 0xa1, 4), (4, 0xa0, 5)] {
+            assert!(answer(name, around, tag).is_err());
+        }
+    }
+
+    #[test]
+    fn an_algorithm_has_the_parameters_of_its_name() {
+        let sha256 = element(6, &[&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]]);
+        let pss = element(6, &[PARAMETRISED[1].as_bytes()]);
+        let answer = |parts: &[&[u8]]| {
+            let whole = element(0x30, parts);
+            algorithm(AnyRef::from_der(&whole).unwrap()).is_ok()
+        };
+        assert!(answer(&[&sha256]) && answer(&[&sha256, &[5, 0]]) && answer(&[&pss, &[0x30, 0]]));
+        assert!(!answer(&[&sha256, &[4, 0]]) && !answer(&[&sha256, &[5, 0], &[5, 0]]) && !answer(&[]));
+    }
 }

@@ -257,6 +257,10 @@ fn the_fields_that_nobody_signs_must_agree_with_those_that_somebody_does() {
         }),
         RefusalReason::Malformed
     );
+    let checkpoint = format!("{entry}/inclusionProof/checkpoint/envelope");
+    let said = bundle.pointer(&checkpoint).unwrap().as_str().unwrap();
+    let twice = format!("{said}{}\n", said.lines().last().unwrap());
+    assert_eq!(change(&checkpoint, json!(twice)), RefusalReason::Malformed);
     let entries = &bundle["verificationMaterial"]["tlogEntries"][0];
     assert_eq!(
         change("/verificationMaterial/tlogEntries", json!([entries, entries])),
