@@ -20,6 +20,11 @@ impl TraceParent {
         &self.0[3..35]
     }
 
+    /// The 16 hex digits of the span that others lie below.
+    pub fn parent_id(&self) -> &str {
+        &self.0[36..52]
+    }
+
     /// A trace for something that has an id of its own, so that replays give the same trace.
     pub fn derive<'a>(fields: impl IntoIterator<Item = &'a str>) -> TraceParent {
         let hash = crate::hash::hash_fields(std::iter::once("trace").chain(fields));

@@ -13,6 +13,7 @@ use bus_schema::AgentId;
 use fleet_runtime::bus::nats::{NatsSettings, RawNatsSettings};
 use fleet_runtime::settings::{Checked, Problems, SettingsError, Sources, load};
 use fleet_runtime::telemetry::LogSettings;
+use fleet_runtime::trace::TraceSettings;
 use github_client::settings::{Forge, RawForge};
 use serde::Deserialize;
 
@@ -62,6 +63,8 @@ secret_file = "secrets/webhook-key"           # for a url on this machine also: 
 pub(crate) struct RawFile {
     /// How the process logs.
     log: LogSettings,
+    /// Where spans are sent.
+    traces: TraceSettings,
     /// NATS servers. Without them the bus is in the data folder, and everything in one process.
     bus: Option<RawNatsSettings>,
     /// Where webhooks come in.
@@ -92,6 +95,7 @@ struct RawListen {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) log: LogSettings,
+    pub(crate) traces: TraceSettings,
     pub(crate) bus: Option<NatsSettings>,
     pub(crate) intake: SocketAddr,
     pub(crate) operations: SocketAddr,
@@ -152,6 +156,7 @@ impl Checked for Settings {
         let correlator = correlator_service::Settings::check(correlator, problems);
         let mut settings = Settings {
             log: raw.log,
+            traces: raw.traces,
             bus: bus?,
             intake: intake?,
             operations: operations?,

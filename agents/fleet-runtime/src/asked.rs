@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::reader::Reader;
 use crate::bus::{Bus, BusError, ConsumerConfig, Delivery, Pattern, Stream};
+use crate::trace::{Step, StepKind};
 use crate::worker::{Handled, Handler, work};
 
 /// Looks up answers with the credentials of one agent.
@@ -69,7 +70,15 @@ impl Handler for Asked<'_> {
             tracing::info!(event_id = %envelope.id, request = %request.request, "passed over a question that is out of time");
             return Handled::Done;
         }
-        self.answer.answer(request, envelope.traceparent.as_ref()).await
+        let trace = envelope.traceparent.as_ref();
+        let step = trace.map(|trace| {
+            let mut step = Step::below(trace, StepKind::Consume, "answer a question");
+            step.note("custody.request", request.request.to_string());
+            step
+        });
+        let handled = self.answer.answer(request, trace).await;
+        drop(step);
+        handled
     }
 }
 

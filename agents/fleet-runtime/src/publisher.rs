@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::bus::{Bus, BusError, Message, Published};
 use crate::metrics::AgentMetrics;
-use crate::trace::TRACEPARENT;
+use crate::trace::{Step, StepKind, TRACEPARENT};
 
 /// Messages of one list that wait for the bus at once.
 const PUBLISHING_MAX: usize = 64;
@@ -87,10 +87,18 @@ impl Publisher {
             .to_json()
             .map_err(|source| PublishError::Envelope { agent: self.agent.clone(), source })?;
         let mut message = Message::new(subject.to_string(), envelope.id.to_string(), payload);
+        let mut step = None;
         if let Some(trace) = &envelope.traceparent {
             message = message.with_header(TRACEPARENT, trace.as_str());
+            let name = format!("publish {}", envelope.event.event_type().short());
+            step = Some(Step::below(trace, StepKind::Publish, name));
         }
-        let published = self.bus.publish(message).await?;
+        let published = self.bus.publish(message).await;
+        if let (Err(_), Some(step)) = (&published, &mut step) {
+            step.failed("the bus did not take it");
+        }
+        drop(step);
+        let published = published?;
         if !published.duplicate {
             self.metrics.published(envelope.event.event_type().stage.as_str());
             tracing::debug!(

@@ -1,7 +1,16 @@
-//! The trace that leads from an intake to an alert: W3C `traceparent`, without a tracing backend.
+//! The trace that leads from an intake to an alert: W3C `traceparent`, from process to process.
+//!
+//! An event carries its trace with it, whether anybody collects spans or not; where `[traces]` names a collector, each step
+//! of its way is a span there ([`Step`]).
+
+mod export;
+mod step;
 
 use axum::http::HeaderMap;
 use bus_schema::TraceParent;
+
+pub use export::{Exporting, TraceError, TraceSettings};
+pub use step::{Step, StepKind};
 
 /// The header that carries it, on HTTP and on the bus.
 pub const TRACEPARENT: &str = "traceparent";
@@ -13,15 +22,18 @@ pub fn of_request<'a>(headers: &HeaderMap, identity: impl IntoIterator<Item = &'
     continued(given).unwrap_or_else(|| TraceParent::derive(identity))
 }
 
+/// The step of an intake that took a request: the first of a trace that begins here, or one below the caller's.
+pub fn received(headers: &HeaderMap, trace: &TraceParent, name: &'static str) -> Step {
+    let given = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    match continued(given) {
+        Some(given) if given == *trace => Step::below(trace, StepKind::Receive, name),
+        _ => Step::first(trace, StepKind::Receive, name),
+    }
+}
+
 /// A trace that was handed on; anything that is not one counts as absent.
 pub fn continued(given: Option<&str>) -> Option<TraceParent> {
     given?.parse().ok()
-}
-
-/// The span of one event's way through a process: attach it to the future with `Instrument`.
-pub fn span(trace: Option<&TraceParent>, event_id: &str) -> tracing::Span {
-    let trace_id = trace.map(TraceParent::trace_id);
-    tracing::info_span!("event", event_id, trace_id)
 }
 
 #[cfg(test)]

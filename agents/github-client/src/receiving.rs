@@ -5,6 +5,7 @@ use bus_schema::{Digest, Envelope, TraceParent};
 use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::metrics::AgentMetrics;
 use fleet_runtime::publisher::{PublishError, Publisher};
+use fleet_runtime::trace::{Step, StepKind};
 
 use crate::intake::{NotStored, Received, Receiver};
 use crate::report::{Report, Translate, Translated};
@@ -46,6 +47,7 @@ impl<T: Translate> Receiver for Receiving<T> {
             }
         };
         let trace = trace_of(delivery);
+        let _step = Step::first(&trace, StepKind::Receive, "receive a forge's webhook");
         let events = reports.len();
         for Report { occurred, event } in reports {
             let envelope = self.publisher.envelope(occurred, Some(trace.clone()), event);

@@ -6,6 +6,7 @@
 use axum::Router;
 use bus_schema::AgentId;
 use fleet_runtime::telemetry;
+use fleet_runtime::trace::Exporting;
 
 use crate::args::{AgentArguments, AgentWord, Global};
 use crate::data::DataFolder;
@@ -22,8 +23,11 @@ pub(crate) async fn run(arguments: &AgentArguments, global: &Global, output: Out
     let data = DataFolder::find(global.data.as_deref())?;
     let settings = settings::read_or_fail(global.config.as_deref(), &arguments.bus)?;
     telemetry::begin(&settings.log)?;
+    let traces = settings.traces.clone();
     let (intake, operations) = (settings.intake, settings.operations);
     let (bus, watched) = choose(settings, arguments)?;
+    let traces = Exporting::begin(&traces, &format!("custody-agent-{}", watched.agent()))
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let mut house = House::of_agent(data, bus, watched.agent(), arguments.outbox_mib_max << 20).await?;
     let routes = match watched {
         Watched::Registries(registries) => Some(agents::registries(&mut house, *registries)?),
@@ -48,7 +52,9 @@ pub(crate) async fn run(arguments: &AgentArguments, global: &Global, output: Out
         data: house.data.path(),
     };
     Screen::new(output).tell(&started, &started.text());
-    house.end().await
+    let ended = house.end().await;
+    traces.end().await;
+    ended
 }
 
 /// What one agent watches.

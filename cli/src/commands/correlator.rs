@@ -4,6 +4,7 @@
 
 use correlator_service::Correlator;
 use fleet_runtime::telemetry;
+use fleet_runtime::trace::Exporting;
 
 use crate::args::{CorrelatorArguments, Global};
 use crate::correlator::{open_failure, place};
@@ -24,6 +25,8 @@ pub(crate) async fn run(
     let data = DataFolder::find(global.data.as_deref())?;
     let settings = settings::read_or_fail(global.config.as_deref(), &arguments.bus)?;
     telemetry::begin(&settings.log)?;
+    let traces = Exporting::begin(&settings.traces, "custody-correlator")
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let screen = Screen::new(output);
     let bus = settings.bus.ok_or_else(|| {
         Failure::usage(
@@ -48,5 +51,7 @@ pub(crate) async fn run(
     screen.tell(&started, &started.text());
     house.tasks.spawn("correlator", correlator.run());
     house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));
-    house.end().await
+    let ended = house.end().await;
+    traces.end().await;
+    ended
 }

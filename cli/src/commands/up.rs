@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fleet_runtime::telemetry::{self, LogSettings};
+use fleet_runtime::trace::Exporting;
 
 use crate::args::{Global, Up};
 use crate::data::DataFolder;
@@ -31,7 +32,11 @@ pub(crate) async fn run(up: &Up, global: &Global, output: Output) -> anyhow::Res
         }
         Found::Settings(settings) => {
             telemetry::begin(&settings.log)?;
-            up::run(*settings, data, output).await
+            let traces = Exporting::begin(&settings.traces, "custody")
+                .map_err(|error| Failure::usage(error.to_string()))?;
+            let ended = up::run(*settings, data, output).await;
+            traces.end().await;
+            ended
         }
     }
 }

@@ -19,6 +19,7 @@ use fleet_runtime::bus::reader::Reader;
 use fleet_runtime::bus::{Bus, ConsumerConfig, Delivery, Stream};
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
+use fleet_runtime::trace::{Step, StepKind};
 use futures::StreamExt;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,7 @@ pub(crate) struct Consume {
 
 /// What becomes of one delivery.
 enum Taken {
-    Record(Box<Envelope>),
+    Record(Box<Envelope>, Option<Step>),
     /// It is in the log already.
     Repeat,
     Refused(Refusal),
@@ -138,7 +139,10 @@ impl Consume {
         for (delivery, taken) in deliveries.iter().zip(taken) {
             again.remove(&delivery.sequence);
             match taken {
-                Taken::Record(_) => self.reader.ack(delivery).await?,
+                Taken::Record(_, step) => {
+                    self.reader.ack(delivery).await?;
+                    drop(step);
+                }
                 Taken::Repeat => {
                     self.metrics.repeated();
                     self.reader.ack(delivery).await?;
@@ -184,7 +188,7 @@ impl Consume {
         let mut remembered = Vec::new();
         let mut bytes = 0;
         for (delivery, taken) in deliveries.iter().zip(&taken) {
-            let Taken::Record(envelope) = taken else { continue };
+            let Taken::Record(envelope, _) = taken else { continue };
             if bytes > 0 && bytes + delivery.message.payload.len() > APPEND_BYTES_MAX {
                 remembered.extend(self.recorder.record_events(std::mem::take(&mut events)).await?);
                 bytes = 0;
@@ -199,7 +203,7 @@ impl Consume {
         }
         let mut remembered = remembered.into_iter();
         for taken in &mut taken {
-            let Taken::Record(envelope) = taken else { continue };
+            let Taken::Record(envelope, _) = taken else { continue };
             match remembered.next() {
                 Some(Remembered::Repeat) => *taken = Taken::Repeat,
                 Some(Remembered::New) | None => self.note(envelope),
@@ -215,10 +219,14 @@ impl Consume {
             Ok(envelope) => envelope,
             Err(refusal) => return Some(Taken::Refused(refusal)),
         };
+        // From here to the log.
+        let step = envelope.traceparent.as_ref().map(|trace| {
+            Step::below(trace, StepKind::Consume, format!("record {}", envelope.event.event_type().short()))
+        });
         let mut failures = 0;
         loop {
             match self.keeper.keep(&mut envelope).await {
-                Ok(()) => return Some(Taken::Record(Box::new(envelope))),
+                Ok(()) => return Some(Taken::Record(Box::new(envelope), step)),
                 Err(KeepError::Refused(refusal)) => return Some(Taken::Refused(refusal)),
                 Err(KeepError::Missing { digest }) => {
                     let reason = format!("the bytes of {digest} are not in the blob store");

@@ -146,6 +146,7 @@ async fn one(
         Ok((id, Translated::Seen(seen))) => {
             agent.publisher.metrics().seen("notification");
             let trace = fleet_runtime::trace::of_request(headers, ["registry", host, &id]);
+            let _step = fleet_runtime::trace::received(headers, &trace, "receive a registry notification");
             agent.change(*seen, None, trace).await.map(|_| ()).map_err(|error| not_stored(&error))
         }
     }

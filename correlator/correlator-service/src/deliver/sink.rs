@@ -18,6 +18,7 @@ use super::{Deliver, LOOK_EVERY, ROWS_MAX, resend};
 use crate::recorder::RecordError;
 use crate::settings::AlertSettings;
 use crate::trace::trace_of;
+use fleet_runtime::trace::{Step, StepKind};
 
 /// Deliveries of one webhook that are held at once; the rest waits in the outbox.
 const WAITING_MAX: usize = 4096;
@@ -133,7 +134,17 @@ impl Sink {
         let Some((message_id, body)) = self.message(id)? else {
             return self.end(id, DeliveryOutcome::Superseded, "superseded").await;
         };
+        let trace = self.decisions.get(&id).map(trace_of);
+        let step = trace.map(|trace| Step::below(&trace, StepKind::Call, "deliver an alert"));
         let answer = self.webhook.send(&message_id, body.clone()).await;
+        if let Some(mut step) = step {
+            step.note("custody.sink", self.alert.name());
+            match &answer {
+                Answer::Accepted => {}
+                Answer::Later { .. } => step.failed("later"),
+                Answer::Refused { .. } => step.failed("refused"),
+            }
+        }
         let now = Instant::now();
         let (reason, retry_after, whole_sink, was_refused) = match answer {
             Answer::Accepted => {
