@@ -49,6 +49,9 @@ struct KindLabel {
     kind: &'static str,
 }
 
+/// The kind of a series that stays at zero, so that a counter is there before anything happened.
+const NOTHING_YET: &str = "none";
+
 type PerKind = Family<KindLabel, Counter>;
 type PerAgent = Family<AgentLabel, Gauge>;
 
@@ -117,7 +120,17 @@ impl FleetMetrics {
     }
 
     fn named(&self, agent: &str) -> AgentMetrics {
-        AgentMetrics { agent: agent.into(), fleet: self.clone(), totals: Arc::default() }
+        let own = AgentMetrics { agent: agent.into(), fleet: self.clone(), totals: Arc::default() };
+        // There from the first scrape on: what is not there cannot be compared.
+        drop(self.lag_seconds.get_or_create(&own.label()));
+        drop(self.outbox_messages.get_or_create(&own.label()));
+        drop(self.outbox_bytes.get_or_create(&own.label()));
+        for family in
+            [&self.seen, &self.published, &self.refused, &self.dead_lettered, &self.answered, &self.restarts]
+        {
+            drop(family.get_or_create(&KindLabel { agent: agent.to_owned(), kind: NOTHING_YET }));
+        }
+        own
     }
 }
 

@@ -1,5 +1,6 @@
 //! `custody up` on a settings file of servers on loopback that do not answer, and what the doctor says of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -66,6 +67,8 @@ fn a_fleet_says_where_it_answers_and_keeps_what_it_could_not_understand() {
         assert!(started[place].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")), "{started}");
     }
 
+    check_metrics(started["operations"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
+
     let answer = post(webhooks, "/registry/notifications", "{\"events\": \"none\"}");
     let ask = |arguments: &[&str]| ask(folder.path(), &data, arguments);
     let (_, listed) = ask(&["deadletter", "list"]);
@@ -83,6 +86,60 @@ fn a_fleet_says_where_it_answers_and_keeps_what_it_could_not_understand() {
     assert!(finding(&doctor, "images")["detail"].as_str().unwrap().contains("0 images claimed"));
     finding(&doctor, "agent registry");
     drop(child);
+}
+
+/// Every agent says the same of itself, and the dashboards name only what is said.
+fn check_metrics(operations: SocketAddr) {
+    let mut text = get(operations, "/metrics");
+    // Agents report at their start.
+    for _ in 0..200 {
+        if text.contains("custody_last_published_seconds{") {
+            break;
+        }
+        thread::sleep(std::time::Duration::from_millis(50));
+        text = get(operations, "/metrics");
+    }
+    let served: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, _)| name)
+        .collect();
+    let is_served = |name: &str| {
+        served.contains(name) || name.strip_suffix("_total").is_some_and(|name| served.contains(name))
+    };
+    for agent in ["registry", "source-github", "ci-github"] {
+        for name in [
+            "events_seen_total",
+            "events_published_total",
+            "events_refused_total",
+            "dead_lettered_total",
+            "lag_seconds",
+            "outbox_bytes",
+        ] {
+            let sample = format!("custody_{name}{{agent=\"{agent}\"");
+            assert!(text.contains(&sample), "{sample} is not in\n{text}");
+        }
+    }
+    let dashboards = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/dashboards");
+    for file in ["custody.json", "alerts.yaml"] {
+        let text = fs::read_to_string(dashboards.join(file)).unwrap();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let named: BTreeSet<&str> =
+            text.split(|c| !is_word(c)).filter(|word| word.starts_with("custody_")).collect();
+        assert!(named.len() > 5, "{named:?}");
+        // A forge's budget is known when it has answered.
+        let is_known = |name: &str| is_served(name) || name == "custody_api_budget_left";
+        let unknown: Vec<&&str> = named.iter().filter(|name| !is_known(name)).collect();
+        assert!(unknown.is_empty(), "{file} names {unknown:?}, which nobody serves");
+    }
+}
+
+fn get(from: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(from).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn post(to: SocketAddr, path: &str, body: &str) -> String {

@@ -78,7 +78,31 @@ impl CorrelatorMetrics {
                 own.contract_problems.clone(),
             );
         });
+        own.begin();
         own
+    }
+
+    /// Every series whose words are known, at zero: what is not there cannot be compared.
+    fn begin(&self) {
+        const INPUTS: [&str; 5] = ["event", "tick", "contracts", "trust_root", "verified"];
+        const DECISIONS: [&str; 5] = ["publish_verdict", "publish_case", "deliver", "ask", "verify"];
+        const VERIFICATIONS: [&str; 4] = ["verified", "refused", "cached", "failed"];
+        const DELIVERIES: [&str; 5] = ["accepted", "retry", "refused", "superseded", "dead_lettered"];
+        let lanes = Lane::ALL.map(Lane::as_str);
+        let families: [(&Family<Kind, Counter>, &[&'static str]); 7] = [
+            (&self.inputs, &INPUTS),
+            (&self.decisions, &DECISIONS),
+            (&self.verifications, &VERIFICATIONS),
+            (&self.deliveries, &DELIVERIES),
+            (&self.dispatched, &lanes),
+            (&self.skewed, &["ahead", "behind"]),
+            (&self.refused, &["none"]),
+        ];
+        for (family, kinds) in families {
+            for kind in kinds.iter().copied() {
+                drop(family.get_or_create(&Kind { kind }));
+            }
+        }
     }
 
     pub(crate) fn applied(&self, input: &Input, decisions: &[Decision]) {
