@@ -21,6 +21,7 @@ pub mod run;
 pub mod settings;
 pub mod telemetry;
 pub mod trace;
+pub mod verdicts;
 pub mod worker;
 
 pub use error_chain::error_chain;

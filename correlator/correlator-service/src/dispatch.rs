@@ -3,8 +3,6 @@
 //! In: the outbox's lane for the bus. Out: messages with ids derived from what they say, so that a repeat is dropped;
 //! verdicts in the key-value bucket too; then a receipt, and the decisions leave the outbox.
 
-mod stored_verdict;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +16,7 @@ use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
 use fleet_runtime::publisher::{PublishError, Publisher};
+use fleet_runtime::verdicts::{SignedVerdict, StoredVerdict, VERDICTS_BUCKET, verdict_key};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +26,6 @@ use crate::pause::Pauses;
 use crate::recorder::{Record, RecordError, Recorder};
 use crate::shared::Shared;
 use crate::trace::trace_of;
-
-pub use stored_verdict::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
 
 /// Decisions that are carried out between two receipts.
 const ROWS_MAX: usize = 256;
@@ -182,12 +179,13 @@ impl Dispatch {
         let log = self.store.log();
         for (key, (id, change)) in newest {
             let stored = StoredVerdict {
+                key: key.clone(),
                 log: log.id().to_string(),
                 generation: log.generation(),
                 position: id.position,
                 change: (**change).clone(),
             };
-            let value = serde_json::to_vec(&stored).map_err(|error| RoundError::Other(error.into()))?;
+            let value = self.signed(&stored).map_err(RoundError::Other)?;
             match bucket.put(&key, value.into()).await {
                 Ok(_) => {}
                 Err(error) if error.is_temporary() || matches!(error, BusError::Closed) => {
@@ -198,6 +196,24 @@ impl Dispatch {
             }
         }
         Ok(())
+    }
+}
+
+impl Dispatch {
+    fn signed(&self, verdict: &StoredVerdict) -> anyhow::Result<Vec<u8>> {
+        let log = self.store.log();
+        let mut failed = None;
+        let signed = SignedVerdict::new(verdict, log.public_key(), |bytes| match log.sign(bytes) {
+            Ok(signature) => signature,
+            Err(error) => {
+                failed = Some(error);
+                Vec::new()
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(serde_json::to_vec(&signed)?),
+        }
     }
 }
 

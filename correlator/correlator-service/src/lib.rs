@@ -32,7 +32,6 @@ pub use contracts::{
 };
 pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
 pub use deliver::{AlertBody, AlertLink, AlertText, probe_alert};
-pub use dispatch::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
 pub use query::{Answers, QueryError};
 pub use settings::{
     AgentGrant, AgentKind, AlertSettings, ApiSettings, CorrelatorSettings, RawAgent, RawAlert, RawApi,

@@ -227,6 +227,11 @@ impl EvidenceLog {
         Ok(signed)
     }
 
+    /// Signs bytes with the log's key (Ed25519). Never for bytes that somebody else chose whole: heads are signed with it.
+    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, LogError> {
+        Ok(self.shared.signing()?.key.sign(bytes))
+    }
+
     /// Erases the payload of an input for good. The record of it, with the reason, is an entry of its own; the chain
     /// goes on to hold. Returns the record's position, or nothing when the payload was erased before.
     pub fn erase(&self, position: u64, reason: &str, at: Timestamp) -> Result<Option<u64>, LogError> {

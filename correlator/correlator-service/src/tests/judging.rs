@@ -5,7 +5,7 @@ use bus_schema::{Digest, Envelope, Event};
 use fleet_runtime::bus::Stream;
 
 use super::world::{World, pushed, started, until};
-use crate::{StoredVerdict, VERDICTS_BUCKET, verdict_key};
+use fleet_runtime::verdicts::VerdictReader;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_image_is_trusted_and_told_to_every_reader() {
@@ -17,11 +17,13 @@ async fn a_signed_image_is_trusted_and_told_to_every_reader() {
     assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
     assert_eq!(running.open_cases().await, Vec::<String>::new());
 
-    let bucket = world.bus.key_value(VERDICTS_BUCKET).await.unwrap();
-    let entry = bucket.get(&verdict_key(&digest, "api")).await.unwrap().unwrap();
-    let stored: StoredVerdict = serde_json::from_slice(&entry.value).unwrap();
-    assert_eq!(stored.change.verdict.state.as_str(), "trusted");
-    assert!(stored.position > 0 && stored.generation > 0);
+    let head = running.handle.answers().log_head();
+    let reader = VerdictReader::open(&world.bus, &head.log, &head.public_key).await.unwrap();
+    let change = reader.read(&digest, "api").await.unwrap().unwrap();
+    assert_eq!(change.verdict.state.as_str(), "trusted");
+    let stranger = "00".repeat(32);
+    let reader = VerdictReader::open(&world.bus, &head.log, &stranger).await.unwrap();
+    reader.read(&digest, "api").await.unwrap_err();
     let said = world.bus.read(Stream::Verdicts, 1, 100).await.unwrap();
     let said: Vec<Envelope> =
         said.iter().map(|stored| Envelope::from_json(&stored.message.payload).unwrap()).collect();

@@ -14,7 +14,7 @@ use fleet_runtime::bus::{
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::VERDICTS_BUCKET;
+use fleet_runtime::verdicts::VERDICTS_BUCKET;
 
 /// Where it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -82,8 +82,9 @@ fn open_on_disk(data: &Path, is_full: &Arc<AtomicBool>) -> EmbeddedBus {
         let disk = Disk { file: FileBackend::new(open)?, is_full: is_full.clone() };
         Ok(Database::builder().create_with_backend(disk)?)
     });
-    let (queue, shared) = writer::start(folder, opener, EmbeddedLimits::default()).unwrap();
-    EmbeddedBus { queue, shared, blobs: Arc::new(FileBlobs::open(data).unwrap()) }
+    let limits = EmbeddedLimits::default();
+    let (queue, shared) = writer::start(folder, opener, limits).unwrap();
+    EmbeddedBus { queue, shared, blobs: Arc::new(FileBlobs::open(data).unwrap()), limits }
 }
 
 fn message(id: &str) -> Message {
