@@ -64,6 +64,8 @@ enum Taken {
     Record(Box<Envelope>, Option<Step>),
     /// It is in the log already.
     Repeat,
+    /// It says nothing that another does not say better.
+    Nothing,
     Refused(Refusal),
     Again {
         after: Duration,
@@ -147,6 +149,7 @@ impl Consume {
                     self.metrics.repeated();
                     self.reader.ack(delivery).await?;
                 }
+                Taken::Nothing => self.reader.ack(delivery).await?,
                 Taken::Refused(refusal) => self.refuse(delivery, &refusal).await?,
                 Taken::Again { after, reason } => {
                     again.insert(delivery.sequence, Instant::now() + after);
@@ -219,6 +222,9 @@ impl Consume {
             Ok(envelope) => envelope,
             Err(refusal) => return Some(Taken::Refused(refusal)),
         };
+        if self.senders.leaves_it_to_another(&envelope) {
+            return Some(Taken::Nothing);
+        }
         // From here to the log.
         let step = envelope.traceparent.as_ref().map(|trace| {
             Step::below(trace, StepKind::Consume, format!("record {}", envelope.event.event_type().short()))

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
 use bus_schema::question::Question;
 use bus_schema::registry::{AttestationAttached, EvidencePlace};
 use bus_schema::{AgentId, Envelope, Event, RepositoryRef, Subject};
@@ -63,6 +64,20 @@ impl Senders {
             }
         }
         self.check_times(envelope, now)
+    }
+
+    /// Whether this says no more than that somebody else has to be asked, and there is one: every agent of a kind gets the
+    /// questions to its kind, and the word of one that is not concerned must not stand for that of the one who is.
+    pub(crate) fn leaves_it_to_another(&self, envelope: &Envelope) -> bool {
+        let (Event::EvidenceUnavailable(answer), Some(own)) =
+            (&envelope.event, self.agents.get(&envelope.agent))
+        else {
+            return false;
+        };
+        let scope = scope_of(&answer.question);
+        is_of_nobody(answer)
+            && !own.holds(&scope)
+            && self.agents.values().any(|other| other.kind == own.kind && other.holds(&scope))
     }
 
     /// Source times are claims and stay what they are; a time that cannot be is refused.
@@ -175,12 +190,9 @@ fn scopes(event: &Event) -> Vec<Scope> {
             let clusters: std::collections::BTreeSet<_> = listed.chain([&inventory.cluster]).collect();
             clusters.into_iter().map(|cluster| Scope::One(cluster.to_string())).collect()
         }
-        Event::EvidenceUnavailable(answer) => match &answer.question {
-            Question::Image { repository, .. } => image(repository),
-            Question::Attestations { repository, .. }
-            | Question::Run { repository, .. }
-            | Question::Commit { repository, .. } => forge(repository),
-        },
+        // Not to be concerned is everybody's to say.
+        Event::EvidenceUnavailable(answer) if is_of_nobody(answer) => Vec::new(),
+        Event::EvidenceUnavailable(answer) => vec![Scope::One(scope_of(&answer.question))],
         Event::AgentReported(report) => {
             report.coverage.iter().map(|coverage| Scope::Coverage(coverage.scope.clone())).collect()
         }
@@ -193,11 +205,26 @@ fn scopes(event: &Event) -> Vec<Scope> {
     }
 }
 
+/// The repository that a question is about.
+fn scope_of(question: &Question) -> String {
+    match question {
+        Question::Image { repository, .. } => repository.to_string(),
+        Question::Attestations { repository, .. }
+        | Question::Run { repository, .. }
+        | Question::Commit { repository, .. } => repository.to_string(),
+    }
+}
+
+/// Whether an answer says nothing of its subject, only that the agent is not configured for it.
+fn is_of_nobody(answer: &EvidenceUnavailable) -> bool {
+    answer.reason == Unavailable::Unconfigured && answer.found == 0
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use bus_schema::fleet::{AgentGap, AgentReported, Coverage, EvidenceUnavailable, Unavailable};
+    use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
     use bus_schema::verdict::LinkKind;
 
     use super::*;
@@ -290,6 +317,37 @@ mod tests {
         check("ci", gap("ci", "github.com/acme"), None);
         check("ci", gap("source", "github.com/acme"), Some("name"));
         check("ci", gap("ci", "github.com/other"), Some("scope"));
+    }
+
+    #[test]
+    fn who_is_not_concerned_may_say_so_and_leaves_it_to_who_is() {
+        let question = |image: &str| Question::Image {
+            repository: image.parse().unwrap(),
+            digest: bus_schema::Digest::sha256_of(b"x"),
+        };
+        let said = |image: &str, reason: Unavailable, found: u32| {
+            let Event::EvidenceUnavailable(known) = answer(question(image)) else { unreachable!() };
+            Event::EvidenceUnavailable(EvidenceUnavailable { reason, found, ..known })
+        };
+        let nobody = || Unavailable::Unconfigured;
+        check("registry", said("docker.io/other/app", nobody(), 0), None);
+        check("registry", said("docker.io/other/app", nobody(), 1), Some("scope"));
+        check("registry", said("docker.io/other/app", Unavailable::NotFound, 0), Some("scope"));
+        let leaves = |agent: &str, event: Event| {
+            let envelope = Envelope::new(agent.parse().unwrap(), now(), now(), None, event);
+            two_registries().leaves_it_to_another(&envelope)
+        };
+        assert!(leaves("registry", said("docker.io/acme/app", nobody(), 0)));
+        assert!(!leaves("registry-2", said("docker.io/acme/app", nobody(), 0)), "it is its own");
+        assert!(!leaves("registry", said("quay.io/acme/app", nobody(), 0)), "nobody else knows");
+        assert!(!leaves("registry", said("docker.io/acme/app", Unavailable::NotFound, 0)));
+    }
+
+    fn two_registries() -> Senders {
+        let grant = |scope: &str| AgentGrant::new(AgentKind::Registry, [scope]).unwrap();
+        let agents = [("registry", grant("ghcr.io/**")), ("registry-2", grant("docker.io/**"))];
+        let agents = agents.into_iter().map(|(id, grant)| (id.parse().unwrap(), grant)).collect();
+        Senders::new(agents, Duration::from_secs(60))
     }
 
     #[test]
