@@ -4,8 +4,54 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ParseError;
+use crate::event::Stage;
 use crate::hash::hash_fields;
 use crate::parse_error::check_token;
+use crate::question::Answerer;
+
+/// What an agent watches: it may speak about this stage only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AgentKind {
+    /// A forge's repositories.
+    Source,
+    /// A forge's CI.
+    Ci,
+    /// Registries.
+    Registry,
+    /// A cluster.
+    Cluster,
+}
+
+impl AgentKind {
+    /// Every kind.
+    pub const ALL: [AgentKind; 4] =
+        [AgentKind::Source, AgentKind::Ci, AgentKind::Registry, AgentKind::Cluster];
+
+    /// The word in the settings and in the agent's reports.
+    pub fn as_str(self) -> &'static str {
+        self.stage().as_str()
+    }
+
+    /// The stage that it watches.
+    pub fn stage(self) -> Stage {
+        match self {
+            AgentKind::Source => Stage::Source,
+            AgentKind::Ci => Stage::Ci,
+            AgentKind::Registry => Stage::Registry,
+            AgentKind::Cluster => Stage::Cluster,
+        }
+    }
+
+    /// The questions that it answers, where it answers any.
+    pub fn answers(self) -> Option<Answerer> {
+        match self {
+            AgentKind::Source => Some(Answerer::Source),
+            AgentKind::Ci => Some(Answerer::Ci),
+            AgentKind::Registry => Some(Answerer::Registry),
+            AgentKind::Cluster => None,
+        }
+    }
+}
 
 /// The name of one agent: a lower-case label, because it is a token of the subjects it may publish on.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

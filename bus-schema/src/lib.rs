@@ -53,7 +53,7 @@ pub mod workflow;
 pub mod workload;
 
 pub use actor::Actor;
-pub use agent::{ActionId, AgentId, CaseId, RequestId};
+pub use agent::{ActionId, AgentId, AgentKind, CaseId, RequestId};
 pub use commit::CommitId;
 pub use digest::Digest;
 pub use digest_start::DigestStart;

@@ -65,10 +65,13 @@ pub(crate) enum Command {
     Correlator(CorrelatorArguments),
     /// Show every agent and how the bus stands: coverage, lag, last event, version, budget, errors, streams and consumers.
     #[command(
-        after_help = "Examples:\n  custody fleet\n  custody fleet --data /var/lib/custody --output json\n\nExits 1 when an agent \
-                            is silent or was refused, or the bus is nearly full or not as declared."
+        after_help = "Examples:\n  custody fleet\n  custody fleet --data /var/lib/custody --output json\n  custody fleet enroll \
+                            --help\n\nExits 1 when an agent is silent or was refused, or the bus is nearly full or not as declared."
     )]
-    Fleet,
+    Fleet {
+        #[command(subcommand)]
+        command: Option<Fleet>,
+    },
     /// Draw the chain of one image, link by link.
     #[command(
         after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d77a0  \
@@ -260,6 +263,57 @@ pub(crate) struct CorrelatorArguments {
     /// NATS servers, instead of those of the settings; several times for a cluster.
     #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',')]
     pub(crate) bus: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fleet {
+    /// Make the credential of one process of the fleet, and print what the servers, the correlator and the process need to know.
+    #[command(
+        after_help = "Examples:\n  custody fleet enroll correlator --out secrets\n  custody fleet enroll registry --id registry-eu \
+                            --scope 'registry.acme.example/**' --out secrets\n  custody fleet enroll cluster --id cluster-prod-eu --scope \
+                            4f7c2a1e-0d3b-4c55-9a57-2f6f6f1d9a10 --server tls://nats.acme.example:4222\n\nThe seed goes to a file \
+                            that only you can read, and is never printed. The first block belongs into the servers' \
+                            configuration (deploy/streams/server), the second into the correlator's settings, the third into those of \
+                            the process. Enrolling an id again makes a new credential: the old one works until the servers' \
+                            configuration no longer has it."
+    )]
+    Enroll(Enroll),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Enroll {
+    /// What is enrolled.
+    #[arg(value_enum)]
+    pub(crate) role: RoleWord,
+    /// The name of the process: lower-case letters, digits and hyphens. Without it `correlator` for the correlator; an agent
+    /// needs one.
+    #[arg(long)]
+    pub(crate) id: Option<bus_schema::AgentId>,
+    /// What an agent may speak about: image repositories (`ghcr.io/acme/**`), forge repositories (`github.com/acme/**`), or the
+    /// id of a cluster. Several times for several.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) scope: Vec<String>,
+    /// The folder for the seed; it is made where it is not there.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// The servers, as the process reaches them; several times for a cluster.
+    #[arg(long, value_name = "URL", default_value = "tls://nats.example:4222")]
+    pub(crate) server: Vec<String>,
+}
+
+/// Who takes part in a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleWord {
+    /// The agent of a forge's repositories.
+    Source,
+    /// The agent of a forge's CI.
+    Ci,
+    /// The agent of registries.
+    Registry,
+    /// The agent of a cluster.
+    Cluster,
+    /// The correlator.
+    Correlator,
 }
 
 #[derive(Debug, Subcommand)]

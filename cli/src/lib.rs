@@ -73,6 +73,9 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     if let Command::Check(check) = &command {
         return commands::check::run(check, config, output).await;
     }
+    if let Command::Fleet { command: Some(args::Fleet::Enroll(enroll)) } = &command {
+        return commands::fleet::enroll::run(enroll, output);
+    }
     if let Command::Conformance { command } = &command {
         return commands::conformance::run(command).await;
     }
@@ -82,8 +85,9 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         | Command::Agent(_)
         | Command::Correlator(_)
         | Command::Check(_)
+        | Command::Fleet { command: Some(_) }
         | Command::Conformance { .. } => Ok(Exit::Fine),
-        Command::Fleet => commands::fleet::view::run(&data, output).await,
+        Command::Fleet { command: None } => commands::fleet::view::run(&data, output).await,
         Command::Trace { image } => commands::trace::run(image, &data, output).await,
         Command::Where { image } => commands::where_runs::run(image, &data, output).await,
         Command::Cases { id, all } => commands::cases::run(id.as_deref(), *all, &data, output).await,

@@ -5,6 +5,8 @@
 mod check;
 #[path = "command/conformance.rs"]
 mod conformance;
+#[path = "command/enroll.rs"]
+mod enroll;
 #[path = "command/fleet.rs"]
 mod fleet;
 #[path = "command/formats.rs"]

@@ -61,6 +61,7 @@ macro_rules! whole_contract {
             a_dead_letter_is_shown_and_replayed
             a_large_dead_letter_keeps_its_payload_as_a_blob
             what_an_intake_could_not_read_is_kept_once
+            a_letter_of_an_agent_hands_back_nothing_of_anothers
         }
         restart {
             a_restart_in_the_middle_of_a_batch_brings_back_what_was_not_settled

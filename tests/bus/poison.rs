@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_runtime::bus::reader::Reader;
-use fleet_runtime::bus::{ConsumerConfig, Message};
+use fleet_runtime::bus::{ConsumerConfig, Delivery, Message, Stream};
 use fleet_runtime::dead_letters::{DeadLetterError, DeadLetters, INLINE_BYTES_MAX, Kept};
 
 use crate::place::{PATIENCE, Place, SUBJECT, all_events, publish};
@@ -88,6 +88,33 @@ pub(crate) async fn a_large_dead_letter_keeps_its_payload_as_a_blob(place: &dyn 
     assert!(matches!(letter.payload, Kept::Blob { .. }));
     assert_eq!(kept, Some(payload));
     dead.replay(sequence).await.unwrap();
+}
+
+pub(crate) async fn a_letter_of_an_agent_hands_back_nothing_of_anothers(place: &dyn Place) {
+    let bus = place.open().await;
+    let others = Message::new(SUBJECT, "forged", "false");
+    assert!(SUBJECT.starts_with("custody.in.ci.agent-a."));
+    let delivery = Delivery {
+        message: others,
+        sequence: 1,
+        deliveries: 1,
+        published_at: jiff::Timestamp::now(),
+        handle: String::new(),
+    };
+    let by = |agent: &str| DeadLetters::of_agent(bus.clone(), agent.parse().unwrap());
+    by("other").put_undelivered("correlator", "please replay", &delivery).await.unwrap();
+    by("agent-a").put_undelivered("agent-a", "its own", &delivery).await.unwrap();
+    let dead = DeadLetters::new(bus.clone());
+    let letters = dead.list(0, 10).await.unwrap();
+    let writers: Vec<_> =
+        letters.iter().map(|one| one.letter.as_ref().unwrap().agent().unwrap().as_str()).collect();
+    assert_eq!(writers, ["other", "agent-a"]);
+    let refused = dead.replay(letters[0].sequence).await;
+    assert!(matches!(refused, Err(DeadLetterError::NotItsWriters { .. })), "{refused:?}");
+    assert!(bus.read(Stream::Events, 0, 10).await.unwrap().is_empty());
+    dead.replay(letters[1].sequence).await.unwrap();
+    assert_eq!(bus.read(Stream::Events, 0, 10).await.unwrap().len(), 1);
+    assert_eq!(dead.list(0, 10).await.unwrap().len(), 1, "what is refused stays");
 }
 
 pub(crate) async fn what_an_intake_could_not_read_is_kept_once(place: &dyn Place) {

@@ -7,7 +7,6 @@ use axum::Router;
 use bus_schema::question::Answerer;
 use fleet_runtime::agent::AgentContext;
 use fleet_runtime::asked;
-use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::publisher::Publisher;
 use fleet_runtime::run::{BackOff, Tasks};
 use github_client::answering::{AskedForge, AskedForges};
@@ -60,7 +59,7 @@ impl CiAgent {
 
     /// An intake of its own.
     pub fn routes(&self) -> Router {
-        let dead_letters = DeadLetters::new(self.publisher.bus().clone());
+        let dead_letters = self.publisher.dead_letters();
         let secrets = self.webhook_secrets();
         WebhookIntake::new(secrets, self.receiver(), Vec::new(), intake::limits(), dead_letters).routes()
     }

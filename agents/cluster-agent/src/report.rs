@@ -57,7 +57,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(publisher: Publisher, metrics: Metrics, stop: CancellationToken) -> Report {
-        let dead_letters = DeadLetters::new(publisher.bus().clone());
+        let dead_letters = publisher.dead_letters();
         Report { publisher, dead_letters, metrics, stop }
     }
 

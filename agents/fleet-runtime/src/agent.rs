@@ -40,6 +40,6 @@ impl AgentContext {
     }
 
     pub fn dead_letters(&self) -> DeadLetters {
-        DeadLetters::new(self.bus().clone())
+        self.publisher.dead_letters()
     }
 }

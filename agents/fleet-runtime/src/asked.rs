@@ -38,7 +38,7 @@ pub fn consumer(agent: &AgentId, answerer: Answerer) -> Result<ConsumerConfig, B
 
 /// Opens the durable consumer of an agent's questions.
 pub async fn reader(bus: &Arc<dyn Bus>, agent: &AgentId, answerer: Answerer) -> Result<Reader, BusError> {
-    Reader::open(bus, consumer(agent, answerer)?).await
+    Reader::of_agent(bus, agent, consumer(agent, answerer)?).await
 }
 
 /// Answers questions until `stop`, at most `in_hand_max` at once.

@@ -5,24 +5,28 @@
 //! itself (or the sender of a webhook) keeps what it has.
 
 mod letter;
+mod writer;
 
 use std::sync::Arc;
 
-use bus_schema::Digest;
+use bus_schema::{AgentId, Digest};
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::bus::{BLOB_BYTES_MAX, Bus, BusError, Delivery, Message, Stored, Stream};
 
 pub use letter::{DeadLetter, Kept, LetterError, Undelivered};
+pub use writer::Writer;
+pub(crate) use writer::subject_of;
 
 /// Payloads up to this size lie in the letter itself, larger ones are blobs.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// The dead letters of one bus.
+/// The dead letters of one bus, written in the name of one writer.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     bus: Arc<dyn Bus>,
+    writer: Writer,
 }
 
 /// A letter and its number, by which people name it. A letter that this version cannot read is shown as such.
@@ -43,13 +47,22 @@ pub enum DeadLetterError {
     NotFromBus { sequence: u64, source_name: String },
     #[error("only the hash and size of the payload of dead letter {0} were kept")]
     PayloadNotKept(u64),
+    /// A letter is no way around what its writer may say.
+    #[error("dead letter {sequence} was written by {writer}, who may not have a message for `{subject}`")]
+    NotItsWriters { sequence: u64, writer: Writer, subject: String },
     #[error(transparent)]
     Bus(#[from] BusError),
 }
 
 impl DeadLetters {
+    /// For the correlator, and for everything that only reads.
     pub fn new(bus: Arc<dyn Bus>) -> DeadLetters {
-        DeadLetters { bus }
+        DeadLetters { bus, writer: Writer::Fleet }
+    }
+
+    /// For what one agent puts aside.
+    pub fn of_agent(bus: Arc<dyn Bus>, agent: AgentId) -> DeadLetters {
+        DeadLetters { bus, writer: Writer::Agent(agent) }
     }
 
     /// Keeps what an intake received and could not understand. `source` names the intake (`registry-agent`), `what`
@@ -66,6 +79,7 @@ impl DeadLetters {
         let now = Timestamp::now();
         let headers = traceparent.map(|value| ("traceparent".to_owned(), value.to_owned()));
         let letter = DeadLetter {
+            writer: self.writer.clone(),
             source: source.to_owned(),
             reason: letter::cut_reason(reason),
             undelivered: None,
@@ -90,6 +104,7 @@ impl DeadLetters {
         let id = format!("cut-{}-{}", letter::token(source), hash.hex());
         let now = Timestamp::now();
         let letter = DeadLetter {
+            writer: self.writer.clone(),
             source: source.to_owned(),
             reason: letter::cut_reason(reason),
             undelivered: None,
@@ -115,6 +130,7 @@ impl DeadLetters {
             delivery.published_at.as_microsecond()
         );
         let letter = DeadLetter {
+            writer: self.writer.clone(),
             source: consumer.to_owned(),
             reason: letter::cut_reason(reason),
             undelivered: Some(Undelivered { subject, id, deliveries: delivery.deliveries }),
@@ -154,6 +170,10 @@ impl DeadLetters {
         let Some(undelivered) = letter.undelivered else {
             return Err(DeadLetterError::NotFromBus { sequence, source_name: letter.source });
         };
+        if !letter.writer.may_have_had(&undelivered.subject) {
+            let (writer, subject) = (letter.writer, undelivered.subject);
+            return Err(DeadLetterError::NotItsWriters { sequence, writer, subject });
+        }
         let payload = payload.ok_or(DeadLetterError::PayloadNotKept(sequence))?;
         let id = letter::replay_id(&undelivered.id, sequence);
         let message = Message { subject: undelivered.subject, id, headers: letter.headers, payload };
@@ -180,7 +200,7 @@ impl DeadLetters {
     }
 
     async fn publish(&self, letter: DeadLetter, id: String) -> Result<u64, BusError> {
-        let subject = format!("{}{}", Stream::DeadLetters.subject_prefix(), letter::token(&letter.source));
+        let subject = self.writer.subject();
         let payload = letter.to_json().map_err(|error| BusError::storage("write a dead letter", error))?;
         let published = self.bus.publish(Message::new(subject, id, payload)).await?;
         if !published.duplicate {
@@ -196,5 +216,6 @@ impl DeadLetters {
 }
 
 fn listed(stored: Stored) -> Listed {
-    Listed { sequence: stored.sequence, letter: DeadLetter::from_json(&stored.message.payload) }
+    let writer = Writer::of_subject(&stored.message.subject);
+    Listed { sequence: stored.sequence, letter: DeadLetter::from_json(&stored.message.payload, writer) }
 }

@@ -67,6 +67,7 @@ pub struct FleetMetrics {
     api_budget_left: Family<KindLabel, Gauge>,
     restarts: PerKind,
     last_published_seconds: Family<AgentLabel, Gauge<f64, AtomicU64>>,
+    denied: PerKind,
     outbox_messages: PerAgent,
     outbox_bytes: PerAgent,
 }
@@ -101,6 +102,8 @@ impl FleetMetrics {
             registry.register("loop_restarts", "Loops started again after a failure", own.restarts.clone());
             let help = "Unix time of the last event published";
             registry.register("last_published_seconds", help, own.last_published_seconds.clone());
+            let help = "Attempts to publish what the bus does not allow to this agent, by stream";
+            registry.register("publish_denied", help, own.denied.clone());
             let help = "Messages on the agent's own disk that wait for the bus";
             registry.register("outbox_messages", help, own.outbox_messages.clone());
             let help = "Bytes of the messages that wait for the bus";
@@ -174,6 +177,11 @@ impl AgentMetrics {
 
     pub fn answered(&self, outcome: &'static str) {
         self.count(&self.fleet.answered, outcome);
+    }
+
+    /// The servers have refused something for good: the credential or its rights are not this agent's.
+    pub fn denied(&self, stream: &'static str) {
+        self.count(&self.fleet.denied, stream);
     }
 
     pub fn restarted(&self, name: &'static str) {

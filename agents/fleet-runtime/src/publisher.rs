@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::bus::{Bus, BusError, Message, Published};
+use crate::dead_letters::DeadLetters;
 use crate::metrics::AgentMetrics;
 use crate::trace::{Step, StepKind, TRACEPARENT};
 
@@ -58,6 +59,11 @@ impl Publisher {
 
     pub fn metrics(&self) -> &AgentMetrics {
         &self.metrics
+    }
+
+    /// Where this agent puts aside what it could not understand.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::of_agent(self.bus.clone(), self.agent.clone())
     }
 
     /// Wraps what this agent has seen now.

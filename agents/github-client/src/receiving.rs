@@ -21,7 +21,7 @@ pub struct Receiving<T> {
 
 impl<T: Translate> Receiving<T> {
     pub fn new(publisher: Publisher, translation: T) -> Receiving<T> {
-        let dead_letters = DeadLetters::new(publisher.bus().clone());
+        let dead_letters = publisher.dead_letters();
         Receiving { publisher, dead_letters, translation }
     }
 }

@@ -166,6 +166,7 @@ fn summary(listed: Listed) -> DeadLetterSummary {
         Err(error) => DeadLetterSummary {
             number: listed.sequence,
             source: "unknown".to_owned(),
+            agent: None,
             reason: fleet_runtime::error_chain(error),
             subject: None,
             bytes: 0,
@@ -180,6 +181,7 @@ fn of_letter(number: u64, letter: &DeadLetter) -> DeadLetterSummary {
     DeadLetterSummary {
         number,
         source: letter.source.clone(),
+        agent: letter.agent().map(ToString::to_string),
         reason: letter.reason.clone(),
         subject: letter.undelivered.as_ref().map(|undelivered| undelivered.subject.clone()),
         bytes: letter.payload.bytes(),
@@ -199,7 +201,7 @@ fn list_text(letters: &[DeadLetterSummary]) -> String {
         table.add_row([
             letter.number.to_string(),
             letter.at.map(|at| at.to_string()).unwrap_or_default(),
-            shown(&letter.source),
+            from(letter),
             letter.bytes.to_string(),
             shown(&letter.reason),
         ]);
@@ -207,11 +209,21 @@ fn list_text(letters: &[DeadLetterSummary]) -> String {
     table.trim_fmt() + "\n"
 }
 
+/// What put it aside, and whose word that is.
+fn from(letter: &DeadLetterSummary) -> String {
+    match &letter.agent {
+        Some(agent) if *agent != letter.source => {
+            format!("{} (agent {})", shown(&letter.source), shown(agent))
+        }
+        _ => shown(&letter.source),
+    }
+}
+
 fn letter_text(letter: &DeadLetterDetail) -> String {
     let summary = &letter.summary;
     let mut lines = vec![
         format!("letter   {}", summary.number),
-        format!("from     {}", shown(&summary.source)),
+        format!("from     {}", from(summary)),
         format!("reason   {}", shown(&summary.reason)),
     ];
     lines.extend(summary.subject.iter().map(|subject| format!("subject  {}", shown(subject))));
@@ -239,6 +251,7 @@ mod tests {
         let summary = DeadLetterSummary {
             number: 1,
             source: "registry-agent".to_owned(),
+            agent: Some("registry".to_owned()),
             reason: "tag \u{1b}[31mred\u{7}".to_owned(),
             subject: None,
             bytes: 3,

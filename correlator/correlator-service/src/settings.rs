@@ -19,9 +19,10 @@ use bus_schema::AgentId;
 use fleet_runtime::settings::{DurationText, Secret};
 use serde::Deserialize;
 
-pub use agents::{AgentGrant, AgentKind};
+pub use agents::AgentGrant;
 pub use alerts::AlertSettings;
 pub(crate) use alerts::Reach;
+pub use bus_schema::AgentKind;
 
 /// The sections of the file that are the correlator's.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -20,6 +20,7 @@ mod message;
 mod publish;
 mod pull;
 mod read;
+mod rights;
 mod roles;
 mod settings;
 mod standing;
@@ -52,6 +53,7 @@ use super::{
 
 pub use apply::Drift;
 pub use declared::{NatsLimits, files as declared_files};
+pub use rights::{Right, Rights, Role, table as table_of_rights};
 pub use roles::{blob_bucket_of, inbox_prefix_of};
 pub use settings::{NatsSettings, RawNatsLimits, RawNatsSettings};
 
@@ -91,7 +93,10 @@ impl NatsBus {
         let order = Arc::new(Order::default());
         let outbound = Outbound::new(link.clone(), settings.publish_within, order.clone());
         let own = &settings.blob_bucket;
-        let blobs = ObjectBlobs::new(link.clone(), outbound.clone(), own, &settings.other_blob_buckets);
+        let blobs = {
+            let others = &settings.other_blob_buckets;
+            ObjectBlobs::new(link.clone(), outbound.clone(), own, others, settings.manages)
+        };
         let shared = Arc::new(Shared {
             link,
             settings,

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bus_schema::AgentId;
+
 use super::{Bus, BusError, Consumer, ConsumerConfig, Delivery};
 use crate::dead_letters::DeadLetters;
 
@@ -26,9 +28,25 @@ pub struct Reader {
 
 impl Reader {
     pub async fn open(bus: &Arc<dyn Bus>, config: ConsumerConfig) -> Result<Reader, BusError> {
+        Reader::with_letters(bus, config, DeadLetters::new(bus.clone())).await
+    }
+
+    /// The same for an agent, whose letters are its own.
+    pub async fn of_agent(
+        bus: &Arc<dyn Bus>,
+        agent: &AgentId,
+        config: ConsumerConfig,
+    ) -> Result<Reader, BusError> {
+        Reader::with_letters(bus, config, DeadLetters::of_agent(bus.clone(), agent.clone())).await
+    }
+
+    async fn with_letters(
+        bus: &Arc<dyn Bus>,
+        config: ConsumerConfig,
+        dead_letters: DeadLetters,
+    ) -> Result<Reader, BusError> {
         let (name, deliveries_max) = (config.name.clone(), config.deliveries_max);
         let consumer = bus.consumer(config).await?;
-        let dead_letters = DeadLetters::new(bus.clone());
         Ok(Reader { consumer, dead_letters, name, deliveries_max, reasons: Mutex::default() })
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bus_schema::Digest;
+use bus_schema::{AgentId, Digest};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::Writer;
 
 const FORMAT: u32 = 1;
 const REASON_CHARS_MAX: usize = 1000;
@@ -14,7 +16,10 @@ const REASON_CHARS_MAX: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeadLetter {
-    /// Who put it aside: an intake (`registry-agent`) or a consumer (`correlator`).
+    /// Who wrote it, as the subject says on which it lies: the record itself could say anything.
+    #[serde(skip)]
+    pub writer: Writer,
+    /// What put it aside, in the writer's own words: an intake (`registry-agent`) or a consumer (`correlator`).
     pub source: String,
     pub reason: String,
     /// What the message was, where it came over the bus.
@@ -53,6 +58,21 @@ pub enum Kept {
     Hash { digest: Digest, bytes: u64 },
 }
 
+impl DeadLetter {
+    /// The agent that wrote it; none for the fleet's own.
+    pub fn agent(&self) -> Option<&AgentId> {
+        match &self.writer {
+            Writer::Agent(agent) => Some(agent),
+            Writer::Fleet | Writer::Unknown => None,
+        }
+    }
+
+    /// Whether the fleet itself wrote it: only then its words about itself count.
+    pub fn is_the_fleets(&self) -> bool {
+        self.writer == Writer::Fleet
+    }
+}
+
 impl Kept {
     pub fn bytes(&self) -> u64 {
         match self {
@@ -89,16 +109,18 @@ impl DeadLetter {
         serde_json::to_vec(&Written { format: FORMAT, letter: self })
     }
 
-    pub fn from_json(bytes: &[u8]) -> Result<DeadLetter, LetterError> {
+    /// Reads a record that lay on the subject of this writer.
+    pub fn from_json(bytes: &[u8], writer: Writer) -> Result<DeadLetter, LetterError> {
         let read: Read<'_> = serde_json::from_slice(bytes).map_err(LetterError::Malformed)?;
         if read.format != FORMAT {
             return Err(LetterError::Format { found: read.format });
         }
-        serde_json::from_str(read.letter.get()).map_err(LetterError::Malformed)
+        let letter: DeadLetter = serde_json::from_str(read.letter.get()).map_err(LetterError::Malformed)?;
+        Ok(DeadLetter { writer, ..letter })
     }
 }
 
-/// A source as a subject token.
+/// A source as a part of an id.
 pub(super) fn token(source: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
     let token: String = source.chars().take(64).map(plain).collect();
@@ -147,6 +169,7 @@ mod tests {
 
     fn letter() -> DeadLetter {
         DeadLetter {
+            writer: Writer::Fleet,
             source: "correlator".to_owned(),
             reason: "delivered 8 times".to_owned(),
             undelivered: Some(Undelivered {
@@ -164,15 +187,16 @@ mod tests {
     #[test]
     fn a_letter_is_read_as_it_was_written() {
         let json = letter().to_json().unwrap();
-        assert_eq!(DeadLetter::from_json(&json).unwrap(), letter());
+        assert_eq!(DeadLetter::from_json(&json, Writer::Fleet).unwrap(), letter());
     }
 
     #[test]
     fn another_format_is_named_and_rubbish_is_an_error() {
         let json = String::from_utf8(letter().to_json().unwrap()).unwrap();
         let later = json.replace("\"format\":1", "\"format\":2");
-        assert!(matches!(DeadLetter::from_json(later.as_bytes()), Err(LetterError::Format { found: 2 })));
-        assert!(DeadLetter::from_json(b"{").is_err());
+        let read = |bytes: &[u8]| DeadLetter::from_json(bytes, Writer::Fleet);
+        assert!(matches!(read(later.as_bytes()), Err(LetterError::Format { found: 2 })));
+        assert!(read(b"{").is_err());
     }
 
     #[test]

@@ -74,6 +74,9 @@ impl Outbox {
             match outcome {
                 Ok(stored) => taken.push(stored),
                 Err(error) => {
+                    if matches!(error, BusError::Denied { .. }) {
+                        self.metrics.denied(stream.name());
+                    }
                     failed = Some(error);
                     break;
                 }

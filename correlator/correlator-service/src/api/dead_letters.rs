@@ -60,7 +60,7 @@ pub(super) async fn replay(
 async fn replay_one(api: &Api, number: u64) -> Result<(), ReplayError> {
     let letters = letters(api);
     let (letter, payload) = letters.show(number).await?;
-    if letter.undelivered.is_some() || !Resend::is_alert(&letter.source) {
+    if !is_alert(&letter) {
         return Ok(letters.replay(number).await.map(|_| ())?);
     }
     let body = payload.ok_or(DeadLetterError::PayloadNotKept(number))?;
@@ -120,6 +120,7 @@ fn summary(listed: Listed) -> DeadLetterSummary {
         Err(error) => DeadLetterSummary {
             number: listed.sequence,
             source: "unknown".to_owned(),
+            agent: None,
             reason: error_chain(error),
             subject: None,
             bytes: 0,
@@ -134,13 +135,19 @@ fn of_letter(number: u64, letter: &DeadLetter) -> DeadLetterSummary {
     DeadLetterSummary {
         number,
         source: shown(&letter.source),
+        agent: letter.agent().map(ToString::to_string),
         reason: shown(&letter.reason),
         subject: letter.undelivered.as_ref().map(|undelivered| shown(&undelivered.subject)),
         bytes: letter.payload.bytes(),
-        replayable: letter.undelivered.is_some() || Resend::is_alert(&letter.source),
+        replayable: letter.undelivered.is_some() || is_alert(letter),
         first_seen: Some(letter.first_seen),
         at: Some(letter.at),
     }
+}
+
+/// Nobody but the correlator has an alert sent in its name.
+fn is_alert(letter: &DeadLetter) -> bool {
+    letter.undelivered.is_none() && letter.is_the_fleets() && Resend::is_alert(&letter.source)
 }
 
 fn refused(error: DeadLetterError) -> Refused {

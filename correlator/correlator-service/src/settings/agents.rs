@@ -1,41 +1,7 @@
 //! Which agent may speak about what.
 
-use bus_schema::question::Answerer;
+use bus_schema::AgentKind;
 use correlator_core::contracts::pattern::Glob;
-
-/// What an agent watches: it may speak about this stage only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AgentKind {
-    Source,
-    Ci,
-    Registry,
-    Cluster,
-}
-
-impl AgentKind {
-    pub const ALL: [AgentKind; 4] =
-        [AgentKind::Source, AgentKind::Ci, AgentKind::Registry, AgentKind::Cluster];
-
-    /// The word in the settings and in the agent's reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AgentKind::Source => "source",
-            AgentKind::Ci => "ci",
-            AgentKind::Registry => "registry",
-            AgentKind::Cluster => "cluster",
-        }
-    }
-
-    /// The questions that it answers, where it answers any.
-    pub fn answers(self) -> Option<Answerer> {
-        match self {
-            AgentKind::Source => Some(Answerer::Source),
-            AgentKind::Ci => Some(Answerer::Ci),
-            AgentKind::Registry => Some(Answerer::Registry),
-            AgentKind::Cluster => None,
-        }
-    }
-}
 
 /// What one agent may say.
 #[derive(Clone, Debug, PartialEq, Eq)]

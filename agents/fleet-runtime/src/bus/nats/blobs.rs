@@ -3,6 +3,8 @@
 //! In: bytes. Out: their digest, when the store has confirmed all of it. What is read is hashed again: other bytes under a
 //! name are an error that names both hashes, never bytes. A blob lies on the bus for a while; whoever puts it again
 //! renews it. Chunks are written one after the other, so that a chunk that is tried again cannot pass the next.
+//!
+//! Whoever does not manage the servers may only write: it puts without looking, and remembers for a while what it has put.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::declared::BLOB_AGE_MAX;
 use super::link::Link;
@@ -31,6 +34,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_MAX: usize = 1024;
 /// Blobs that are written or read at once; with the size bound this bounds their memory.
 const BLOBS_IN_FLIGHT_MAX: usize = 8;
+/// How long a writer that may not look does not put the same again.
+const PUT_REMEMBERED: Duration = Duration::from_secs(3600);
+const PUTS_REMEMBERED_MAX: usize = 4096;
 /// A blob that is older is written again, so that it does not end soon after it was put.
 const RENEWED_AFTER: Duration = Duration::from_secs(BLOB_AGE_MAX.as_secs() / 4);
 
@@ -40,6 +46,10 @@ pub(super) struct ObjectBlobs {
     outbound: Outbound,
     /// The first is written to; all are read.
     buckets: Vec<String>,
+    /// Whether the own bucket may be read and tidied.
+    may_look: bool,
+    /// What was put without looking, and when.
+    put: Mutex<BTreeMap<String, Instant>>,
     in_flight: Semaphore,
     /// One writer per digest in this process: the others find what it has put.
     writing: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
@@ -71,10 +81,32 @@ struct Found {
 }
 
 impl ObjectBlobs {
-    pub(super) fn new(link: Link, outbound: Outbound, own: &str, others: &[String]) -> ObjectBlobs {
+    pub(super) fn new(
+        link: Link,
+        outbound: Outbound,
+        own: &str,
+        others: &[String],
+        may_look: bool,
+    ) -> ObjectBlobs {
         let buckets = std::iter::once(own.to_owned()).chain(others.iter().cloned()).collect();
         let in_flight = Semaphore::new(BLOBS_IN_FLIGHT_MAX);
-        ObjectBlobs { link, outbound, buckets, in_flight, writing: Mutex::default() }
+        let (put, writing) = (Mutex::default(), Mutex::default());
+        ObjectBlobs { link, outbound, buckets, may_look, put, in_flight, writing }
+    }
+
+    fn was_put(&self, name: &str) -> bool {
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        put.retain(|_, at| at.elapsed() < PUT_REMEMBERED);
+        put.contains_key(name)
+    }
+
+    fn remember_put(&self, name: String) {
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        // Forgotten too early it is only put once more.
+        if put.len() >= PUTS_REMEMBERED_MAX {
+            put.clear();
+        }
+        put.insert(name, Instant::now());
     }
 
     /// The lock of one digest; forgotten when nobody holds it.
@@ -185,8 +217,10 @@ impl ObjectBlobs {
             .map_err(|error| BusError::storage("write the description of a blob", error))?;
         let mut headers = with_id(&nuid)?;
         headers.insert(NATS_ROLLUP, HeaderValue::from("sub"));
-        let last = before.as_ref().map_or(0, |found| found.sequence);
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(last));
+        if self.may_look {
+            let last = before.as_ref().map_or(0, |found| found.sequence);
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(last));
+        }
         let outgoing = Outgoing { subject: description_of(bucket, name), headers, payload: payload.into() };
         match self.outbound.publish(&outgoing).await {
             Ok(_) => {
@@ -253,6 +287,13 @@ impl Blobs for ObjectBlobs {
         let _turn = turn.lock().await;
         let _permit = self.permit().await?;
         let Some(own) = self.buckets.first() else { return Err(BusError::Closed) };
+        if !self.may_look {
+            if !self.was_put(&name) {
+                self.write(&digest, &name, &bytes, None).await?;
+                self.remember_put(name);
+            }
+            return Ok(digest);
+        }
         let before = self.find(own, &name).await?;
         if let Some(found) = &before {
             let age = Timestamp::now().duration_since(found.at);

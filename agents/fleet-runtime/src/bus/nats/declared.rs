@@ -16,7 +16,7 @@ use crate::bus::{BusError, ConsumerConfig, HEADERS_BYTES_MAX, PAYLOAD_BYTES_MAX,
 /// The bucket of blobs, where settings name no other.
 pub(super) const BLOB_BUCKET: &str = "blobs";
 /// The key-value buckets that the fleet uses; others are made when they are first opened.
-const KEY_VALUE_BUCKETS: [&str; 2] = ["verdicts", "log"];
+pub(super) const KEY_VALUE_BUCKETS: [&str; 2] = ["verdicts", "log"];
 /// The stream in which the servers tell which messages they have given up.
 pub(super) const GIVEN_UP: &str = "given-up";
 /// What a message may have beside its payload: our headers, and those of the bus.

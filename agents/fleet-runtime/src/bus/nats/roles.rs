@@ -10,12 +10,20 @@ use super::settings::NatsSettings;
 
 /// The bucket in which an agent keeps blobs.
 pub fn blob_bucket_of(agent: &AgentId) -> String {
-    format!("blobs-{agent}")
+    bucket_of(agent.as_str())
+}
+
+pub(super) fn bucket_of(id: &str) -> String {
+    format!("blobs-{id}")
 }
 
 /// The prefix of an agent's inboxes: nobody else may listen there.
 pub fn inbox_prefix_of(agent: &AgentId) -> String {
-    format!("_INBOX.{agent}")
+    inbox_of(agent.as_str())
+}
+
+pub(super) fn inbox_of(id: &str) -> String {
+    format!("_INBOX.{id}")
 }
 
 impl NatsSettings {

@@ -17,8 +17,11 @@ pub struct DeadLetters {
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetterSummary {
     pub number: u64,
-    /// Who put it aside.
+    /// What put it aside, in its writer's own words.
     pub source: String,
+    /// The agent that wrote it, as the bus vouches for it; absent for the correlator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     pub reason: String,
     /// Where on the bus it was, when it came over the bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
