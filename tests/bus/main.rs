@@ -18,6 +18,7 @@ mod poison;
 mod publish;
 mod repaired;
 mod restart;
+mod rights;
 
 macro_rules! contract {
     ($place:ty: $($module:ident { $($case:ident)+ })+) => {

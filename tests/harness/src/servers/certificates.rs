@@ -4,11 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate authority with its key.
 pub struct TestAuthority {
@@ -77,4 +80,16 @@ pub fn write_lone_key(folder: &Path, name: &str) -> anyhow::Result<()> {
     fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
     fs::write(folder.join(format!("{name}.pub")), key.public_key_pem())?;
     Ok(())
+}
+
+/// How a client of this authority's servers encrypts, showing a certificate.
+pub fn client(authority_pem: &str, shown: &CertificateFiles) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    // An error means that the process has chosen one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority_pem.as_bytes())?)?;
+    let certificate = CertificateDer::from_pem_file(&shown.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&shown.key)?;
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    Ok(Arc::new(config.with_client_auth_cert(vec![certificate], key)?))
 }

@@ -54,6 +54,25 @@ impl Nats {
         .await
     }
 
+    /// Starts a server from the `nats-server.conf` that lies in the folder, on a free port of loopback.
+    pub async fn start_file(folder: &Path) -> anyhow::Result<Self> {
+        start_on_free_ports(async || {
+            let port = free_port()?;
+            remove_ports(folder)?;
+            let plan = Plan::new("nats", Tool::NatsServer.binary()?, folder)
+                .args(["-c", "nats-server.conf", "-a", "127.0.0.1", "-p"])
+                .arg(port.to_string())
+                .args(["-m", "-1", "--ports_file_dir"])
+                .arg(folder.as_os_str());
+            let (process, url) = (Process::start(plan)?, format!("nats://127.0.0.1:{port}"));
+            let mut server =
+                Self { process, folder: folder.to_path_buf(), url, monitoring_url: String::new() };
+            server.ready().await?;
+            Ok(server)
+        })
+        .await
+    }
+
     /// Starts the process without waiting for it. `more` is added to the configuration.
     fn begin(folder: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
