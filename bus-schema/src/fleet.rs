@@ -30,8 +30,12 @@ pub struct AgentReported {
     pub version: String,
     /// When the process began.
     pub epoch: Timestamp,
-    /// The report's number, counted within the epoch.
+    /// The report's number, counted within the epoch from 1 and without a hole: a number that is missing is a report that
+    /// was lost.
     pub sequence: u64,
+    /// After how many seconds the next report comes at the latest; 30 where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<u64>,
     /// What the agent watches.
     pub coverage: Vec<Coverage>,
     /// How far the agent is behind its source, in seconds.

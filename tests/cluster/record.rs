@@ -80,10 +80,12 @@ fn take(data: &Path, contracts: &Path) -> anyhow::Result<Recording> {
     }
     for name in PROJECTS.iter().map(|name| format!("{name}.yaml")).chain(ROOTS.map(str::to_owned)) {
         let text = fs::read_to_string(contracts.join(&name)).with_context(|| format!("read {name}"))?;
-        // A player waits for nobody that signs, nor until what stopped is forgotten.
-        recording
-            .contracts
-            .insert(name, text.replace("linger: 30s", "linger: 24h").replace("settle: 10s", "settle: 4s"));
+        // A player waits for nobody that signs, nor until what stopped is forgotten; and its agents report but once.
+        let played = text
+            .replace("linger: 30s", "linger: 24h")
+            .replace("sourceSkew: 5m", "sourceSkew: 5m, silence: 3650d")
+            .replace("settle: 10s", "settle: 4s");
+        recording.contracts.insert(name, played);
     }
     Ok(recording)
 }

@@ -92,6 +92,8 @@ pub struct Step {
     /// A whole release: the steps from its review to its SBOM.
     pub release: Option<Release>,
     pub covers: Option<Covers>,
+    /// Several of the same agent.
+    pub reports: Option<Reports>,
     pub push: Option<Push>,
     pub moved: Option<Moved>,
     pub deleted: Option<Deleted>,
@@ -123,6 +125,32 @@ pub struct Covers {
     pub scope: String,
     /// Seconds relative to the start.
     pub since: i64,
+    /// The report's number in its epoch; absent when it is the agent's next one.
+    #[serde(default)]
+    pub number: Option<u64>,
+    /// When its process began, in seconds relative to the start.
+    #[serde(default)]
+    pub epoch: i64,
+    /// How often the agent reports, in seconds. A script's agents report so rarely that it needs no more reports than it says.
+    #[serde(default = "a_week")]
+    pub every: u64,
+}
+
+fn a_week() -> u64 {
+    7 * 24 * 3600
+}
+
+/// Reports of one agent at its interval.
+#[derive(Debug, Deserialize, Clone)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Reports {
+    /// Each of them; a number is that of the first.
+    pub each: Covers,
+    /// The time of the last one, in seconds relative to the start.
+    pub until: i64,
+    /// The numbers of those that never come.
+    #[serde(default)]
+    pub lost: Vec<u64>,
 }
 
 #[derive(Debug, Deserialize, Clone)]
@@ -529,23 +557,59 @@ impl Script {
                 ("cluster", CLUSTER),
             ];
             for (kind, scope) in scopes {
-                let covers = Covers { kind: kind.to_owned(), scope: scope.to_owned(), since };
+                let covers = Covers {
+                    kind: kind.to_owned(),
+                    scope: scope.to_owned(),
+                    since,
+                    number: None,
+                    epoch: 0,
+                    every: a_week(),
+                };
                 steps.push(Step { covers: Some(covers), ..Step::default() });
             }
         }
         for step in std::mem::take(&mut self.steps) {
-            match &step.release {
-                Some(release) => {
+            match (&step.release, &step.reports) {
+                (Some(release), _) => {
                     let (of_release, used) = release.steps(step.at);
                     steps.extend(of_release);
                     names.extend(used);
                 }
-                None => steps.push(step),
+                (None, Some(reports)) => steps.extend(reports.steps(step.at)),
+                (None, None) => steps.push(step),
             }
         }
         steps.sort_by_key(|step| step.at);
+        number_reports(&mut steps);
         self.steps = steps;
         names
+    }
+}
+
+impl Reports {
+    /// One step for each that comes, from a time on.
+    fn steps(&self, at: i64) -> Vec<Step> {
+        let every = i64::try_from(self.each.every).unwrap();
+        (at..=self.until)
+            .step_by(usize::try_from(every).unwrap())
+            .zip(self.each.number.unwrap_or(1)..)
+            .filter(|(_, number)| !self.lost.contains(number))
+            .map(|(at, number)| {
+                let covers = Covers { number: Some(number), ..self.each.clone() };
+                Step { at, covers: Some(covers), ..Step::default() }
+            })
+            .collect()
+    }
+}
+
+/// Numbers the reports of each agent that say no number, in their order.
+fn number_reports(steps: &mut [Step]) {
+    let mut said: BTreeMap<(String, i64), u64> = BTreeMap::new();
+    for covers in steps.iter_mut().filter_map(|step| step.covers.as_mut()) {
+        let last = said.entry((covers.kind.clone(), covers.epoch)).or_default();
+        let number = covers.number.unwrap_or(*last + 1);
+        *last = number;
+        covers.number = Some(number);
     }
 }
 
@@ -599,8 +663,9 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                 agent: format!("{}-agent", covers.kind).parse().unwrap(),
                 kind: covers.kind.clone(),
                 version: "0.1.0".to_owned(),
-                epoch: start(),
-                sequence: index as u64,
+                epoch: time(covers.epoch),
+                sequence: covers.number.unwrap_or(index as u64),
+                interval_seconds: Some(covers.every),
                 coverage: vec![Coverage { scope: covers.scope.clone(), since: time(covers.since) }],
                 lag_seconds: 0,
                 events_published: 0,

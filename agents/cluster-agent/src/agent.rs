@@ -118,7 +118,10 @@ impl ClusterAgent {
             check.failing(format!("the cluster cannot be identified: {error}"));
             if reported.is_none_or(|at| at.elapsed() >= self.settings.report_interval) {
                 let lag_seconds = seconds_since(self.epoch.began_at(), Timestamp::now());
-                report.heartbeat(&self.epoch, Heartbeat { coverage: Vec::new(), lag_seconds }).await?;
+                let interval = self.settings.report_interval;
+                report
+                    .heartbeat(&self.epoch, Heartbeat { coverage: Vec::new(), interval, lag_seconds })
+                    .await?;
                 reported = Some(Instant::now());
             }
             tokio::select! {

@@ -206,7 +206,8 @@ impl Following {
         if let Some(seen_until) = self.scopes.seen_until() {
             self.gaps.seen_until(seen_until).await?;
         }
-        let heartbeat = Heartbeat { coverage: self.gaps.covered(), lag_seconds };
+        let interval = self.settings.report_interval;
+        let heartbeat = Heartbeat { coverage: self.gaps.covered(), interval, lag_seconds };
         Ok(self.report.heartbeat(&self.epoch, heartbeat).await?)
     }
 }

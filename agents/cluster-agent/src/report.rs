@@ -10,6 +10,7 @@ use bus_schema::{AgentId, Event, TraceParent};
 use bytes::Bytes;
 use fleet_runtime::bus::BusError;
 use fleet_runtime::dead_letters::DeadLetters;
+use fleet_runtime::heartbeat::interval_seconds;
 use fleet_runtime::publisher::{PublishError, Publisher};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
@@ -44,6 +45,7 @@ pub(crate) enum ReportError {
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) coverage: Vec<Coverage>,
+    pub(crate) interval: Duration,
     pub(crate) lag_seconds: u64,
 }
 
@@ -102,6 +104,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: epoch.began_at(),
             sequence: epoch.next_heartbeat(),
+            interval_seconds: Some(interval_seconds(heartbeat.interval)),
             coverage: heartbeat.coverage,
             lag_seconds: heartbeat.lag_seconds,
             events_published: self.metrics.published_total(),

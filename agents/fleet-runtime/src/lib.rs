@@ -9,6 +9,7 @@ pub mod bus;
 pub mod dead_letters;
 mod error_chain;
 pub mod health;
+pub mod heartbeat;
 pub mod http;
 pub mod intake;
 pub mod kept_file;

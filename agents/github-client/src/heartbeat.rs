@@ -10,6 +10,7 @@ use std::time::Duration;
 use bus_schema::Event;
 use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
 use fleet_runtime::health::Check;
+use fleet_runtime::heartbeat::interval_seconds;
 use fleet_runtime::kept_file::{KeptFile, KeptFileError};
 use fleet_runtime::publisher::{PublishError, Publisher};
 use jiff::{SignedDuration, Timestamp};
@@ -73,7 +74,7 @@ pub async fn run(
     check: Check,
     stop: CancellationToken,
 ) {
-    let mut heart = Heart { epoch: Timestamp::now(), sequence: 0, kept: None, publisher, config };
+    let mut heart = Heart { epoch: Timestamp::now(), reports: 0, kept: None, publisher, config };
     loop {
         match heart.beat(budget_left()).await {
             Ok(()) => check.ready(),
@@ -97,7 +98,8 @@ struct Heart {
     publisher: Publisher,
     config: HeartbeatConfig,
     epoch: Timestamp,
-    sequence: u64,
+    /// How many reports are on the bus: a number whose report failed is used again, so that none is missing.
+    reports: u64,
     /// Read at the first beat that succeeds.
     kept: Option<Kept>,
 }
@@ -123,7 +125,8 @@ impl Heart {
             kind: self.config.kind.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: self.epoch,
-            sequence: self.next_sequence(),
+            sequence: self.reports + 1,
+            interval_seconds: Some(interval_seconds(self.config.interval)),
             coverage: coverage.collect(),
             lag_seconds,
             events_published: self.publisher.metrics().published_total(),
@@ -132,7 +135,9 @@ impl Heart {
             reported_at: now,
         };
         self.kept = Some(kept);
-        Ok(self.say(Event::AgentReported(report)).await?)
+        self.say(Event::AgentReported(report)).await?;
+        self.reports += 1;
+        Ok(())
     }
 
     /// What was kept, for the scopes of today; says the gap of the time away before anything else.
@@ -143,19 +148,20 @@ impl Heart {
         let scopes = self.config.scopes.clone();
         if let Some(from) = old.seen_until.filter(|seen| self.epoch.duration_since(*seen) > self.gap_after())
         {
-            for scope in scopes.iter().filter(|scope| old.since.contains_key(*scope)) {
-                self.say_gap(scope.clone(), from).await?;
+            // Counted anew when the beat before failed in the middle: the same gap has the same number.
+            for (number, scope) in (1..).zip(scopes.iter().filter(|scope| old.since.contains_key(*scope))) {
+                self.say_gap(number, scope.clone(), from).await?;
             }
         }
         let since = |scope: String| (scope.clone(), old.since.get(&scope).copied().unwrap_or(self.epoch));
         Ok(Kept { since: scopes.into_iter().map(since).collect(), seen_until: old.seen_until })
     }
 
-    async fn say_gap(&mut self, scope: String, from: Timestamp) -> Result<(), PublishError> {
+    async fn say_gap(&self, sequence: u64, scope: String, from: Timestamp) -> Result<(), PublishError> {
         let gap = AgentGap {
             agent: self.publisher.agent().clone(),
             epoch: self.epoch,
-            sequence: self.next_sequence(),
+            sequence,
             scope,
             reason: "the agent was not running: webhooks of that time are lost".to_owned(),
             from,
@@ -184,10 +190,5 @@ impl Heart {
 
     fn gap_after(&self) -> SignedDuration {
         SignedDuration::try_from(self.config.gap_after).unwrap_or(SignedDuration::MAX)
-    }
-
-    fn next_sequence(&mut self) -> u64 {
-        self.sequence += 1;
-        self.sequence
     }
 }

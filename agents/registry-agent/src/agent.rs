@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
@@ -43,6 +44,10 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     /// When this process began.
     pub(crate) epoch: Timestamp,
+    /// How many reports of this epoch are on the bus, however often the loop begins.
+    pub(crate) reports: AtomicU64,
+    /// The gaps of this epoch.
+    pub(crate) gaps: AtomicU64,
     /// Held while waiting events are said, so that they are said in their order.
     saying: Mutex<()>,
     /// A look was queued.
@@ -94,8 +99,19 @@ impl Agent {
         metrics: Metrics,
     ) -> Agent {
         let epoch = Timestamp::now();
-        let (saying, queued) = (Mutex::default(), Notify::new());
-        Agent { registries, tuning, publisher, dead_letters, state, metrics, epoch, saying, queued }
+        Agent {
+            registries,
+            tuning,
+            publisher,
+            dead_letters,
+            state,
+            metrics,
+            epoch,
+            reports: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            saying: Mutex::default(),
+            queued: Notify::new(),
+        }
     }
 
     /// Makes a change durable and says what it means. When this fails nothing is lost: either the change did not count,

@@ -4,9 +4,11 @@
 //! again when a whole poll has found what was missed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bus_schema::Event;
 use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
+use fleet_runtime::heartbeat::interval_seconds;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -32,13 +34,16 @@ pub(crate) async fn covered(agent: &Arc<Agent>, watched: &Watched, began: Timest
 
 /// Reports until `stop`.
 pub(crate) async fn run(agent: &Arc<Agent>, stop: &CancellationToken) -> Result<(), SayError> {
-    let mut sequence = 0;
     loop {
-        sequence += 1;
+        let sequence = agent.reports.load(Ordering::Relaxed) + 1;
         let event = agent.heartbeat(sequence).await?;
         let now = Timestamp::now();
-        if let Err(error) = agent.publisher.publish(&agent.publisher.envelope(now, None, event)).await {
-            tracing::warn!(error = fleet_runtime::error_chain(&error), "failed to publish the heartbeat");
+        match agent.publisher.publish(&agent.publisher.envelope(now, None, event)).await {
+            Ok(_) => agent.reports.store(sequence, Ordering::Relaxed),
+            // The next report has the same number, so that none is missing.
+            Err(error) => {
+                tracing::warn!(error = fleet_runtime::error_chain(&error), "failed to publish the heartbeat");
+            }
         }
         // What a failing bus left behind is said as soon as it works again.
         if let Err(error) = agent.say_waiting().await {
@@ -53,14 +58,13 @@ pub(crate) async fn run(agent: &Arc<Agent>, stop: &CancellationToken) -> Result<
 
 impl Agent {
     fn note_gaps(&self, batch: &mut Batch<'_>, now: Timestamp) -> Result<(), StateError> {
-        let mut sequence = 0;
         for (host, watched) in &self.registries {
             let mut record = batch.registry(host)?;
             let was_down = record.alive_at.is_some_and(|alive_at| {
                 now.duration_since(alive_at).unsigned_abs() > self.tuning.gap_after && alive_at < now
             });
             if let (true, Some(from), None) = (was_down, record.alive_at, &record.open_gap) {
-                sequence += 1;
+                let sequence = self.gaps.fetch_add(1, Ordering::Relaxed) + 1;
                 let gap = OpenGap { epoch: self.epoch, sequence, from };
                 batch.say(&self.envelope_of_gap(host, &gap, now, false))?;
                 match watched.settings.poll {
@@ -143,6 +147,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: self.epoch,
             sequence,
+            interval_seconds: Some(interval_seconds(self.tuning.report_interval)),
             coverage,
             lag_seconds: lag,
             events_published: self.publisher.metrics().published_total(),

@@ -2,6 +2,7 @@
 //!
 //! A rule looks at one unit that was judged and raises objections; it decides nothing about cases and deliveries.
 
+mod agent_silent;
 mod broken_provenance;
 mod deployed_outside_contract;
 mod events_missing;
@@ -27,7 +28,7 @@ use bus_schema::case::{Finding, Severity};
 use serde::{Deserialize, Serialize};
 
 use crate::records::RecordsError;
-use context::{ImageContext, PlacementContext, TagContext, WorkflowContext};
+use context::{AgentContext, ImageContext, PlacementContext, TagContext, WorkflowContext};
 
 /// What is the same for every case of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they cover each other.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 17] = [
     out_of_pipeline_deploy::RULE,
     untrusted_builder::RULE,
     broken_provenance::RULE,
@@ -61,6 +62,7 @@ pub const RULES: [Rule; 16] = [
     deployed_outside_contract::RULE,
     unclaimed_images::RULE,
     evidence_unreachable::RULE,
+    agent_silent::RULE,
     events_missing::RULE,
     pipeline_removed::RULE,
 ];
@@ -151,6 +153,11 @@ pub(crate) fn workflow(context: &WorkflowContext<'_>) -> Result<Vec<Raised>, Rec
     let mut raised: Vec<Raised> = workflow_changed::find(context).into_iter().collect();
     raised.extend(workflow_changed_unreviewed::find(context)?);
     Ok(raised)
+}
+
+/// The objections to one agent.
+pub(crate) fn agent(context: &AgentContext<'_>) -> Vec<Raised> {
+    agent_silent::find(context).into_iter().chain(events_missing::find_lost(context)).collect()
 }
 
 pub(crate) use events_missing::find as completeness;

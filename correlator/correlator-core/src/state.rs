@@ -7,6 +7,7 @@ pub mod digest;
 pub mod evidence;
 pub mod placement;
 pub mod question;
+pub mod reports;
 pub mod run;
 pub mod source;
 pub mod tag;

@@ -1,8 +1,9 @@
-//! `kind: Installation`: what holds for the whole installation: clusters, mirrors, windows, limits.
+//! `kind: Installation`: what holds for the whole installation: clusters, mirrors, windows, limits, agents.
 
 use std::collections::BTreeMap;
 
-use bus_schema::ImageRepository;
+use bus_schema::{AgentId, ImageRepository};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::contracts::duration::Span;
@@ -16,6 +17,18 @@ pub struct Installation {
     pub windows: Windows,
     /// The longest time from loading to expiry that an exception may have.
     pub exception_length_max: Span,
+    pub agents: BTreeMap<AgentId, AgentContract>,
+}
+
+/// What people say of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct AgentContract {
+    /// It is taken down for good, and its silence is meant.
+    pub retired: bool,
+    /// Somebody has seen to it that nothing from before this time is missing: webhooks were sent again, or the source was
+    /// compared by hand.
+    pub complete_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -47,6 +60,9 @@ pub struct Windows {
     pub linger: Span,
     /// How far source times may be apart and still agree.
     pub source_skew: Span,
+    /// How long nothing from an agent counts as silence, unless three of its intervals are longer; and how long a report may
+    /// be overtaken by a later one before it counts as lost.
+    pub silence: Span,
 }
 
 impl Default for Windows {
@@ -56,6 +72,7 @@ impl Default for Windows {
             retry: Span::from_secs(60),
             linger: Span::from_hours(24),
             source_skew: Span::from_secs(5 * 60),
+            silence: Span::from_secs(2 * 60),
         }
     }
 }
@@ -67,6 +84,7 @@ impl Default for Installation {
             mirrors: Vec::new(),
             windows: Windows::default(),
             exception_length_max: Span::from_hours(366 * 24),
+            agents: BTreeMap::new(),
         }
     }
 }
@@ -103,6 +121,8 @@ pub(crate) struct InstallationSpec {
     windows: Windows,
     #[serde(default)]
     exception_length_max: Option<Span>,
+    #[serde(default)]
+    agents: BTreeMap<String, AgentContract>,
 }
 
 impl InstallationSpec {
@@ -115,6 +135,15 @@ impl InstallationSpec {
                 }
             }
         }
+        let mut agents = BTreeMap::new();
+        for (id, agent) in self.agents {
+            match id.parse() {
+                Ok(id) => {
+                    agents.insert(id, agent);
+                }
+                Err(error) => problems.push(format!("agents: {error}")),
+            }
+        }
         mirrors.sort_by_key(|mirror| std::cmp::Reverse(mirror.from.len()));
         let default = Installation::default();
         Installation {
@@ -122,6 +151,7 @@ impl InstallationSpec {
             mirrors,
             windows: self.windows,
             exception_length_max: self.exception_length_max.unwrap_or(default.exception_length_max),
+            agents,
         }
     }
 }

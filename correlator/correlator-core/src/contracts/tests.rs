@@ -232,6 +232,28 @@ spec:
 }
 
 #[test]
+fn what_people_say_of_an_agent_names_one() {
+    let installation = |agents: &str| {
+        format!(
+            "apiVersion: custody.dev/v1\nkind: Installation\nmetadata: {{ name: acme }}\nspec: {{ agents: {agents} }}\n"
+        )
+    };
+    let load = |agents: &str| load(&[("a.yaml", &pipeline("")), ("b.yaml", &installation(agents))]);
+    let set = load("{ registry: { retired: true }, ci: { completeUntil: 2026-03-02T08:10:00Z } }").unwrap();
+    assert!(set.installation.agents[&"registry".parse().unwrap()].retired);
+    let ci = &set.installation.agents[&"ci".parse().unwrap()];
+    assert_eq!(ci.complete_until, Some("2026-03-02T08:10:00Z".parse().unwrap()));
+    for (agents, part) in [
+        ("{ Registry_1: { retired: true } }", "Registry_1"),
+        ("{ registry: { silent: true } }", "silent"),
+        ("{ registry: { completeUntil: soon } }", "soon"),
+    ] {
+        let problems = load(agents).unwrap_err().to_string();
+        assert!(problems.contains(part), "{agents}: {problems}");
+    }
+}
+
+#[test]
 fn an_exception_says_who_why_until_when_and_instead_of_what() {
     let exception = |fields: &str| {
         format!(

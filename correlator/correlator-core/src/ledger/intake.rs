@@ -74,7 +74,7 @@ impl Work<'_> {
             }
             Event::ContainerStopped(stopped) => self.take_container_stopped(&occasion, stopped),
             Event::InventoryObserved(inventory) => self.take_inventory(&occasion, inventory),
-            Event::AgentReported(report) => self.take_agent_reported(report),
+            Event::AgentReported(report) => self.take_agent_reported(&occasion, report),
             Event::AgentGap(gap) => self.take_agent_gap(&occasion, gap),
             Event::EvidenceUnavailable(answer) => self.take_answer(&occasion, answer),
             // The correlator's own conclusions and questions are not facts.

@@ -1,5 +1,7 @@
 //! Judging what is marked: each unit again from its facts, and what is new against its last conclusion.
 
+mod fleet;
+
 use std::collections::BTreeSet;
 
 use bus_schema::Digest;
@@ -16,7 +18,6 @@ use crate::contracts::{Claim, DEFAULT_PIPELINE};
 use crate::decision::Decision;
 use crate::records::{self, RecordsError, Table};
 use crate::rules::{self, Raised, context};
-use crate::state::agent::{self, GapRecord};
 use crate::state::placement::{self, PlacementRecord};
 use crate::state::source::WorkflowChangeRecord;
 use crate::state::tag::{self, TagRecord};
@@ -27,8 +28,6 @@ use crate::verdict::{self, VerdictRecord, Whereabouts};
 const NEIGHBOURS_MAX: usize = 2000;
 /// The most workloads that a finding names.
 const WORKLOADS_SHOWN_MAX: usize = 20;
-/// The most gaps of one agent and scope.
-const GAPS_MAX: usize = 1000;
 
 /// What judging one unit concluded.
 struct Conclusion {
@@ -63,6 +62,7 @@ impl Work<'_> {
                 Unit::Workflow { repository, commit } => self.judge_workflow(repository, commit, &memo)?,
                 Unit::Completeness { agent, scope } => self.judge_completeness(agent, scope)?,
                 Unit::RemovedPipeline { pipeline } => self.judge_removed_pipeline(pipeline)?,
+                Unit::Agent { agent } => self.judge_agent(agent, &memo)?,
             };
             self.conclude(&unit, conclusion, first, &mut changed_cases)?;
         }
@@ -351,21 +351,6 @@ impl Work<'_> {
             raised,
             notes: inquiry.into_notes(),
             because: "no contract asks about the commit any more".to_owned(),
-        })
-    }
-
-    fn judge_completeness(
-        &mut self,
-        agent: &bus_schema::AgentId,
-        scope: &str,
-    ) -> Result<Conclusion, RecordsError> {
-        let gaps: Vec<(String, GapRecord)> =
-            self.draft.scan(Table::Agents, &agent::gaps_prefix(agent, scope), GAPS_MAX)?;
-        let gaps: Vec<GapRecord> = gaps.into_iter().map(|(_, gap)| gap).collect();
-        Ok(Conclusion {
-            raised: rules::completeness(agent, scope, &gaps),
-            notes: Notes::default(),
-            because: "what was missed has been found".to_owned(),
         })
     }
 

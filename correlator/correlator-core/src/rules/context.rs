@@ -2,12 +2,15 @@
 
 use bus_schema::case::Finding;
 use bus_schema::verdict::{Break, BreakReason, LinkKind, LinkState};
-use bus_schema::{ImageRepository, Tag};
+use bus_schema::{AgentId, ImageRepository, Tag};
+use jiff::Timestamp;
 
 use crate::chain::artifact::RunAround;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
+use crate::contracts::duration::Span;
 use crate::contracts::pipeline::Pipeline;
+use crate::state::agent::AgentRecord;
 use crate::state::placement::PlacementRecord;
 use crate::state::source::WorkflowChangeRecord;
 use crate::state::tag::TagRecord;
@@ -151,6 +154,24 @@ impl WorkflowContext<'_> {
 
     pub(crate) fn shown_paths(&self) -> String {
         self.record.paths.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// One agent that has reported.
+pub(crate) struct AgentContext<'a> {
+    pub(crate) inquiry: &'a Inquiry<'a>,
+    pub(crate) agent: &'a AgentId,
+    pub(crate) record: &'a AgentRecord,
+    /// The contracts say that it is taken down for good.
+    pub(crate) is_retired: bool,
+    /// Until when nothing counts as missing: it was listed again, or somebody vouches for it.
+    pub(crate) found_again_until: Option<Timestamp>,
+}
+
+impl AgentContext<'_> {
+    /// How long an agent may say nothing at least, and a report be overtaken.
+    pub(crate) fn window(&self) -> Span {
+        self.inquiry.contracts.installation.windows.silence
     }
 }
 

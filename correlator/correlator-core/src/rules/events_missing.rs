@@ -1,10 +1,14 @@
-//! Events of an agent are known to be missing, and nothing has found them again yet.
+//! Something that an agent said is missing, and nothing has found it again yet: the agent knows of a gap, or reports of its
+//! own were lost on the way.
 
 use bus_schema::AgentId;
 use bus_schema::case::Severity;
+use jiff::Timestamp;
 
+use super::context::AgentContext;
 use super::{Raised, Rule, finding};
 use crate::state::agent::GapRecord;
+use crate::state::reports::Hole;
 
 pub(super) const RULE: Rule = Rule {
     name: "events-missing",
@@ -15,14 +19,57 @@ pub(super) const RULE: Rule = Rule {
     over: None,
 };
 
-pub(crate) fn find(agent: &AgentId, scope: &str, gaps: &[GapRecord]) -> Vec<Raised> {
-    let open: Vec<&GapRecord> = gaps.iter().filter(|gap| gap.opened && !gap.recovered).collect();
+/// The most holes that a finding names.
+const HOLES_SHOWN_MAX: usize = 5;
+
+/// Gaps that the agent itself tells of.
+pub(crate) fn find(
+    agent: &AgentId,
+    scope: &str,
+    gaps: &[GapRecord],
+    vouched_until: Option<Timestamp>,
+) -> Vec<Raised> {
+    let mut open = gaps.iter().filter(|gap| gap.opened && !gap.recovered);
     // A later recovery makes up for every gap that began before it ended.
     let recovered_until = gaps.iter().filter(|gap| gap.recovered).filter_map(|gap| gap.until).max();
-    let Some(gap) = open.into_iter().find(|gap| gap.until > recovered_until) else { return Vec::new() };
+    let Some(gap) = open.find(|gap| gap.until > recovered_until.max(vouched_until)) else {
+        return Vec::new();
+    };
     let mut finding = finding(format!("events of {agent} about {scope} may be missing"));
     finding.expected = Some("every event".to_owned());
     let from = gap.from.map_or_else(String::new, |from| format!(" since {from}"));
     finding.found = Some(format!("{}{from}", gap.reason));
     vec![RULE.raise(vec![agent.to_string(), scope.to_owned()], None, finding)]
+}
+
+/// Reports that never came though later ones did: what the agent said around them may be lost with them.
+pub(super) fn find_lost(context: &AgentContext<'_>) -> Option<Raised> {
+    let (mut lost, mut overtaken) = (Vec::new(), Vec::new());
+    for hole in context.record.reports.holes() {
+        let settles_at = context.window().after(hole.known_since);
+        match context.inquiry.now >= settles_at {
+            _ if context.found_again_until >= Some(hole.until) => {}
+            true => lost.push(hole),
+            false => overtaken.push(settles_at),
+        }
+    }
+    overtaken.into_iter().for_each(|settles_at| context.inquiry.look_again_at(settles_at));
+    let first = lost.first()?;
+    let mut finding = finding(format!("reports of {} were lost, and with them maybe events", context.agent));
+    finding.expected = Some("every report".to_owned());
+    let shown: Vec<String> = lost.iter().take(HOLES_SHOWN_MAX).map(shown).collect();
+    let more = match lost.len().saturating_sub(HOLES_SHOWN_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} times more"),
+    };
+    finding.found = Some(format!("{}{more} missing since {}", shown.join(", "), first.from));
+    Some(RULE.raise(vec![context.agent.to_string()], None, finding))
+}
+
+fn shown(hole: &Hole) -> String {
+    match hole.numbers {
+        Some((first, last)) if first == last => format!("report {first}"),
+        Some((first, last)) => format!("reports {first} to {last}"),
+        None => "several old reports".to_owned(),
+    }
 }

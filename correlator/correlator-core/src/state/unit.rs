@@ -27,6 +27,8 @@ pub enum Unit {
     Completeness { agent: AgentId, scope: String },
     /// One pipeline that was removed.
     RemovedPipeline { pipeline: String },
+    /// The reports of one agent.
+    Agent { agent: AgentId },
 }
 
 impl Unit {
@@ -40,6 +42,7 @@ impl Unit {
             }
             Unit::Completeness { agent, scope } => records::key(["completeness", agent.as_str(), scope]),
             Unit::RemovedPipeline { pipeline } => records::key(["removed", pipeline]),
+            Unit::Agent { agent } => records::key(["agent", agent.as_str()]),
         }
     }
 }

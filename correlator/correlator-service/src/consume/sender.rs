@@ -259,6 +259,7 @@ mod tests {
             version: "1".to_owned(),
             epoch: now(),
             sequence: 1,
+            interval_seconds: None,
             coverage: vec![Coverage { scope: scope.to_owned(), since: now() }],
             lag_seconds: 0,
             events_published: 0,

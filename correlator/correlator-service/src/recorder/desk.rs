@@ -394,6 +394,7 @@ mod tests {
             version: "1".to_owned(),
             epoch: Timestamp::UNIX_EPOCH,
             sequence,
+            interval_seconds: None,
             coverage: Vec::new(),
             lag_seconds: 0,
             events_published: 0,

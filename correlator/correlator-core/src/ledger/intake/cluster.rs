@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Work;
 use crate::records::{RecordsError, Table};
+use crate::state::agent::{self, InventoriesRecord};
 use crate::state::placement::{self, CONTAINERS_MAX, InventoryRecord, PlacementRecord, STOPPED_MAX};
 use crate::state::unit::{Unit, fact};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
@@ -80,6 +81,12 @@ impl Work<'_> {
             .is_none_or(|known| known.observed_at <= part.observed_at);
         if is_newest {
             self.draft.put(Table::Placements, key, &record)?;
+        }
+        let inventories = agent::inventories_key(&part.agent, part.cluster.as_str());
+        self.draft.update::<InventoriesRecord>(Table::Agents, &inventories, |record| record.take(part))?;
+        // What was lost of the agent's reports is listed again; an agent that never reported has none to miss.
+        if self.draft.contains(Table::Agents, &agent::key(&part.agent))? {
+            self.touched.units.insert(Unit::Agent { agent: part.agent.clone() });
         }
         let inventory = self.inventory_of(&part.cluster)?;
         for container in part.containers.iter().filter(|container| container.workload.cluster == part.cluster)

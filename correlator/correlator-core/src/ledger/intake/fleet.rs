@@ -5,12 +5,20 @@ use bus_schema::fleet::{AgentGap, AgentReported, EvidenceUnavailable};
 use super::Work;
 use crate::records::{RecordsError, Table};
 use crate::state::Occasion;
-use crate::state::agent::{self, CoverageRecord, GapRecord};
+use crate::state::agent::{self, AgentRecord, CoverageRecord, GapRecord};
 use crate::state::question::{self, ANSWERS_MAX, Answer, QuestionRecord};
 use crate::state::unit::{Unit, fact};
 
 impl Work<'_> {
-    pub(super) fn take_agent_reported(&mut self, report: &AgentReported) -> Result<(), RecordsError> {
+    pub(super) fn take_agent_reported(
+        &mut self,
+        occasion: &Occasion,
+        report: &AgentReported,
+    ) -> Result<(), RecordsError> {
+        self.draft.update::<AgentRecord>(Table::Agents, &agent::key(&report.agent), |record| {
+            record.hear(report, occasion.recorded);
+        })?;
+        self.touched.units.insert(Unit::Agent { agent: report.agent.clone() });
         for coverage in &report.coverage {
             let key = agent::coverage_key(&report.kind, &coverage.scope);
             let changed = self.draft.update::<CoverageRecord>(Table::Agents, &key, |record| {

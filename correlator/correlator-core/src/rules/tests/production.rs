@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::case::Severity::{self, Critical, High, Info, Low, Medium};
-use bus_schema::fleet::Unavailable;
+use bus_schema::fleet::{AgentReported, Unavailable};
 use bus_schema::question::Question;
 use bus_schema::verdict::{BreakReason, Link, LinkKind};
 use bus_schema::{CommitId, RepositoryRef, Tag};
@@ -13,10 +13,10 @@ use super::{ABSENT, Bench, DIGEST, PROVEN, broken, state};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::memo::Memo;
 use crate::records::{Draft, MemoryRecords, Table};
-use crate::rules::context::{PlacementContext, TagContext, WorkflowContext};
+use crate::rules::context::{AgentContext, PlacementContext, TagContext, WorkflowContext};
 use crate::rules::{self, RULES, Raised};
 use crate::state::Ground;
-use crate::state::agent::GapRecord;
+use crate::state::agent::{AgentRecord, GapRecord};
 use crate::state::digest::Push;
 use crate::state::question::{self, Answer, QuestionRecord};
 use crate::state::source::WorkflowChangeRecord;
@@ -24,7 +24,7 @@ use crate::state::tag::{Move, TagRecord};
 use crate::verdict::{self, VerdictRecord, Whereabouts};
 
 /// Rule, severity, severity in production. What is about no digest runs nowhere.
-const SEVERITIES: [(&str, Severity, Severity); 16] = [
+const SEVERITIES: [(&str, Severity, Severity); 17] = [
     ("out-of-pipeline-deploy", High, Critical),
     ("untrusted-builder", High, Critical),
     ("broken-provenance", High, Critical),
@@ -40,6 +40,7 @@ const SEVERITIES: [(&str, Severity, Severity); 16] = [
     // The one that appears beside claimed images; the quiet case of a cluster stays info.
     ("unclaimed-images", Medium, High),
     ("evidence-unreachable", Medium, Medium),
+    ("agent-silent", High, High),
     ("events-missing", Medium, Medium),
     ("pipeline-removed", Medium, Medium),
 ];
@@ -114,7 +115,8 @@ fn all_raised(production: bool) -> Vec<Raised> {
     raised.extend(of_a_workflow(&bench));
     let agent = "registry-agent".parse().unwrap();
     let gap = GapRecord { opened: true, until: Some(Timestamp::UNIX_EPOCH), ..GapRecord::default() };
-    raised.extend(rules::completeness(&agent, "ghcr.io", &[gap]));
+    raised.extend(rules::completeness(&agent, "ghcr.io", &[gap], None));
+    raised.extend(of_an_agent(&bench));
     raised.extend(rules::removed_pipeline("api", true, false));
     raised
 }
@@ -237,6 +239,42 @@ fn of_a_workflow(bench: &Bench) -> Vec<Raised> {
         pipelines: vec![&bench.contracts.pipelines["api"]],
     })
     .unwrap()
+}
+
+/// It was heard an hour ago, with a number that nobody saw before it.
+fn of_an_agent(bench: &Bench) -> Vec<Raised> {
+    let mut record = AgentRecord::default();
+    for sequence in [1, 3] {
+        record.hear(&report(sequence), Timestamp::UNIX_EPOCH);
+    }
+    let draft = Draft::new(&bench.records);
+    let memo = Memo::default();
+    let now = Timestamp::from_second(3600).unwrap();
+    let inquiry = Inquiry::new(&draft, &bench.contracts, now, &memo);
+    rules::agent(&AgentContext {
+        inquiry: &inquiry,
+        agent: &"registry-agent".parse().unwrap(),
+        record: &record,
+        is_retired: false,
+        found_again_until: None,
+    })
+}
+
+fn report(sequence: u64) -> AgentReported {
+    AgentReported {
+        agent: "registry-agent".parse().unwrap(),
+        kind: "registry".to_owned(),
+        version: "0.1.0".to_owned(),
+        epoch: Timestamp::UNIX_EPOCH,
+        sequence,
+        interval_seconds: None,
+        coverage: Vec::new(),
+        lag_seconds: 0,
+        events_published: 0,
+        dead_lettered: 0,
+        api_budget_left: None,
+        reported_at: Timestamp::UNIX_EPOCH,
+    }
 }
 
 fn with(rows: &[(Table, String, serde_json::Value)]) -> MemoryRecords {
