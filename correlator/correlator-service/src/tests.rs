@@ -12,4 +12,5 @@ mod once;
 mod restart;
 pub(crate) mod signing_key;
 pub(crate) mod stuck;
+mod upgrade;
 pub(crate) mod world;
