@@ -25,6 +25,7 @@ mod log_entries;
 mod managed_key;
 mod older_entry;
 mod older_forms;
+mod once;
 mod pem;
 mod pep740;
 mod predicate;

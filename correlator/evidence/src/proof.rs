@@ -9,7 +9,7 @@ use crate::bundle::UnverifiedBundle;
 use crate::refusal::{Failed, malformed, refusal};
 use crate::trust::TrustSet;
 use crate::work::Work;
-use crate::{keyless, managed_key, older_forms};
+use crate::{keyless, managed_key, older_forms, once};
 
 /// A verified signature: by whom, since when, against which root. What it is over, the caller knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +61,11 @@ pub(crate) fn prove(
     trust: &TrustSet,
     work: &mut Work,
 ) -> Result<Proof, Refusal> {
-    match &bundle.key_hint {
+    once::remembering(|| match &bundle.key_hint {
         None if older_forms::is_one(bundle) => older_forms::prove(bundle, trust, work),
         Some(hint) => managed_key::prove(bundle, hint, artifact, trust, work),
         None => keyless::prove(&bundle.bundle, artifact, trust, work),
-    }
+    })
 }
 
 /// Of all that was tried, the refusal that came furthest says why: what failed earlier was not meant by the signer.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use bus_schema::Digest;
 use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
@@ -21,6 +22,7 @@ use sigstore_verify::trust_root::{
 use sigstore_verify::types::{DerPublicKey, TimeRange};
 
 use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
+use crate::once::{self, Authorities};
 use crate::{pem, strict_json};
 
 /// Why a trust root or key cannot be used.
@@ -130,6 +132,7 @@ pub struct TrustRoot {
     verifier: Verifier,
     log_keys: Keyring,
     anchors: Vec<Anchor>,
+    authorities: Arc<Authorities>,
 }
 
 /// A certificate in which a chain may end.
@@ -152,6 +155,7 @@ impl TrustRoot {
         if text.len() > ROOT_BYTES_MAX {
             return Err(TrustError::RootTooLarge { name: name.to_owned() });
         }
+        once::install();
         let malformed = |why: String| TrustError::RootMalformed { name: name.to_owned(), why };
         strict_json::check(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
         let trusted_root = TrustedRoot::from_json(text).map_err(|error| malformed(error.to_string()))?;
@@ -159,6 +163,7 @@ impl TrustRoot {
         let log_keys = trusted_root.rekor_keys().map_err(|error| malformed(error.to_string()))?;
         let anchors = anchors(&trusted_root).map_err(malformed)?;
         let content = Digest::sha256_of(text.as_bytes());
+        let authorities = Arc::new(Authorities::of(certificates(&trusted_root)));
         Ok(TrustRoot {
             version: RootVersion { name: name.to_owned(), content },
             demands,
@@ -166,6 +171,7 @@ impl TrustRoot {
             verifier,
             log_keys,
             anchors,
+            authorities,
         })
     }
 
@@ -177,7 +183,9 @@ impl TrustRoot {
         self.demands
     }
 
+    /// The verifier, which is asked about evidence of the thread's from now on.
     pub(crate) fn verifier(&self) -> &Verifier {
+        self.authorities.are_used();
         &self.verifier
     }
 
@@ -212,6 +220,14 @@ impl TrustRoot {
     pub(crate) fn knows_log(&self, log_id: &[u8]) -> bool {
         self.trusted_root.tlogs.iter().any(|log| log.log_id.key_id.as_bytes() == log_id)
     }
+}
+
+/// The certificates of all authorities, in DER.
+fn certificates(root: &TrustedRoot) -> impl Iterator<Item = &[u8]> {
+    let signers = root.certificate_authorities.iter().map(|authority| &authority.cert_chain);
+    let timers = root.timestamp_authorities.iter().map(|authority| &authority.cert_chain);
+    let certificates = signers.chain(timers).flat_map(|chain| &chain.certificates);
+    certificates.map(|certificate| certificate.raw_bytes.as_bytes())
 }
 
 fn anchors(root: &TrustedRoot) -> Result<Vec<Anchor>, String> {
