@@ -17,6 +17,7 @@ use correlator_core::contracts::trust_root::TrustRootContract;
 use correlator_core::contracts::{ContractSet, parse};
 use correlator_core::facts::RootVersion;
 use correlator_core::input::{ContractLoaded, Input};
+use evidence::TrustSet;
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
 use jiff::Timestamp;
@@ -48,12 +49,20 @@ pub fn load(
 
 /// Checks a set in every part that a start of it needs.
 pub(crate) fn check(loaded: &ContractLoaded, now: Timestamp) -> Result<ContractSet, Vec<String>> {
+    check_with_trust(loaded, now).map(|(set, _)| set)
+}
+
+/// Checks a set, and gives what evidence is verified against under it.
+pub(crate) fn check_with_trust(
+    loaded: &ContractLoaded,
+    now: Timestamp,
+) -> Result<(ContractSet, TrustSet), Vec<String>> {
     let set = parse::parse(loaded)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<String>>())?;
-    trust::set_of(&set, &loaded.files)?;
+    let trust = trust::set_of(&set, &loaded.files)?;
     let late = set.problems_at(now);
     match late.is_empty() {
-        true => Ok(set),
+        true => Ok((set, trust)),
         false => Err(late),
     }
 }

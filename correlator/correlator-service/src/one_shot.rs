@@ -104,8 +104,8 @@ pub enum JudgeError {
 
 /// Judges a case as of when every window that begins now has ended.
 pub fn judge(case: &Case, now: Timestamp) -> Result<Judged, JudgeError> {
-    let set =
-        contracts::check(&case.contracts, now).map_err(|problems| JudgeError::Contracts { problems })?;
+    let checked = contracts::check_with_trust(&case.contracts, now);
+    let (set, trust) = checked.map_err(|problems| JudgeError::Contracts { problems })?;
     let pipeline = match set.claim(&case.repository) {
         Claim::Claimed(pipeline) => pipeline.name.clone(),
         Claim::Unclaimed => {
@@ -114,8 +114,6 @@ pub fn judge(case: &Case, now: Timestamp) -> Result<Judged, JudgeError> {
             return Err(JudgeError::Unclaimed { repository: case.repository.clone(), claimed });
         }
     };
-    let trust = contracts::trust::set_of(&set, &case.contracts.files)
-        .map_err(|problems| JudgeError::Contracts { problems })?;
     let records = MemoryRecords::default();
     let mut play = Play {
         case,
