@@ -7,6 +7,7 @@
 pub(crate) mod challenge;
 pub(crate) mod client;
 pub(crate) mod error;
+pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod lists;
 pub(crate) mod manifest;

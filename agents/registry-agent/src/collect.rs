@@ -14,7 +14,11 @@ use bus_schema::registry::{
 };
 use bus_schema::{Digest, Event};
 use fleet_runtime::publisher::PublishError;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 use crate::api::error::{ApiError, found};
 use crate::api::manifest::{Body, Descriptor, Manifest};
@@ -29,6 +33,9 @@ const INLINE_TOTAL_BYTES_MAX: usize = 384 * 1024;
 /// The most bytes of annotations in one event, as JSON.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 
+/// The places that may be asked at once: the list, the fallback tag, and cosign's tags.
+const PLACES_MAX: usize = 2 + COSIGN_TAGS.len();
+
 /// cosign's tags beside `sha256-<hex>`, and the places they are.
 const COSIGN_TAGS: [(&str, EvidencePlace); 3] = [
     ("sig", EvidencePlace::CosignSignatureTag),
@@ -36,12 +43,51 @@ const COSIGN_TAGS: [(&str, EvidencePlace); 3] = [
     ("sbom", EvidencePlace::CosignSbomTag),
 ];
 
-/// Reports everything attached to `subject`. Fails only where our own bus does.
+/// Reports everything attached to `subject`. Fails only where our own bus does. All places are asked at once; what they
+/// answer is gone through one after the other, always in the same order.
 pub(crate) async fn collect(looking_up: &LookingUp<'_>, subject: Digest) -> Result<(), PublishError> {
-    let mut collection = Collection { looking_up, subject, seen: BTreeSet::new() };
-    collection.referrers_api().await?;
-    collection.fallback_tag().await?;
-    collection.cosign_tags().await
+    let (answered, mut answers) = mpsc::channel(PLACES_MAX);
+    let asking = async move {
+        let mut asked = asked(looking_up, subject);
+        while let Some(answer) = asked.next().await {
+            // Nobody listens any more where our bus failed, which ends both.
+            let _ = answered.send(answer).await;
+        }
+        Ok(())
+    };
+    let going_through = async {
+        let mut collection = Collection { looking_up, subject, seen: BTreeSet::new() };
+        while let Some((place, answer)) = answers.recv().await {
+            collection.place(place, answer).await?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(asking, going_through).map(drop)
+}
+
+/// What a place of evidence answered.
+enum Answer {
+    List(Result<Option<Referrers>, ApiError>),
+    Tag(Result<Manifest, ApiError>),
+}
+
+type Asked<'a> = FuturesOrdered<BoxFuture<'a, (EvidencePlace, Answer)>>;
+
+/// The requests to all places, in the order in which their answers are gone through.
+fn asked<'a>(looking_up: &'a LookingUp<'a>, subject: Digest) -> Asked<'a> {
+    let LookingUp { contents, repository, .. } = *looking_up;
+    let mut asked = FuturesOrdered::new();
+    if looking_up.has_referrers_api {
+        let list = async move { Answer::List(contents.referrers(repository, &subject).await) };
+        asked.push_back(list.map(|answer| (EvidencePlace::Referrers, answer)).boxed());
+    }
+    let fallback_tag = subject.fallback_tag();
+    let cosign_tags = COSIGN_TAGS.map(|(suffix, place)| (format!("{fallback_tag}.{suffix}"), place));
+    for (tag, place) in std::iter::once((fallback_tag, EvidencePlace::FallbackTag)).chain(cosign_tags) {
+        let tagged = async move { (place, Answer::Tag(contents.tagged(repository, &tag).await)) };
+        asked.push_back(tagged.boxed());
+    }
+    asked
 }
 
 struct Collection<'a> {
@@ -52,51 +98,29 @@ struct Collection<'a> {
 }
 
 impl Collection<'_> {
-    async fn referrers_api(&mut self) -> Result<(), PublishError> {
-        if !self.looking_up.has_referrers_api {
-            return Ok(());
-        }
-        let LookingUp { contents, repository, .. } = self.looking_up;
-        match contents.referrers(repository, &self.subject).await {
-            Ok(Some(listed)) => self.listed(listed, EvidencePlace::Referrers).await,
-            Ok(None) => Ok(()),
-            Err(error) => {
-                self.problem(&EvidencePlace::Referrers, &error);
+    async fn place(&mut self, place: EvidencePlace, answer: Answer) -> Result<(), PublishError> {
+        match answer {
+            Answer::List(Ok(Some(listed))) => self.listed(listed, place).await,
+            Answer::Tag(Ok(manifest)) => self.tagged(manifest, place).await,
+            Answer::List(Ok(None)) | Answer::Tag(Err(ApiError::NotFound)) => Ok(()),
+            Answer::List(Err(error)) | Answer::Tag(Err(error)) => {
+                self.problem(&place, &error);
                 Ok(())
             }
         }
     }
 
-    async fn fallback_tag(&mut self) -> Result<(), PublishError> {
-        let LookingUp { contents, repository, .. } = self.looking_up;
-        match found(contents.tagged(repository, &self.subject.fallback_tag()).await) {
-            Ok(Some(Manifest { body: Body::Index { entries, cut }, .. })) => {
+    async fn tagged(&mut self, manifest: Manifest, place: EvidencePlace) -> Result<(), PublishError> {
+        match manifest.body {
+            Body::Index { entries, cut } if place == EvidencePlace::FallbackTag => {
                 let cut = cut.then_some(ApiError::TooMany {
                     what: "the list under the fallback tag",
                     count_max: bus_schema::registry::INDEX_ENTRIES_MAX,
                 });
-                self.listed(Referrers { entries, cut }, EvidencePlace::FallbackTag).await
+                self.listed(Referrers { entries, cut }, place).await
             }
-            Ok(Some(manifest)) => self.attached(&manifest, EvidencePlace::FallbackTag).await,
-            Ok(None) => Ok(()),
-            Err(error) => {
-                self.problem(&EvidencePlace::FallbackTag, &error);
-                Ok(())
-            }
+            _ => self.attached(&manifest, place).await,
         }
-    }
-
-    async fn cosign_tags(&mut self) -> Result<(), PublishError> {
-        let LookingUp { contents, repository, .. } = self.looking_up;
-        for (suffix, place) in COSIGN_TAGS {
-            let tag = format!("{}.{suffix}", self.subject.fallback_tag());
-            match found(contents.tagged(repository, &tag).await) {
-                Ok(Some(manifest)) => self.attached(&manifest, place).await?,
-                Ok(None) => {}
-                Err(error) => self.problem(&place, &error),
-            }
-        }
-        Ok(())
     }
 
     async fn listed(&mut self, referrers: Referrers, place: EvidencePlace) -> Result<(), PublishError> {

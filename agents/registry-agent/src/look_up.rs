@@ -1,8 +1,9 @@
 //! One look at one digest: what it is, what it lists, and what is attached to each.
 //!
 //! In: a digest in a repository of a configured registry, or of a layout. Out: `image.resolved` and `attestation.attached`
-//! events, said as they are found, and at the end what could not be looked at. It holds one attached manifest in memory at
-//! a time. It never calls something absent because it could not be asked for.
+//! events, said as they are found, and at the end what could not be looked at. It holds one attached manifest
+//! in memory at a time, beside what the places of one digest answered. It never calls something absent because it could not
+//! be asked for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

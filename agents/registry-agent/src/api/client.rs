@@ -1,5 +1,6 @@
 //! Requests to one registry: bounded, authorised, and never sent to a host that is not configured.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus_schema::{Digest, ImageRepository, Tag};
@@ -13,10 +14,11 @@ use tokio::sync::Semaphore;
 
 use super::challenge;
 use super::error::ApiError;
+use super::http::Http;
 use super::manifest::Manifest;
 use super::token::Authority;
 use crate::media_type::MANIFEST_ACCEPT;
-use crate::settings::{Registry, is_loopback};
+use crate::settings::Registry;
 
 /// The largest manifest or index, in bytes (OCI distribution specification, "Pushing Manifests").
 pub(crate) const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -33,7 +35,7 @@ pub(crate) struct RegistryClient {
     redirect_hosts: Vec<String>,
     may_lead_on: bool,
     request_timeout: Duration,
-    http: reqwest::Client,
+    http: Arc<Http>,
     authority: Authority,
     in_flight: Semaphore,
 }
@@ -42,8 +44,8 @@ pub(crate) struct RegistryClient {
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client of {host} cannot be made")]
 pub struct ClientError {
-    host: String,
-    source: reqwest::Error,
+    pub(crate) host: String,
+    pub(crate) source: reqwest::Error,
 }
 
 /// A complete answer of 200.
@@ -76,19 +78,7 @@ pub(crate) struct Wanted<'a> {
 
 impl RegistryClient {
     pub(crate) fn new(registry: &Registry) -> Result<RegistryClient, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(registry.connect_timeout)
-            .timeout(registry.request_timeout)
-            .pool_max_idle_per_host(registry.requests_in_flight_max)
-            .user_agent(concat!("custody-registry-agent/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&registry.url) {
-            builder = builder.no_proxy();
-        }
-        if !registry.certificates.is_empty() {
-            builder = builder.tls_certs_merge(registry.certificates.iter().cloned());
-        }
-        let http = builder.build().map_err(|source| ClientError { host: registry.host.clone(), source })?;
+        let http = Arc::new(Http::new(registry)?);
         let credentials = registry.credentials.clone();
         let authority = Authority::new(
             http.clone(),
@@ -229,7 +219,7 @@ impl RegistryClient {
 
     async fn send(&self, method: Method, url: Url, wanted: Wanted<'_>) -> Result<Response, ApiError> {
         let known = self.authority.known(wanted.scope)?;
-        let answer = self.send_once(&method, url.clone(), wanted.accept, known).await?;
+        let answer = self.send_once(&method, url.clone(), wanted.accept, known.clone()).await?;
         let answer = match answer.status() {
             StatusCode::UNAUTHORIZED => {
                 let asked =
@@ -238,7 +228,7 @@ impl RegistryClient {
                     Some(challenge) => challenge,
                     None => return Err(ApiError::UnknownChallenge),
                 };
-                let header = self.authority.answer(challenge, wanted.scope).await?;
+                let header = self.authority.answer(challenge, wanted.scope, known.as_ref()).await?;
                 self.send_once(&method, url, wanted.accept, Some(header)).await?
             }
             _ => answer,
@@ -292,7 +282,8 @@ impl RegistryClient {
         accept: &'static str,
         authorization: Option<HeaderValue>,
     ) -> Result<Response, ApiError> {
-        let mut request = self.http.request(method.clone(), url).header(ACCEPT, accept);
+        let http = self.http.client(&url)?;
+        let mut request = http.request(method.clone(), url).header(ACCEPT, accept);
         if let Some(header) = authorization {
             request = request.header(AUTHORIZATION, header);
         }

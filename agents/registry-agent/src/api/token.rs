@@ -4,7 +4,7 @@
 //! that header, and the header goes to the registry's own origin and the configured realm only.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::client::read_body;
 use super::error::ApiError;
+use super::http::Http;
 use crate::settings::Credentials;
 
 const TOKEN_BYTES_MAX: usize = 64 * 1024;
@@ -30,7 +31,7 @@ const TOKENS_MAX: usize = 1000;
 /// The authorisation for one registry.
 #[derive(Debug)]
 pub(crate) struct Authority {
-    http: reqwest::Client,
+    http: Arc<Http>,
     base: Url,
     /// Where tokens may be fetched from beside the registry itself.
     realm: Option<Url>,
@@ -43,6 +44,8 @@ pub(crate) struct Authority {
 struct State {
     basic: bool,
     tokens: BTreeMap<String, Token>,
+    /// Held by whoever fetches the token of a scope.
+    fetching: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,7 @@ struct TokenAnswer {
 
 impl Authority {
     pub(crate) fn new(
-        http: reqwest::Client,
+        http: Arc<Http>,
         base: Url,
         realm: Option<Url>,
         may_lead_on: bool,
@@ -87,8 +90,19 @@ impl Authority {
         }
     }
 
-    /// Answers a challenge; a token that was refused is forgotten first.
-    pub(crate) async fn answer(&self, challenge: Challenge, scope: &str) -> Result<HeaderValue, ApiError> {
+    /// Answers a challenge to a request that had the header `refused`; a token that was refused is forgotten first. Of
+    /// requests that are challenged at once, one fetches the token for all.
+    pub(crate) async fn answer(
+        &self,
+        challenge: Challenge,
+        scope: &str,
+        refused: Option<&HeaderValue>,
+    ) -> Result<HeaderValue, ApiError> {
+        let fetching = self.fetching(scope);
+        let _one = fetching.lock().await;
+        if let Some(known) = self.known(scope)?.filter(|known| Some(known) != refused) {
+            return Ok(known);
+        }
         self.state().tokens.remove(scope);
         match challenge {
             Challenge::Basic => {
@@ -110,6 +124,14 @@ impl Authority {
         }
     }
 
+    fn fetching(&self, scope: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut state = self.state();
+        if state.fetching.len() >= TOKENS_MAX {
+            state.fetching.clear();
+        }
+        state.fetching.entry(scope.to_owned()).or_default().clone()
+    }
+
     async fn fetch(
         &self,
         realm: &str,
@@ -124,7 +146,7 @@ impl Authority {
                 query.append_pair("service", service);
             }
         }
-        let mut request = self.http.get(url);
+        let mut request = self.http.client(&url)?.get(url);
         if let Some(header) = self.basic()? {
             request = request.header(reqwest::header::AUTHORIZATION, header);
         }

@@ -2,8 +2,10 @@
 
 use bus_schema::Event;
 use bus_schema::fleet::Unavailable;
+use futures::future::join_all;
 use serde_json::json;
 
+use crate::api::client::RegistryClient;
 use crate::api::fake::{Fake, Fault};
 use crate::settings::Settings;
 use crate::{Collected, LookError, look_once};
@@ -63,4 +65,22 @@ async fn what_is_not_there_is_told_apart_from_what_cannot_be_asked() {
     let elsewhere = Settings::of_named_host("registry.example", None).unwrap();
     let image = format!("{}/acme/app:v1", fake.host).parse().unwrap();
     assert!(matches!(look_once(&elsewhere, &image).await, Err(LookError::Unconfigured { .. })));
+}
+
+#[tokio::test]
+async fn requests_that_are_challenged_at_once_fetch_one_token() {
+    let fake = Fake::start().await;
+    fake.set().token = Some("secret".to_owned());
+    fake.image("acme/app", Some("v1"), "one");
+    let settings = Settings::of_named_host(&fake.host, None).unwrap();
+    let client = RegistryClient::new(&settings.registries[0]).unwrap();
+    let repository = fake.repository("acme/app");
+    let asked = std::iter::repeat_with(|| client.tagged(&repository, "v1")).take(5);
+    assert!(join_all(asked).await.iter().all(Result::is_ok));
+    let requests = fake.set().requests.clone();
+    assert_eq!(
+        requests.iter().filter(|request| request.starts_with("GET /token")).count(),
+        1,
+        "{requests:?}"
+    );
 }
