@@ -24,6 +24,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
 use data::DataFolder;
@@ -31,7 +32,7 @@ use exit::{Exit, exit_of};
 use output::Output;
 
 /// Runs the command line of this process.
-pub async fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -41,7 +42,11 @@ pub async fn run() -> ExitCode {
             return exit.into();
         }
     };
-    match dispatch(arguments).await {
+    let done = match runtime(&arguments.command) {
+        Ok(runtime) => runtime.block_on(dispatch(arguments)),
+        Err(error) => Err(anyhow::Error::new(error).context("failed to start the runtime")),
+    };
+    match done {
         Ok(exit) => exit.into(),
         Err(error) if output::is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
@@ -55,6 +60,15 @@ pub async fn run() -> ExitCode {
             exit_of(&error).into()
         }
     }
+}
+
+/// Threads beside the first are for what goes on for long. A check ends before they would have helped.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = match command {
+        Command::Check(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
