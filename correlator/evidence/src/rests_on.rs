@@ -8,14 +8,13 @@ use correlator_core::facts::RootParts;
 use sigstore_verify::types::Bundle;
 
 use crate::certificate::{self, Chain};
-use crate::timestamps;
 use crate::trust::TrustRoot;
 
 /// The parts behind a bundle's log entries and timestamps.
 pub(crate) fn of_bundle(bundle: &Bundle, root: &TrustRoot) -> RootParts {
     let entries = &bundle.verification_material.tlog_entries;
     let logs = entries.iter().filter_map(|entry| log(entry.log_id.key_id.as_bytes(), root));
-    RootParts { logs: logs.collect(), authorities: timestamps::authorities(bundle, root.trusted_root()) }
+    RootParts { logs: logs.collect(), authorities: root.timestamp_signers().authorities(bundle) }
 }
 
 /// The parts behind a certificate: its authority, and the log that vouches for its publication where one was asked.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
 use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::Bundle;
@@ -38,43 +39,82 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot) -> Result<(), R
     Ok(())
 }
 
-/// The timestamp authorities that a bundle's timestamps are by, as the digests of their certificates.
-pub(crate) fn authorities(bundle: &Bundle, root: &TrustedRoot) -> BTreeSet<bus_schema::Digest> {
-    let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
-    let chains = || root.timestamp_authorities.iter().map(|authority| &authority.cert_chain.certificates);
-    let mut found = BTreeSet::new();
-    for timestamp in timestamps {
-        let response = timestamp.signed_timestamp.as_bytes();
-        let is_by = |der: &[u8]| is_signed_by(response, der).unwrap_or(false);
-        let named: Vec<_> =
-            chains().filter(|chain| chain.iter().any(|one| is_by(one.raw_bytes.as_bytes()))).collect();
-        // A signer that no certificate of the root is named like leaves every authority possible.
-        let named = if named.is_empty() { chains().collect() } else { named };
-        let certificates = named.into_iter().flatten();
-        found.extend(certificates.map(|one| bus_schema::Digest::sha256_of(one.raw_bytes.as_bytes())));
-    }
-    found
+/// The timestamp authorities of a root, by what timestamps call the certificates of their signers.
+#[derive(Debug)]
+pub(crate) struct Signers {
+    chains: Vec<Vec<Signer>>,
 }
 
-/// Whether a timestamp names this certificate as its signer's: by issuer and number, or by key identifier.
-fn is_signed_by(response: &[u8], certificate: &[u8]) -> Result<bool, String> {
-    let fields = elements(signed_data(response)?)?;
-    let [.., signers] = fields.as_slice() else { return Ok(false) };
-    let [signer] = fixed(elements(*signers)?)?;
-    let [_version, name, ..] = elements(signer)?[..] else { return Ok(false) };
-    let certificate = Certificate::from_der(certificate).map_err(|error| error.to_string())?;
-    let certificate = certificate.tbs_certificate;
-    let der = |value: AnyRef<'_>| value.to_der().map_err(|error| error.to_string());
-    if name.tag() == Tag::Sequence {
-        let [issuer, number] = fixed(elements(name)?)?;
-        let same_issuer =
-            certificate.issuer.to_der().is_ok_and(|known| der(issuer).is_ok_and(|it| it == known));
-        let same_number =
-            certificate.serial_number.to_der().is_ok_and(|known| der(number).is_ok_and(|it| it == known));
-        return Ok(same_issuer && same_number);
+#[derive(Debug)]
+struct Signer {
+    certificate: Digest,
+    /// What it may be called; nothing where it cannot be read.
+    names: Vec<Name>,
+}
+
+/// What a timestamp calls its signer's certificate.
+#[derive(Debug, PartialEq, Eq)]
+enum Name {
+    /// By its issuer and the number that this gave it, in DER.
+    Number(Vec<u8>, Vec<u8>),
+    KeyIdentifier(Vec<u8>),
+}
+
+impl Signers {
+    pub(crate) fn of(root: &TrustedRoot) -> Signers {
+        let mut chains = Vec::new();
+        for authority in &root.timestamp_authorities {
+            let certificates = authority.cert_chain.certificates.iter();
+            chains.push(certificates.map(|one| Signer::of(one.raw_bytes.as_bytes())).collect());
+        }
+        Signers { chains }
     }
-    let identifier = certificate.get::<SubjectKeyIdentifier>().map_err(|error| error.to_string())?;
-    Ok(identifier.is_some_and(|(_, identifier)| identifier.0.as_bytes() == name.value()))
+
+    /// The authorities that a bundle's timestamps are by, as the digests of their certificates.
+    pub(crate) fn authorities(&self, bundle: &Bundle) -> BTreeSet<Digest> {
+        let mut found = BTreeSet::new();
+        for timestamp in &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps {
+            let name = signer_name(timestamp.signed_timestamp.as_bytes()).ok();
+            let is_named = |signer: &Signer| name.as_ref().is_some_and(|name| signer.names.contains(name));
+            let named: Vec<_> = self.chains.iter().filter(|chain| chain.iter().any(is_named)).collect();
+            // A signer that no certificate of the root is named like leaves every authority possible.
+            let named = if named.is_empty() { self.chains.iter().collect() } else { named };
+            found.extend(named.into_iter().flatten().map(|signer| signer.certificate));
+        }
+        found
+    }
+}
+
+impl Signer {
+    fn of(der: &[u8]) -> Signer {
+        let names = Certificate::from_der(der).map_or_else(|_| Vec::new(), |certificate| names(&certificate));
+        Signer { certificate: Digest::sha256_of(der), names }
+    }
+}
+
+fn names(certificate: &Certificate) -> Vec<Name> {
+    let certificate = &certificate.tbs_certificate;
+    let mut names = Vec::new();
+    if let (Ok(issuer), Ok(number)) = (certificate.issuer.to_der(), certificate.serial_number.to_der()) {
+        names.push(Name::Number(issuer, number));
+    }
+    if let Ok(Some((_, identifier))) = certificate.get::<SubjectKeyIdentifier>() {
+        names.push(Name::KeyIdentifier(identifier.0.as_bytes().to_vec()));
+    }
+    names
+}
+
+fn signer_name(response: &[u8]) -> Result<Name, String> {
+    let fields = elements(signed_data(response)?)?;
+    let [.., signers] = fields.as_slice() else { return Err("no signers".to_owned()) };
+    let [signer] = fixed(elements(*signers)?)?;
+    let [_version, name, ..] = elements(signer)?[..] else { return Err("no name of the signer".to_owned()) };
+    if name.tag() != Tag::Sequence {
+        return Ok(Name::KeyIdentifier(name.value().to_vec()));
+    }
+    let [issuer, number] = fixed(elements(name)?)?;
+    let der = |value: AnyRef<'_>| value.to_der().map_err(|error| error.to_string());
+    Ok(Name::Number(der(issuer)?, der(number)?))
 }
 
 /// `TimeStampResp { PKIStatusInfo { status, ... }, ContentInfo { signedData, [0] SignedData } }`

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bus_schema::Digest;
 use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
@@ -23,6 +23,7 @@ use sigstore_verify::types::{DerPublicKey, TimeRange};
 
 use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
 use crate::once::{self, Authorities};
+use crate::timestamps::Signers;
 use crate::{pem, strict_json};
 
 /// Why a trust root or key cannot be used.
@@ -133,6 +134,8 @@ pub struct TrustRoot {
     log_keys: Keyring,
     anchors: Vec<Anchor>,
     authorities: Arc<Authorities>,
+    /// Read when the first timestamp verified.
+    timestamp_signers: OnceLock<Signers>,
 }
 
 /// A certificate in which a chain may end.
@@ -172,6 +175,7 @@ impl TrustRoot {
             log_keys,
             anchors,
             authorities,
+            timestamp_signers: OnceLock::new(),
         })
     }
 
@@ -206,6 +210,10 @@ impl TrustRoot {
     pub(crate) fn authorities_of(&self, anchor: &TrustAnchor<'_>, time: Timestamp) -> BTreeSet<Digest> {
         let same = self.anchors.iter().filter(|known| known.is_valid_at(time) && known.anchor == *anchor);
         same.flat_map(|known| known.authority.iter().copied()).collect()
+    }
+
+    pub(crate) fn timestamp_signers(&self) -> &Signers {
+        self.timestamp_signers.get_or_init(|| Signers::of(&self.trusted_root))
     }
 
     /// Whether these bytes are a certificate of one of the root's authorities.
