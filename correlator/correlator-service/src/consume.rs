@@ -33,6 +33,8 @@ use clocks::Clocks;
 use keep::{KeepError, Keeper};
 use refusal::Refusal;
 use sender::Senders;
+#[cfg(test)]
+pub(crate) use sender::may_say;
 
 /// How long a fetch waits for the first event.
 const FETCH_WAIT: Duration = Duration::from_millis(500);

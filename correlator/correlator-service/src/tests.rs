@@ -10,6 +10,7 @@ mod faults;
 mod judging;
 mod once;
 mod restart;
+mod rights;
 pub(crate) mod signing_key;
 pub(crate) mod stuck;
 mod upgrade;

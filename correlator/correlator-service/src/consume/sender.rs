@@ -110,7 +110,7 @@ fn check_subject(subject: &Subject, envelope: &Envelope) -> Result<(), Refusal> 
 }
 
 /// The events of each kind of agent. What the correlator itself says is nobody's.
-fn may_say(kind: AgentKind, event: &Event) -> bool {
+pub(crate) fn may_say(kind: AgentKind, event: &Event) -> bool {
     match event {
         Event::CommitPushed(_)
         | Event::SourceTagMoved(_)

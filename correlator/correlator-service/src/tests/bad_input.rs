@@ -46,6 +46,15 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
     let late = Timestamp::now().checked_add(SignedDuration::from_hours(1000 * 24)).unwrap();
     let envelope = Envelope { seen: late, ..said.clone() };
     world.publish_raw(&subject, "late", envelope.to_json().unwrap()).await;
+    // The time and the size of an event are its own, and are believed no further.
+    let far: Timestamp = "3000-01-01T00:00:00Z".parse().unwrap();
+    let envelope = Envelope { occurred: far, seen: far, ..said.clone() };
+    world.publish_raw(&subject, "far", envelope.to_json().unwrap()).await;
+    let most = fleet_runtime::bus::PAYLOAD_BYTES_MAX;
+    world.publish_raw(&subject, "large", vec![b'['; most]).await;
+    let message = fleet_runtime::bus::Message::new(subject.as_str(), "two-mib", vec![b'['; 2 << 20]);
+    let refused = world.bus.publish(message).await;
+    assert!(matches!(refused, Err(fleet_runtime::bus::BusError::PayloadTooLarge { .. })), "{refused:?}");
     // Bytes that are not what the event names.
     let wrong = BlobRef { digest: Digest::sha256_of(b"other"), ..BlobRef::inlined(b"bytes").unwrap() };
     world.say("registry", attached(digest, EvidencePlace::Referrers, wrong, "c2ln")).await;
@@ -60,9 +69,9 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
         ("scope", 1),
         ("unknown_agent", 1),
         ("subject_mismatch", 1),
-        ("unreadable", 1),
+        ("unreadable", 2),
         ("unknown_version", 2),
-        ("time", 1),
+        ("time", 2),
         ("bytes", 1),
     ] {
         let found = letters.iter().filter(|reason| reason.starts_with(&format!("{word}: "))).count();
