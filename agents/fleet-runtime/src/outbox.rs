@@ -41,8 +41,8 @@ pub struct Outbox {
     here: Arc<EmbeddedBus>,
     there: Arc<dyn Bus>,
     key: WireKey,
-    waiting: Waiting,
-    written: Notify,
+    waiting: Arc<Waiting>,
+    written: Arc<Notify>,
     metrics: AgentMetrics,
 }
 
@@ -63,8 +63,8 @@ impl Outbox {
     ) -> Result<Arc<Outbox>, BusError> {
         let here = EmbeddedBus::open(folder, limits(bytes_max)).await?;
         let key = WireKey::of_folder(folder)?;
-        let outbox =
-            Outbox { here, there, key, waiting: Waiting::default(), written: Notify::new(), metrics };
+        let (waiting, written) = (Arc::default(), Arc::default());
+        let outbox = Outbox { here, there, key, waiting, written, metrics };
         for stream in STREAMS {
             outbox.count(stream).await?;
         }
@@ -94,7 +94,7 @@ impl Outbox {
     }
 
     fn show(&self) {
-        self.metrics.set_outbox(self.waiting_messages(), self.waiting_bytes());
+        self.waiting.show(&self.metrics);
     }
 }
 
@@ -107,6 +107,10 @@ impl Waiting {
     fn take(&self, message: &Message) {
         self.messages.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes_of(message), Ordering::Relaxed);
+    }
+
+    fn show(&self, metrics: &AgentMetrics) {
+        metrics.set_outbox(self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
     }
 }
 
@@ -127,15 +131,21 @@ impl Bus for Outbox {
         if !STREAMS.contains(&Stream::of_subject(&message.subject)?) {
             return self.there.publish(message).await;
         }
-        // Counted first: it may be sent on before this has its answer.
-        self.waiting.add(&message);
-        let outcome = self.here.publish(message.clone()).await;
-        if !matches!(&outcome, Ok(published) if !published.duplicate) {
-            self.waiting.take(&message);
-        }
-        self.show();
-        self.written.notify_one();
-        outcome
+        let (here, waiting) = (Arc::clone(&self.here), Arc::clone(&self.waiting));
+        let (written, metrics) = (Arc::clone(&self.written), self.metrics.clone());
+        // A task of its own: whoever asked may have had enough meanwhile, and only here is known whether it counts.
+        let keeping = tokio::spawn(async move {
+            // Counted first: it may be sent on before this has its answer.
+            waiting.add(&message);
+            let outcome = here.publish(message.clone()).await;
+            if !matches!(&outcome, Ok(published) if !published.duplicate) {
+                waiting.take(&message);
+            }
+            waiting.show(&metrics);
+            written.notify_one();
+            outcome
+        });
+        keeping.await.unwrap_or(Err(BusError::Closed))
     }
 
     async fn consumer(&self, config: ConsumerConfig) -> Result<Arc<dyn Consumer>, BusError> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -106,6 +107,22 @@ fn event(number: usize) -> Message {
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_any_more_is_counted_right() {
+    let place = Place::new().await;
+    let outbox = place.outbox(BYTES_MAX).await;
+    place.go_away(true);
+    outbox.publish(event(0)).await.unwrap();
+    // Begun and dropped: one that is there already, and one that is new.
+    for number in [0, 1] {
+        let publishing = outbox.publish(event(number));
+        assert!(publishing.now_or_never().is_none());
+    }
+    place.go_away(false);
+    drain(&outbox).await;
+    assert_eq!(place.arrived().await, numbers(0..2));
 }
 
 /// Sends until nothing waits.
