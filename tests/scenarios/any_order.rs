@@ -4,12 +4,13 @@ use jiff::SignedDuration;
 use scenarios::play::Play;
 use scenarios::steps::{Happening, Script, happening, start};
 
+use crate::random::Random;
 use crate::{Scenario, played};
 
 /// How many orders of each scenario are tried.
 const ORDERS_PER_SCENARIO: u64 = 2;
 /// After this time every window has passed: the longest is the linger window of 24 hours.
-const EVERY_WINDOW_HOURS: i64 = 26;
+pub(crate) const EVERY_WINDOW_HOURS: i64 = 26;
 /// The longest time between two events that arrive, in seconds.
 const GAP_SECONDS_MAX: usize = 40;
 
@@ -34,7 +35,7 @@ fn any_order_with_duplicates_leads_to_the_same_conclusions() {
 }
 
 fn shuffled(script: &Script, seed: u64) -> Play {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9).wrapping_add(17));
+    let mut random = Random::of_seed(seed);
     let mut events = Vec::new();
     let mut settings = Vec::new();
     let mut play = Play::new(script);
@@ -75,7 +76,7 @@ fn shuffled(script: &Script, seed: u64) -> Play {
     play
 }
 
-fn pass_every_window(play: &mut Play) {
+pub(crate) fn pass_every_window(play: &mut Play) {
     play.wait_until(play.now().checked_add(SignedDuration::from_hours(EVERY_WINDOW_HOURS)).unwrap());
 }
 
@@ -86,19 +87,5 @@ fn again(happening: &Happening) -> Happening {
         contracts: None,
         more_contracts: None,
         answers: None,
-    }
-}
-
-/// A small seeded generator (SplitMix64), so that a failure can be played again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let limit = u64::try_from(limit.max(1)).unwrap();
-        usize::try_from((mixed ^ (mixed >> 31)) % limit).unwrap()
     }
 }

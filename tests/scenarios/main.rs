@@ -7,10 +7,13 @@
 mod any_order;
 mod bounded_work;
 mod cases;
+mod crashes;
 mod dropped_events;
 mod every_scenario;
 mod found_again;
 mod incidents;
+mod process;
+mod random;
 mod replay;
 mod revoked;
 

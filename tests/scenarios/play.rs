@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use bus_schema::case::CaseState;
-use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
+use bus_schema::fleet::{EvidenceRequested, EvidenceUnavailable, Unavailable};
 use bus_schema::question::Answerer;
 use bus_schema::verdict::LinkState;
 use bus_schema::{Digest, Envelope, Event};
@@ -172,7 +172,7 @@ impl Play {
                     }
                 }
                 Decision::Ask { request } => {
-                    if let Some(answer) = self.answer(&request) {
+                    if let Some(answer) = answer(&self.answers, &request, self.now) {
                         follow_up.push(Input::Event(Box::new(answer)));
                     }
                 }
@@ -183,35 +183,6 @@ impl Play {
         for input in follow_up {
             self.apply(input);
         }
-    }
-
-    /// What an agent answers by itself.
-    fn answer(&mut self, request: &bus_schema::fleet::EvidenceRequested) -> Option<Envelope> {
-        let (agent, answer) = match request.question.answerer() {
-            Answerer::Registry => ("registry-agent", &self.answers.registry),
-            Answerer::Ci => ("ci-agent", &self.answers.ci),
-            Answerer::Source => ("source-agent", &self.answers.source),
-        };
-        let reason = answer.as_deref().unwrap_or("not_found");
-        if reason == "silence" {
-            return None;
-        }
-        Some(Envelope::new(
-            agent.parse().unwrap(),
-            self.now,
-            self.now,
-            None,
-            Event::EvidenceUnavailable(EvidenceUnavailable {
-                request: request.request.clone(),
-                attempt: request.attempt,
-                question: request.question.clone(),
-                reason: Unavailable::from(reason),
-                source: request.question.host().to_owned(),
-                detail: "as the scenario says".to_owned(),
-                found: 0,
-                answered_at: self.now,
-            }),
-        ))
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -328,6 +299,35 @@ impl Play {
         }
         read_back(&text, names)
     }
+}
+
+/// What an agent answers by itself.
+pub fn answer(answers: &Answers, request: &EvidenceRequested, now: Timestamp) -> Option<Envelope> {
+    let (agent, answer) = match request.question.answerer() {
+        Answerer::Registry => ("registry-agent", &answers.registry),
+        Answerer::Ci => ("ci-agent", &answers.ci),
+        Answerer::Source => ("source-agent", &answers.source),
+    };
+    let reason = answer.as_deref().unwrap_or("not_found");
+    if reason == "silence" {
+        return None;
+    }
+    Some(Envelope::new(
+        agent.parse().unwrap(),
+        now,
+        now,
+        None,
+        Event::EvidenceUnavailable(EvidenceUnavailable {
+            request: request.request.clone(),
+            attempt: request.attempt,
+            question: request.question.clone(),
+            reason: Unavailable::from(reason),
+            source: request.question.host().to_owned(),
+            detail: "as the scenario says".to_owned(),
+            found: 0,
+            answered_at: now,
+        }),
+    ))
 }
 
 /// A file that reads as a public key in PEM: its DER is the name of the key, so that the key's fingerprint is the digest
