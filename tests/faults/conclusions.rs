@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bus_schema::registry::Observation;
+use bus_schema::registry::{ImagePushed, Observation};
 use bus_schema::{Event, EventId};
 use correlator_core::input::Input;
 use correlator_store::{Recorded, Store, StoreSettings};
@@ -38,6 +38,8 @@ pub(crate) struct Logged {
     pub(crate) events: BTreeMap<EventId, usize>,
     /// How often each notification of the registry led to a push.
     pub(crate) pushes: BTreeMap<String, usize>,
+    /// The numbers of the agent's reports, by its epoch. It counts them from 1 and skips none.
+    pub(crate) reports: BTreeMap<Timestamp, BTreeSet<u64>>,
 }
 
 /// Waits until everything that was taken is judged and told.
@@ -160,10 +162,16 @@ pub(crate) fn logged(fleet: &Fleet) -> Logged {
         let Recorded::Input(entry) = Recorded::try_from(entry.unwrap()).unwrap() else { continue };
         let Input::Event(envelope) = entry.input else { continue };
         *logged.events.entry(envelope.id).or_default() += 1;
-        if let Event::ImagePushed(pushed) = envelope.event
-            && let Observation::Notification { event_id } = pushed.observation
-        {
-            *logged.pushes.entry(event_id).or_default() += 1;
+        match envelope.event {
+            Event::ImagePushed(ImagePushed {
+                observation: Observation::Notification { event_id }, ..
+            }) => {
+                *logged.pushes.entry(event_id).or_default() += 1;
+            }
+            Event::AgentReported(report) => {
+                logged.reports.entry(report.epoch).or_default().insert(report.sequence);
+            }
+            _ => {}
         }
     }
     logged

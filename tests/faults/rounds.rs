@@ -94,7 +94,7 @@ async fn suffer(
     posting.await.unwrap();
 }
 
-/// Every notification led to one push in the log, and no event is there twice. Tells how many events are there.
+/// Every notification led to one push in the log, no report of the agent is missing, and no event is there twice. Tells how many events are there.
 pub(crate) fn check_log(fleet: &Fleet, count: u64) -> u64 {
     let logged = logged(fleet);
     let lost: Vec<u64> =
@@ -104,6 +104,11 @@ pub(crate) fn check_log(fleet: &Fleet, count: u64) -> u64 {
     assert!(twice.is_empty(), "in the log more than once: {twice:?}");
     let twice: Vec<_> = logged.events.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "in the log more than once: {twice:?}");
+    for (epoch, numbers) in &logged.reports {
+        let missing: Vec<u64> =
+            (1..=numbers.len() as u64).filter(|number| !numbers.contains(number)).collect();
+        assert!(missing.is_empty(), "reports of the agent that began at {epoch} were lost: {missing:?}");
+    }
     logged.events.len() as u64
 }
 
