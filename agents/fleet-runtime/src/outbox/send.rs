@@ -1,6 +1,7 @@
 //! Sending on: from the outbox to the servers, oldest first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -10,7 +11,8 @@ use super::{MESSAGES_READ_MAX, Outbox, STREAMS};
 use crate::bus::{Bus, BusError, Stored, Stream};
 use crate::health::Check;
 
-/// Messages that wait for the servers at once. They are sent in order, and removed in order.
+/// Messages that wait for the servers at once. They are sent in order; where the servers refuse one in the middle, up to so
+/// many behind it are there before it.
 const SENDING_MAX: usize = 64;
 /// How long nothing is looked for when nothing was written.
 const IDLE: Duration = Duration::from_secs(5);
@@ -60,9 +62,12 @@ impl Outbox {
         Ok(sent)
     }
 
-    /// Ends at the first message that is not taken: those behind it stay behind it.
+    /// Begins nothing more after the first message that is not taken. What was on its way by then is waited for: half sent
+    /// it could arrive before what it follows.
     async fn send_page(&self, stream: Stream, page: Vec<Stored>) -> Result<usize, BusError> {
-        let sending = stream::iter(page).map(|stored| async {
+        let has_failed = AtomicBool::new(false);
+        let page = stream::iter(page).take_while(|_| std::future::ready(!has_failed.load(Ordering::Relaxed)));
+        let sending = page.map(|stored| async {
             let mut message = stored.message.clone();
             message.id = self.key.wire_id(&message.id);
             self.there.publish(message).await.map(|_| stored)
@@ -74,11 +79,11 @@ impl Outbox {
             match outcome {
                 Ok(stored) => taken.push(stored),
                 Err(error) => {
+                    has_failed.store(true, Ordering::Relaxed);
                     if matches!(error, BusError::Denied { .. }) {
                         self.metrics.denied(stream.name());
                     }
-                    failed = Some(error);
-                    break;
+                    failed.get_or_insert(error);
                 }
             }
         }
