@@ -31,8 +31,7 @@ fn accounts() -> String {
                {{ user: correlator, password: correlator }}
                {{ nkey: {PUBLIC_KEY}, permissions: {{
                  publish: {{ allow: ["custody.in.ci.>", "$JS.API.CONSUMER.MSG.NEXT.questions.ci-agent",
-                                    "$JS.ACK.questions.ci-agent.>", "$O.ci-blobs.>",
-                                    "$JS.API.STREAM.MSG.GET.OBJ_ci-blobs"] }}
+                                    "$JS.ACK.questions.ci-agent.>", "$O.ci-blobs.>"] }}
                  subscribe: {{ allow: ["_INBOX.ci-agent.>"] }} }} }} ] }}
              SYS {{ users: [{{ user: system, password: system }}] }}
            }}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_schema::AgentKind;
+use bus_schema::question::Answerer;
 use fleet_runtime::bus::nats::{NatsBus, Role};
 use fleet_runtime::bus::{Bus, BusError, Message, Stream};
 use fleet_runtime::dead_letters::{DeadLetters, INLINE_BYTES_MAX};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::jetstream::folder;
 use crate::place::{PATIENCE, all_events, take};
 use attempts::{forbidden_subjects, forbidden_subscriptions, instance};
-use estate::{Estate, own_event};
+use estate::{Estate, Member, at, own_event, three_nodes};
 
 /// Of each sort of stream one.
 const STREAMS: [&str; 4] = ["events", "questions", "KV_verdicts", "OBJ_blobs"];
@@ -200,6 +201,49 @@ async fn an_answer_never_leaves_the_account_of_who_asked() {
     for stored in correlator.read(Stream::Events, 0, 1024).await.unwrap() {
         let payload = String::from_utf8_lossy(&stored.message.payload).into_owned();
         assert!(payload.starts_with("{\"batch\""), "{} holds {payload}", stored.message.subject);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_three_nodes_an_agent_works_at_each_whoever_leads() {
+    let (_folder, cluster, members) = three_nodes().await;
+    let is_correlator = |member: &&Member| matches!(member.role, Role::Correlator { .. });
+    let correlator = at(&cluster.urls()[0], members.iter().find(is_correlator).unwrap()).await;
+    let id = "registry-1".parse().unwrap();
+    let questions = asked::consumer(&id, Answerer::Registry).unwrap();
+    correlator.consumer(questions.clone()).await.unwrap();
+    let member = members.iter().find(|member| *member.role.id() == id).unwrap();
+    for (number, url) in cluster.urls().iter().enumerate() {
+        let agent = at(url, member).await;
+        agent.publish(own_event(AgentKind::Registry, &id, &format!("at-{number}"))).await.unwrap();
+        let digest = agent.blobs().put(format!("bytes {number}").into()).await.unwrap();
+        assert!(correlator.blobs().get(&digest, 100).await.unwrap().is_some());
+        for question in 0..8 {
+            let asked = format!("{number}-{question}");
+            correlator
+                .publish(Message::new("custody.ask.registry.0123456789abcdef", asked, "?"))
+                .await
+                .unwrap();
+        }
+        let consumer = agent.consumer(questions.clone()).await.unwrap();
+        let taken = take(&*consumer, 8).await;
+        for delivery in &taken {
+            consumer.ack(delivery).await.unwrap();
+        }
+        agent.close().await.unwrap();
+        assert!(taken.iter().all(|delivery| delivery.message.id.starts_with(&format!("{number}-"))));
+    }
+    assert_eq!(correlator.read(Stream::Events, 0, 10).await.unwrap().len(), cluster.urls().len());
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let standing = correlator.standing().await.unwrap();
+        let mut consumers = standing.streams.iter().flat_map(|stream| &stream.consumers);
+        let own = consumers.find(|consumer| consumer.name == "registry-1").unwrap();
+        if (own.waiting, own.unsettled) == (0, 0) {
+            break;
+        }
+        assert!(Instant::now() < until, "what was settled at a node stays unsettled: {own:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -12,7 +12,7 @@ use fleet_runtime::bus::{Bus, Message, Stream};
 use fleet_runtime::settings::{DurationText, Secret};
 use harness::provision::repository_root;
 use harness::servers::certificates::{CertificateFiles, TestAuthority};
-use harness::servers::nats::Nats;
+use harness::servers::nats::{NODES, Nats, NatsCluster};
 use harness::servers::nats_wire::{NatsWire, Shown};
 use nkeys::KeyPair;
 use tempfile::TempDir;
@@ -78,21 +78,7 @@ impl Estate {
     /// As the README of the server's folder says.
     pub(crate) async fn new() -> Estate {
         let (folder, members) = (prepared(), members());
-        let server = folder.path().join("server");
-        let mut included = String::new();
-        for member in &members {
-            let id = member.role.id();
-            match &member.role {
-                Role::Correlator { .. } => {
-                    fs::write(server.join("correlator.conf"), member.configuration()).unwrap();
-                }
-                Role::Agent { .. } => {
-                    fs::write(server.join(format!("agents/{id}.conf")), member.configuration()).unwrap();
-                    included += &format!("include \"agents/{id}.conf\"\n");
-                }
-            }
-        }
-        fs::write(server.join("agents.conf"), included).unwrap();
+        include(&members, &folder.path().join("server"));
         Estate::start(folder, members).await
     }
 
@@ -211,13 +197,59 @@ fn members() -> Vec<Member> {
     agents.into_iter().chain([correlator]).collect()
 }
 
+/// Puts what enrolling printed where the README says.
+fn include(members: &[Member], server: &Path) {
+    let mut included = String::new();
+    fs::create_dir_all(server.join("agents")).unwrap();
+    for member in members {
+        let id = member.role.id();
+        match &member.role {
+            Role::Correlator { .. } => {
+                fs::write(server.join("correlator.conf"), member.configuration()).unwrap();
+            }
+            Role::Agent { .. } => {
+                fs::write(server.join(format!("agents/{id}.conf")), member.configuration()).unwrap();
+                included += &format!("include \"agents/{id}.conf\"\n");
+            }
+        }
+    }
+    fs::write(server.join("agents.conf"), included).unwrap();
+}
+
+/// The same accounts on three nodes, in plain text: who is who, and how to reach each node.
+pub(crate) async fn three_nodes() -> (TempDir, NatsCluster, Vec<Member>) {
+    let (folder, members) = (folder(), members());
+    let configuration = repository_root().join("deploy/streams/server/nats-server.conf");
+    let configuration = fs::read_to_string(configuration).unwrap();
+    let (_, accounts) = configuration.split_once("\naccounts {").unwrap();
+    for number in 0..NODES {
+        include(&members, &folder.path().join(format!("node-{number}")));
+    }
+    let cluster = NatsCluster::start_with(folder.path(), &format!("accounts {{{accounts}")).await.unwrap();
+    (folder, cluster, members)
+}
+
+/// A member's connection to one node.
+pub(crate) async fn at(url: &str, member: &Member) -> Arc<NatsBus> {
+    let raw = RawNatsSettings {
+        nkey_seed: Some(Secret::new(member.seed.clone())),
+        inbox_prefix: Some(inbox_prefix_of(member.role.id())),
+        ..settings(&[url.to_owned()], None)
+    };
+    let checked = NatsSettings::from_raw(raw).unwrap();
+    let agents: Vec<AgentId> = AGENTS.iter().map(|(_, id)| id.parse().unwrap()).collect();
+    let own = match member.role {
+        Role::Agent { .. } => checked.for_agent(member.role.id()),
+        Role::Correlator { .. } => checked.for_manager(&agents),
+    };
+    NatsBus::connect(own).await.unwrap()
+}
+
 /// A copy of the server's folder, to be filled.
 fn prepared() -> TempDir {
     let folder = folder();
     let server = folder.path().join("server");
-    for below in ["agents", "tls"] {
-        fs::create_dir_all(server.join(below)).unwrap();
-    }
+    fs::create_dir_all(server.join("tls")).unwrap();
     copy(&repository_root().join("deploy/streams/server"), &server);
     folder
 }

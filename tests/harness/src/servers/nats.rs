@@ -138,12 +138,17 @@ pub struct NatsCluster {
 impl NatsCluster {
     /// Starts the nodes with one account per user, named after it; their data is in `<folder>/node-<n>`.
     pub async fn start(folder: &Path, users: &[Login]) -> anyhow::Result<Self> {
+        Self::start_with(folder, &accounts(users)).await
+    }
+
+    /// The same with accounts of the caller's own; what they include lies in each node's folder.
+    pub async fn start_with(folder: &Path, accounts: &str) -> anyhow::Result<Self> {
         start_on_free_ports(async || {
             let ports = free_ports::<{ 2 * NODES }>()?;
             let (client_ports, route_ports) = ports.split_at(NODES);
             let mut nodes = Vec::new();
             for (number, port) in client_ports.iter().enumerate() {
-                let more = format!("{}{}", route(number, route_ports), accounts(users));
+                let more = format!("{}{accounts}", route(number, route_ports));
                 nodes.push(Nats::begin(&folder.join(node_name(number)), *port, &more)?);
             }
             let mut cluster = Self { nodes };
