@@ -68,7 +68,7 @@ pub(crate) async fn collect(looking_up: &LookingUp<'_>, subject: Digest) -> Resu
 /// What a place of evidence answered.
 enum Answer {
     List(Result<Option<Referrers>, ApiError>),
-    Tag(Result<Manifest, ApiError>),
+    Tag(Result<Box<Manifest>, ApiError>),
 }
 
 type Asked<'a> = FuturesOrdered<BoxFuture<'a, (EvidencePlace, Answer)>>;
@@ -84,8 +84,8 @@ fn asked<'a>(looking_up: &'a LookingUp<'a>, subject: Digest) -> Asked<'a> {
     let fallback_tag = subject.fallback_tag();
     let cosign_tags = COSIGN_TAGS.map(|(suffix, place)| (format!("{fallback_tag}.{suffix}"), place));
     for (tag, place) in std::iter::once((fallback_tag, EvidencePlace::FallbackTag)).chain(cosign_tags) {
-        let tagged = async move { (place, Answer::Tag(contents.tagged(repository, &tag).await)) };
-        asked.push_back(tagged.boxed());
+        let tagged = async move { contents.tagged(repository, &tag).await.map(Box::new) };
+        asked.push_back(tagged.map(|answer| (place, Answer::Tag(answer))).boxed());
     }
     asked
 }
@@ -101,7 +101,7 @@ impl Collection<'_> {
     async fn place(&mut self, place: EvidencePlace, answer: Answer) -> Result<(), PublishError> {
         match answer {
             Answer::List(Ok(Some(listed))) => self.listed(listed, place).await,
-            Answer::Tag(Ok(manifest)) => self.tagged(manifest, place).await,
+            Answer::Tag(Ok(manifest)) => self.tagged(*manifest, place).await,
             Answer::List(Ok(None)) | Answer::Tag(Err(ApiError::NotFound)) => Ok(()),
             Answer::List(Err(error)) | Answer::Tag(Err(error)) => {
                 self.problem(&place, &error);
