@@ -91,7 +91,17 @@ impl Fleet {
         let to_agent = Proxy::start(server.url()).await;
         let to_correlator = Proxy::start(server.url()).await;
         let bus = Bus::One { server, to_agent, to_correlator };
-        Fleet::start(folder, bus, "", images, outbox_mib_max).await
+        Fleet::start(folder, bus, ["", ""], images, outbox_mib_max).await
+    }
+
+    /// The same, with spans for a collector.
+    pub(crate) async fn traced(images: Arc<Images>, collector: &str) -> Fleet {
+        let folder = folder();
+        let server = Box::new(Nats::start(folder.path()).await.unwrap());
+        let (to_agent, to_correlator) = (Proxy::start(server.url()).await, Proxy::start(server.url()).await);
+        let bus = Bus::One { server, to_agent, to_correlator };
+        let traces = format!("[traces]\notlp = \"{collector}\"\n");
+        Fleet::start(folder, bus, ["", &traces], images, 64).await
     }
 
     pub(crate) async fn on_three_servers(images: Arc<Images>) -> Fleet {
@@ -99,13 +109,13 @@ impl Fleet {
         let user = login();
         let cluster = NatsCluster::start(folder.path(), std::slice::from_ref(&user)).await.unwrap();
         let login = format!("user = \"{}\"\npassword = \"{}\"\n", user.name, user.password);
-        Fleet::start(folder, Bus::Three(cluster), &login, images, 64).await
+        Fleet::start(folder, Bus::Three(cluster), [&login, ""], images, 64).await
     }
 
     async fn start(
         folder: TempDir,
         bus: Bus,
-        login: &str,
+        [login, more]: [&str; 2],
         images: Arc<Images>,
         outbox_mib_max: u64,
     ) -> Fleet {
@@ -126,7 +136,7 @@ impl Fleet {
             "[bus]\nservers = [\"nats://127.0.0.1:9\"]\npublish_within = \"5s\"\nanswer_within = \"5s\"\n{login}\
              [bus.limits]\nevents_mib_max = {EVENTS_MIB_MAX}\n"
         );
-        fs::write(place.join("custody.toml"), format!("{bus_settings}{settings}")).unwrap();
+        fs::write(place.join("custody.toml"), format!("{bus_settings}{settings}{more}")).unwrap();
         let mib = outbox_mib_max.to_string();
         let correlator =
             ["correlator", "--config", "custody.toml", "--data", "correlator", "--bus", &correlators];

@@ -17,6 +17,7 @@ mod proxy;
 mod random;
 mod registry;
 mod rounds;
+mod traced;
 
 use std::sync::Arc;
 

@@ -43,13 +43,14 @@ pub(crate) async fn survive(
     }
     quiet(&mut fleet).await;
     let found = conclusions(&fleet).await;
+    fleet.agent.stop().await;
+    fleet.correlator.stop().await;
+    // First, because what is lost shows in everything else.
+    let events = check_log(&fleet, count);
     compare("verdicts", &calm.verdicts, &found.verdicts);
     compare("open cases", &calm.open_cases, &found.open_cases);
     let untold: Vec<_> = calm.told.difference(&found.told).collect();
     assert!(untold.is_empty(), "nobody was told of {untold:#?}");
-    fleet.agent.stop().await;
-    fleet.correlator.stop().await;
-    let events = check_log(&fleet, count);
     Survived { rounds, answered: count, events }
 }
 
