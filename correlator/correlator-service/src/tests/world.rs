@@ -166,21 +166,21 @@ impl World {
 }
 
 pub(crate) async fn start(settings: Settings, bus: Arc<dyn Bus>, data: &Path) -> Running {
-    let metrics = Metrics::new();
-    let health = Health::default();
     let stop = CancellationToken::new();
-    let context = Context {
-        bus,
-        data: data.to_owned(),
-        metrics: metrics.clone(),
-        published: FleetMetrics::new(&metrics).agent("correlator"),
-        health: health.clone(),
-        stop: stop.clone(),
-    };
     let began = Instant::now();
-    let correlator = loop {
-        match Correlator::open(settings.clone(), context.clone()).await {
-            Ok(correlator) => break correlator,
+    let (correlator, metrics, health) = loop {
+        // Of its own for each attempt: what one registered would stand beside what the next one counts.
+        let (metrics, health) = (Metrics::new(), Health::default());
+        let context = Context {
+            bus: Arc::clone(&bus),
+            data: data.to_owned(),
+            metrics: metrics.clone(),
+            published: FleetMetrics::new(&metrics).agent("correlator"),
+            health: health.clone(),
+            stop: stop.clone(),
+        };
+        match Correlator::open(settings.clone(), context).await {
+            Ok(correlator) => break (correlator, metrics, health),
             // What was killed may still be letting go of the folder.
             Err(OpenError::Store(StoreError::InUse { .. })) if began.elapsed() < BOUND => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
