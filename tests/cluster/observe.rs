@@ -168,23 +168,32 @@ impl Custody {
         .await
     }
 
-    /// Waits until a digest runs in a workload, given as kind and name, and checks that it is nowhere else.
+    /// Waits until a digest runs in a workload, given as kind and name, and checks that it is and was nowhere else.
     pub(crate) async fn runs_only_in(&self, digest: &str, workload: &str) -> anyhow::Result<()> {
+        self.is_only_in(digest, workload, "running").await
+    }
+
+    /// Waits until a digest has ended in a workload, and checks that it is and was nowhere else.
+    pub(crate) async fn ran_only_in(&self, digest: &str, workload: &str) -> anyhow::Result<()> {
+        self.is_only_in(digest, workload, "ended").await
+    }
+
+    async fn is_only_in(&self, digest: &str, workload: &str, state: &str) -> anyhow::Result<()> {
         let places = self
-            .wait(&format!("{digest} to run in {workload}"), async || {
+            .wait(&format!("{digest} in {workload} to be {state}"), async || {
                 let answer = self.get(&format!("/where?digest={digest}")).await?;
-                let places: BTreeSet<String> = answer["places"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(|place| {
-                        [&place["kind"], &place["name"]].map(|text| text.as_str().unwrap_or("?")).join("/")
-                    })
-                    .collect();
-                Ok(if places.contains(workload) { Ok(places) } else { Err(format!("{places:?}")) })
+                let named = |place: &Value| {
+                    [&place["kind"], &place["name"]].map(|text| text.as_str().unwrap_or("?")).join("/")
+                };
+                let places = answer["places"].as_array().map(Vec::as_slice).unwrap_or_default();
+                // A place where it ran before stays in the answer.
+                let is_meant = |place: &Value| named(place) == workload && place["state"] == state;
+                let is_there = places.iter().any(is_meant);
+                let places: BTreeSet<String> = places.iter().map(named).collect();
+                Ok(if is_there { Ok(places) } else { Err(format!("{places:?}")) })
             })
             .await?;
-        anyhow::ensure!(places.len() == 1, "it runs in more than {workload}: {places:?}");
+        anyhow::ensure!(places.len() == 1, "it is in more than {workload}: {places:?}");
         Ok(())
     }
 

@@ -47,8 +47,9 @@ fn story_11_a_rollback_and_a_moving_latest_are_not_told() {
         project.retag("ci-bot", &old.digest, "latest").await?;
         project.deploy_in("api", "3", &old.digest).await?;
         pods::delete_pod(&project.estate.kubernetes, project.name, &new_pod).await?;
+        custody.runs_only_in(&old.digest, "Deployment/api").await?;
+        custody.ran_only_in(&new.digest, "Deployment/api").await?;
         for digest in [&old.digest, &new.digest] {
-            custody.runs_only_in(digest, "Deployment/api").await?;
             custody.past_settling(project.name, digest).await?;
             custody.wait_verdict(project.name, digest, "trusted").await?;
         }
