@@ -1,10 +1,14 @@
-//! The correlator's place in this process, and what its failures to open mean to people.
+//! The correlator's place in this process, its run until the end, and what its failures to open mean to people.
 
-use correlator_service::{Context, OpenError};
+use correlator_service::{Context, Correlator, OpenError};
 use fleet_runtime::bus::BusError;
 
-use crate::exit::Failure;
+use crate::data::Running;
+use crate::exit::{Exit, Failure};
+use crate::first_look;
 use crate::house::{House, bus_failure, store_failure};
+use crate::screen::Screen;
+use crate::up::Started;
 
 /// Where the correlator lives in a house.
 pub(crate) fn place(house: &House) -> Context {
@@ -16,6 +20,31 @@ pub(crate) fn place(house: &House) -> Context {
         health: house.health.clone(),
         stop: house.tasks.stop(),
     }
+}
+
+/// Says where everything answers, and runs an opened correlator until the house ends.
+pub(crate) async fn run_in(
+    mut house: House,
+    correlator: Correlator,
+    webhooks: Option<&str>,
+    operations: &str,
+    screen: Screen,
+) -> anyhow::Result<Exit> {
+    let handle = correlator.handle();
+    let api = format!("http://{}", handle.api_address());
+    house.data.note_running(&Running { process: std::process::id(), api: api.clone() })?;
+    let started = Started {
+        event: "started",
+        process: std::process::id(),
+        webhooks,
+        api: Some(&api),
+        operations,
+        data: house.data.path(),
+    };
+    screen.tell(&started, &started.text());
+    house.tasks.spawn("correlator", correlator.run());
+    house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));
+    house.end().await
 }
 
 /// A failure to open with its exit code.

@@ -10,14 +10,14 @@ use axum::Router;
 use correlator_service::Correlator;
 use serde::Serialize;
 
-use crate::correlator::{open_failure, place};
-use crate::data::{DataFolder, Running};
+use crate::correlator::{open_failure, place, run_in};
+use crate::data::DataFolder;
 use crate::exit::Exit;
 use crate::house::House;
 use crate::output::Output;
 use crate::screen::Screen;
 use crate::settings::Settings;
-use crate::{agents, first_look, listeners};
+use crate::{agents, listeners};
 
 pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) -> anyhow::Result<Exit> {
     let screen = Screen::new(output);
@@ -26,7 +26,6 @@ pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) ->
         None => House::open(data).await?,
     };
     let correlator = Correlator::open(settings.correlator, place(&house)).await.map_err(open_failure)?;
-    let handle = correlator.handle();
     let mut intakes = Router::new();
     if let Some(registries) = settings.registries {
         intakes = intakes.merge(agents::registries(&mut house, registries)?);
@@ -39,20 +38,7 @@ pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) ->
     }
     let webhooks = listeners::serve(&mut house, "intake", settings.intake, intakes).await?;
     let operations = listeners::serve_operations(&mut house, settings.operations).await?;
-    let api = format!("http://{}", handle.api_address());
-    house.data.note_running(&Running { process: std::process::id(), api: api.clone() })?;
-    let started = Started {
-        event: "started",
-        process: std::process::id(),
-        webhooks: Some(&webhooks),
-        api: Some(&api),
-        operations: &operations,
-        data: house.data.path(),
-    };
-    screen.tell(&started, &started.text());
-    house.tasks.spawn("correlator", correlator.run());
-    house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));
-    house.end().await
+    run_in(house, correlator, Some(&webhooks), &operations, screen).await
 }
 
 /// Where a process answers, when it runs.

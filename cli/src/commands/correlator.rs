@@ -7,14 +7,14 @@ use fleet_runtime::telemetry;
 use fleet_runtime::trace::Exporting;
 
 use crate::args::{CorrelatorArguments, Global};
-use crate::correlator::{open_failure, place};
-use crate::data::{DataFolder, Running};
+use crate::correlator::{open_failure, place, run_in};
+use crate::data::DataFolder;
 use crate::exit::{Exit, Failure};
 use crate::house::House;
+use crate::listeners;
 use crate::output::Output;
 use crate::screen::Screen;
-use crate::up::Started;
-use crate::{first_look, listeners, settings};
+use crate::settings::{self, Settings};
 
 pub(crate) async fn run(
     arguments: &CorrelatorArguments,
@@ -27,6 +27,12 @@ pub(crate) async fn run(
     telemetry::begin(&settings.log)?;
     let traces = Exporting::begin(&settings.traces, "custody-correlator")
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let ended = serve(settings, data, output).await;
+    traces.end().await;
+    ended
+}
+
+async fn serve(settings: Settings, data: DataFolder, output: Output) -> anyhow::Result<Exit> {
     let screen = Screen::new(output);
     let bus = settings.bus.ok_or_else(|| {
         Failure::usage(
@@ -36,22 +42,6 @@ pub(crate) async fn run(
     })?;
     let mut house = House::of_manager(data, bus, &settings.correlator.agents).await?;
     let correlator = Correlator::open(settings.correlator, place(&house)).await.map_err(open_failure)?;
-    let handle = correlator.handle();
     let operations = listeners::serve_operations(&mut house, settings.operations).await?;
-    let api = format!("http://{}", handle.api_address());
-    house.data.note_running(&Running { process: std::process::id(), api: api.clone() })?;
-    let started = Started {
-        event: "started",
-        process: std::process::id(),
-        webhooks: None,
-        api: Some(&api),
-        operations: &operations,
-        data: house.data.path(),
-    };
-    screen.tell(&started, &started.text());
-    house.tasks.spawn("correlator", correlator.run());
-    house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));
-    let ended = house.end().await;
-    traces.end().await;
-    ended
+    run_in(house, correlator, None, &operations, screen).await
 }
