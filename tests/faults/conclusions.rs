@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
-use crate::program::binary;
+use harness::provision::program;
 
 /// What a kill left unacknowledged on the bus comes again after a minute.
 const QUIET_WITHIN: Duration = Duration::from_secs(180);
@@ -152,8 +152,11 @@ async fn api(fleet: &Fleet, path: &str) -> Value {
 
 /// The log of a correlator that ended. It proves itself.
 pub(crate) fn logged(fleet: &Fleet) -> Logged {
-    let verified =
-        Command::new(binary()).args(["log", "verify", "--data"]).arg(fleet.log_folder()).output().unwrap();
+    let verified = Command::new(program().unwrap())
+        .args(["log", "verify", "--data"])
+        .arg(fleet.log_folder())
+        .output()
+        .unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     let store =
         Store::open_read_only(&fleet.log_folder().join("correlator"), &StoreSettings::default()).unwrap();

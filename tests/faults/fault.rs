@@ -84,8 +84,8 @@ impl Fault {
                 fleet.kill(Who::Correlator);
                 fill(&mut fleet.wire().await).await;
             }
-            Fault::FullDisk(Who::Agent) => fleet.agent.limit_files(Some(FILE_BYTES_MAX)),
-            Fault::FullDisk(_) => fleet.correlator.limit_files(Some(FILE_BYTES_MAX)),
+            Fault::FullDisk(Who::Agent) => fleet.agent.limit_files(Some(FILE_BYTES_MAX)).unwrap(),
+            Fault::FullDisk(_) => fleet.correlator.limit_files(Some(FILE_BYTES_MAX)).unwrap(),
             Fault::AlertsRefused => fleet.alerts.answer(StatusCode::SERVICE_UNAVAILABLE),
         }
     }

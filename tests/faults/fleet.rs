@@ -13,9 +13,9 @@ use harness::servers::nats_wire::NatsWire;
 use tempfile::TempDir;
 
 use crate::images::{CONTRACT, HOST, Images, NAME};
-use crate::program::Program;
 use crate::proxy::{Network, Proxy};
 use crate::registry::Registry;
+use harness::custody::Custody;
 
 /// What the registry sends with its notifications.
 pub(crate) const TOKEN: &str = "a-token-of-the-registry";
@@ -74,8 +74,8 @@ pub(crate) enum Who {
 pub(crate) struct Fleet {
     folder: Option<TempDir>,
     pub(crate) bus: Bus,
-    pub(crate) agent: Program,
-    pub(crate) correlator: Program,
+    pub(crate) agent: Custody,
+    pub(crate) correlator: Custody,
     pub(crate) alerts: Listener,
     /// Where the registry's notifications go; another address after each start.
     pub(crate) intake: Arc<Mutex<String>>,
@@ -140,12 +140,12 @@ impl Fleet {
         let mib = outbox_mib_max.to_string();
         let correlator =
             ["correlator", "--config", "custody.toml", "--data", "correlator", "--bus", &correlators];
-        let mut correlator = Program::start("correlator", place, &correlator);
-        assert!(correlator.started().await);
+        let mut correlator = Custody::start("correlator", place, &correlator).unwrap();
+        assert!(correlator.started().await.unwrap());
         let agent = ["agent", "registry", "--config", "custody.toml", "--data", "agent", "--bus", &agents];
         let agent = [&agent[..], &["--outbox-mib-max", &mib]].concat();
-        let mut agent = Program::start("agent", place, &agent);
-        assert!(agent.started().await);
+        let mut agent = Custody::start("agent", place, &agent).unwrap();
+        assert!(agent.started().await.unwrap());
         let intake = Arc::new(Mutex::new(agent.address("webhooks").to_owned()));
         let (folder, struck) = (Some(folder), Vec::new());
         Fleet { folder, bus, agent, correlator, alerts, intake, _registry: registry, struck }
@@ -173,11 +173,11 @@ impl Fleet {
     pub(crate) async fn start_again(&mut self, who: Who) {
         match who {
             Who::Agent => {
-                self.agent.start_again();
-                assert!(self.agent.started().await, "the agent does not start");
+                self.agent.start_again().unwrap();
+                assert!(self.agent.started().await.unwrap(), "the agent does not start");
                 *self.intake.lock().unwrap() = self.agent.address("webhooks").to_owned();
             }
-            Who::Correlator => self.correlator.start_again(),
+            Who::Correlator => self.correlator.start_again().unwrap(),
             Who::Server(number) => self.bus.start_again(number).await,
         }
     }
@@ -201,8 +201,8 @@ impl Fleet {
             to_agent.set(Network::Whole);
             to_correlator.set(Network::Whole);
         }
-        self.agent.limit_files(None);
-        self.correlator.limit_files(None);
+        self.agent.limit_files(None).unwrap();
+        self.correlator.limit_files(None).unwrap();
         for number in 0..self.bus.nodes() {
             if self.bus.node(number).process.exit_status().unwrap().is_some() {
                 self.bus.start_again(number).await;
@@ -211,14 +211,14 @@ impl Fleet {
         if let Bus::Three(cluster) = &mut self.bus {
             cluster.healthy().await.unwrap();
         }
-        if !self.agent.is_running() {
+        if !self.agent.is_running().unwrap() {
             self.has_not_ended_by_itself(Who::Agent);
             self.start_again(Who::Agent).await;
         }
         // One that was begun while the bus was away may end only now.
-        while !self.correlator.started().await {
+        while !self.correlator.started().await.unwrap() {
             self.has_not_ended_by_itself(Who::Correlator);
-            self.correlator.start_again();
+            self.correlator.start_again().unwrap();
         }
         self.struck.clear();
     }

@@ -40,8 +40,8 @@ async fn a_full_outbox_asks_to_come_again_and_loses_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     quiet(&mut fleet).await;
-    fleet.agent.stop().await;
-    fleet.correlator.stop().await;
+    fleet.agent.stop().await.unwrap();
+    fleet.correlator.stop().await.unwrap();
     println!("faults: {taken} notifications filled an outbox");
     check_log(&fleet, taken + 1);
 }

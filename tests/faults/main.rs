@@ -12,7 +12,6 @@ mod fleet;
 mod full;
 mod images;
 mod load;
-mod program;
 mod proxy;
 mod random;
 mod registry;

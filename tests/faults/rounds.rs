@@ -43,8 +43,8 @@ pub(crate) async fn survive(
     }
     quiet(&mut fleet).await;
     let found = conclusions(&fleet).await;
-    fleet.agent.stop().await;
-    fleet.correlator.stop().await;
+    fleet.agent.stop().await.unwrap();
+    fleet.correlator.stop().await.unwrap();
     // First, because what is lost shows in everything else.
     let events = check_log(&fleet, count);
     compare("verdicts", &calm.verdicts, &found.verdicts);
@@ -60,8 +60,8 @@ pub(crate) async fn calm(mut fleet: Fleet, images: Arc<Images>) -> Conclusions {
     load.post(0..count, Random::of_seed(0)).await;
     quiet(&mut fleet).await;
     let conclusions = conclusions(&fleet).await;
-    fleet.agent.stop().await;
-    fleet.correlator.stop().await;
+    fleet.agent.stop().await.unwrap();
+    fleet.correlator.stop().await.unwrap();
     check_log(&fleet, count);
     conclusions
 }

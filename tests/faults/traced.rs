@@ -83,8 +83,8 @@ async fn one_trace_leads_from_a_notification_to_an_alert() {
     load.post(BY_A_PERSON..BY_A_PERSON + 1, Random::of_seed(1)).await;
     let trace = trace_of_an_alert(&fleet).await;
     // What waits is sent at the end.
-    fleet.agent.stop().await;
-    fleet.correlator.stop().await;
+    fleet.agent.stop().await.unwrap();
+    fleet.correlator.stop().await.unwrap();
     let spans = spans.lock().unwrap().clone();
     let of_it: Vec<&Spanned> = spans.iter().filter(|span| span.trace == trace).collect();
     let steps: BTreeSet<(&str, &str)> =

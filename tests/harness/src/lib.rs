@@ -1,5 +1,6 @@
 //! What the integration tests share: the real servers they run against, and the stories' own equipment.
 
+pub mod custody;
 pub mod github;
 pub mod provision;
 pub mod sample;
