@@ -12,6 +12,7 @@ mod dropped_events;
 mod every_scenario;
 mod found_again;
 mod incidents;
+mod inventories;
 mod process;
 mod random;
 mod replay;

@@ -208,6 +208,7 @@ spec:
             image_text: reference,
             started: BTreeMap::from([("pod/main/1".to_owned(), Timestamp::UNIX_EPOCH)]),
             stopped: BTreeMap::new(),
+            unlisted: Default::default(),
             earliest_start: None,
             first_recorded: Timestamp::UNIX_EPOCH,
             ended_recorded: None,

@@ -31,6 +31,9 @@ pub struct PlacementRecord {
     pub started: BTreeMap<String, Timestamp>,
     /// Containers that stopped.
     pub stopped: BTreeMap<String, Timestamp>,
+    /// Those of them whose end nobody told: an inventory did not list them. A later one that does takes it back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unlisted: BTreeSet<String>,
     /// The earliest start that was ever told, of containers that are forgotten too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest_start: Option<Timestamp>,

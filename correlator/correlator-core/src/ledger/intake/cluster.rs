@@ -22,7 +22,8 @@ impl Work<'_> {
         container: &Container,
     ) -> Result<(), RecordsError> {
         let container_key = placement::container_key(container);
-        let is_over = missed_by(&self.inventory_of(&container.workload.cluster)?, container, &container_key);
+        let inventory = self.inventory_of(&container.workload.cluster)?;
+        let is_over = self.missed_by(&inventory, container, &container_key);
         self.learn_start(occasion, cluster_name, container, is_over)
     }
 
@@ -38,8 +39,18 @@ impl Work<'_> {
             if record.started.len() < CONTAINERS_MAX {
                 record.started.insert(container_key.clone(), container.started_at);
             }
-            if let (Some(observed_at), false) = (is_over, record.stopped.contains_key(&container_key)) {
-                record.stopped.insert(container_key, observed_at);
+            match is_over {
+                Some(observed_at) if !record.stopped.contains_key(&container_key) => {
+                    record.unlisted.insert(container_key.clone());
+                    record.stopped.insert(container_key, observed_at);
+                }
+                Some(_) => {}
+                // What is listed runs: that it was missing from an earlier list was the clocks' doing.
+                None => {
+                    if record.unlisted.remove(&container_key) {
+                        record.stopped.remove(&container_key);
+                    }
+                }
             }
         })
     }
@@ -56,6 +67,7 @@ impl Work<'_> {
                 record.started.insert(container_key.clone(), container.started_at);
             }
             // An inventory may have said so before, with its own time; the runtime's time is the better one.
+            record.unlisted.remove(&container_key);
             record.stopped.insert(container_key, stopped.stopped_at);
         })
     }
@@ -91,8 +103,12 @@ impl Work<'_> {
         let inventory = self.inventory_of(&part.cluster)?;
         for container in part.containers.iter().filter(|container| container.workload.cluster == part.cluster)
         {
-            let is_over = missed_by(&inventory, container, &placement::container_key(container));
+            let is_over = self.missed_by(&inventory, container, &placement::container_key(container));
             self.learn_start(occasion, &part.cluster_name, container, is_over)?;
+        }
+        if !is_newest {
+            // A newer one of the same part has said what is missing.
+            return Ok(());
         }
         let prefix = placement::cluster_prefix(&part.cluster);
         for (key, mut known) in self.draft.scan::<PlacementRecord>(Table::Placements, &prefix, usize::MAX)? {
@@ -101,7 +117,7 @@ impl Work<'_> {
                 .iter()
                 .filter(|(container, started)| {
                     !known.stopped.contains_key(*container)
-                        && **started < part.observed_at
+                        && self.must_list(part.observed_at, **started)
                         && record.covers(placement::pod_of(container))
                         && !record.containers.contains(*container)
                 })
@@ -110,10 +126,34 @@ impl Work<'_> {
             if missing.is_empty() {
                 continue;
             }
+            known.unlisted.extend(missing.iter().cloned());
             known.stopped.extend(missing.into_iter().map(|container| (container, part.observed_at)));
             self.finish_placement(occasion, key, known)?;
         }
         Ok(())
+    }
+
+    /// When an inventory that must list the container does not: the inventory's time.
+    fn missed_by(
+        &self,
+        inventory: &[InventoryRecord],
+        container: &Container,
+        container_key: &str,
+    ) -> Option<Timestamp> {
+        inventory
+            .iter()
+            .find(|part| {
+                self.must_list(part.observed_at, container.started_at)
+                    && part.covers(&container.pod_uid)
+                    && !part.containers.contains(container_key)
+            })
+            .map(|part| part.observed_at)
+    }
+
+    /// Whether a list that was asked for at a time must hold what started at another: the one time is the agent's, the other
+    /// the node's and cut to seconds.
+    fn must_list(&self, observed_at: Timestamp, started: Timestamp) -> bool {
+        self.contracts.installation.windows.source_skew.after(started) <= observed_at
     }
 
     fn inventory_of(&self, cluster: &ClusterId) -> Result<Vec<InventoryRecord>, RecordsError> {
@@ -141,6 +181,7 @@ impl Work<'_> {
             image_text: container.image_text.clone(),
             started: Default::default(),
             stopped: Default::default(),
+            unlisted: Default::default(),
             earliest_start: None,
             first_recorded: occasion.recorded,
             ended_recorded: None,
@@ -188,24 +229,13 @@ impl Work<'_> {
     }
 }
 
-/// When an inventory that is newer than the container's start does not list it: the inventory's time.
-fn missed_by(inventory: &[InventoryRecord], container: &Container, container_key: &str) -> Option<Timestamp> {
-    inventory
-        .iter()
-        .find(|part| {
-            container.started_at < part.observed_at
-                && part.covers(&container.pod_uid)
-                && !part.containers.contains(container_key)
-        })
-        .map(|part| part.observed_at)
-}
-
 fn forget_oldest_stopped(record: &mut PlacementRecord) {
     let mut by_time: Vec<(Timestamp, String)> =
         record.stopped.iter().map(|(container, at)| (*at, container.clone())).collect();
     by_time.sort();
     for (_, container) in by_time.iter().take(by_time.len() / 2) {
         record.stopped.remove(container);
+        record.unlisted.remove(container);
         record.started.remove(container);
     }
 }
