@@ -1,6 +1,7 @@
 //! Work stays bounded: an index asks for itself and not for each of its manifests, and a long branch is read whole.
 
 use correlator_core::decision::Decision;
+use correlator_core::state::lane::OUT_MAX;
 use scenarios::play::Play;
 use scenarios::steps::Script;
 
@@ -32,6 +33,56 @@ fn a_large_index_is_asked_about_once_and_proves_everything_below_it() {
     assert_eq!(play.trusted().len(), PLATFORMS + 1);
     assert!(asked(&play) <= 5, "{} questions for one index", asked(&play));
     assert!(play.cases().is_empty());
+}
+
+/// What one namespace makes up.
+const MADE_UP: usize = 300;
+
+fn flood(more: &str, wait: u64) -> Script {
+    let started = |number| {
+        let container = format!("digest: F{number}, namespace: flooding, name: f{number}, pod: f{number}");
+        format!("  - {{ at: 1, started: {{ {container} }} }}\n")
+    };
+    let steps: String = (0..MADE_UP).map(started).collect();
+    let text = format!("story: a flood\nwatchedSince: -86400\nwait: {wait}\nsteps:\n{more}{steps}");
+    let mut script: Script = serde_saphyr::from_str(&text).unwrap();
+    script.expand();
+    script
+}
+
+#[test]
+fn made_up_digests_of_one_namespace_starve_nobody_and_are_not_forgotten() {
+    // Nobody answers at first, so that nothing is free by itself; another namespace runs an image that nobody saw pushed.
+    let mut script = flood(
+        "  - { at: 0, answers: { registry: silence, ci: silence, source: silence } }\n  \
+           - { at: 5, started: { digest: D1, namespace: payments } }\n",
+        5,
+    );
+    let mut play = Play::script(&script);
+    let asked_of = |play: &Play, digest: &str| {
+        let wanted = scenarios::names::digest(digest).to_string();
+        let asks = play.decisions.iter().flatten().filter_map(|decision| match decision {
+            Decision::Ask { request } => Some(serde_json::to_string(request).unwrap()),
+            _ => None,
+        });
+        asks.filter(|request| request.contains(&wanted)).count()
+    };
+    assert!(asked_of(&play, "D1") > 0, "the other namespace is starved");
+    assert_eq!(asked(&play) - asked_of(&play, "D1"), OUT_MAX, "the flood's questions that are out");
+    // Whatever waits is not trusted, and is asked about in its turn: when nobody answers, when nobody waits any more.
+    assert!(play.trusted().is_empty());
+    script.wait = 4 * 3600;
+    play.rest(&script);
+    let unasked = (0..MADE_UP).filter(|number| asked_of(&play, &format!("F{number}")) == 0).count();
+    assert_eq!(unasked, 0, "digests that were never asked about");
+    assert!(play.trusted().is_empty());
+}
+
+#[test]
+fn a_place_is_free_again_with_an_answer() {
+    let script = flood("", 60);
+    let play = Play::script(&script);
+    assert!(asked(&play) >= MADE_UP, "{} questions", asked(&play));
 }
 
 #[test]

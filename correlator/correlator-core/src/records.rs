@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +33,8 @@ pub enum Table {
     Placements,
     /// Questions that were asked, and their answers.
     Questions,
+    /// How many questions each namespace and repository has out, and which wait.
+    Lanes,
     /// Agents, their coverage and gaps.
     Agents,
     /// From a fact to the units that must be judged again when it changes.
@@ -47,7 +50,7 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 18] = [
         Table::SeenEvents,
         Table::Globals,
         Table::Digests,
@@ -58,6 +61,7 @@ impl Table {
         Table::Tags,
         Table::Placements,
         Table::Questions,
+        Table::Lanes,
         Table::Agents,
         Table::Dependents,
         Table::Units,
@@ -79,6 +83,7 @@ impl Table {
             Table::Tags => "tags",
             Table::Placements => "placements",
             Table::Questions => "questions",
+            Table::Lanes => "lanes",
             Table::Agents => "agents",
             Table::Dependents => "dependents",
             Table::Units => "units",
@@ -141,7 +146,7 @@ pub enum RecordsError {
 /// The state as one input changes it: reads see the writes of this draft.
 pub struct Draft<'a> {
     records: &'a dyn Records,
-    writes: BTreeMap<(Table, String), Option<Vec<u8>>>,
+    writes: BTreeMap<Table, BTreeMap<String, Option<Vec<u8>>>>,
 }
 
 /// One change of the state; `None` removes the key.
@@ -154,7 +159,7 @@ pub struct Change {
 
 impl fmt::Debug for Draft<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Draft").field("writes", &self.writes.len()).finish()
+        formatter.debug_struct("Draft").field("tables", &self.writes.len()).finish()
     }
 }
 
@@ -164,15 +169,14 @@ impl<'a> Draft<'a> {
     }
 
     pub fn get<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Option<T>, RecordsError> {
-        let bytes = match self.writes.get(&(table, key.to_owned())) {
-            Some(written) => written.clone(),
-            None => self.records.get(table, key)?,
-        };
-        bytes.map(|bytes| decode(table, key, &bytes)).transpose()
+        match self.written(table, key) {
+            Some(written) => written.as_ref().map(|bytes| decode(table, key, bytes)).transpose(),
+            None => self.records.get(table, key)?.map(|bytes| decode(table, key, &bytes)).transpose(),
+        }
     }
 
     pub fn contains(&self, table: Table, key: &str) -> Result<bool, RecordsError> {
-        match self.writes.get(&(table, key.to_owned())) {
+        match self.written(table, key) {
             Some(written) => Ok(written.is_some()),
             None => Ok(self.records.get(table, key)?.is_some()),
         }
@@ -184,7 +188,7 @@ impl<'a> Draft<'a> {
             key: key.clone(),
             source,
         })?;
-        self.writes.insert((table, key), Some(bytes));
+        self.writes.entry(table).or_default().insert(key, Some(bytes));
         Ok(())
     }
 
@@ -210,7 +214,7 @@ impl<'a> Draft<'a> {
     }
 
     pub fn remove(&mut self, table: Table, key: &str) {
-        self.writes.insert((table, key.to_owned()), None);
+        self.writes.entry(table).or_default().insert(key.to_owned(), None);
     }
 
     /// At most `limit` records whose key begins with `prefix`, in the order of their keys.
@@ -250,12 +254,18 @@ impl<'a> Draft<'a> {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
         let from = from.max(prefix);
+        let from_here_on = (Bound::Included(from), Bound::Unbounded);
         let in_draft: BTreeMap<&str, &Option<Vec<u8>>> = self
             .writes
-            .range((table, from.to_owned())..)
-            .take_while(|((in_table, key), _)| *in_table == table && key.starts_with(prefix))
-            .map(|((_, key), value)| (key.as_str(), value))
+            .get(&table)
+            .into_iter()
+            .flat_map(|writes| writes.range::<str, _>(from_here_on))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, value)| (key.as_str(), value))
             .collect();
+        if in_draft.is_empty() {
+            return self.records.scan(table, prefix, from, limit);
+        }
         let removed = in_draft.values().filter(|value| value.is_none()).count();
         let stored = self.records.scan(table, prefix, from, limit.saturating_add(removed))?;
         let mut merged: BTreeMap<String, Vec<u8>> =
@@ -268,9 +278,17 @@ impl<'a> Draft<'a> {
         Ok(merged.into_iter().take(limit).collect())
     }
 
+    /// What this draft wrote under a key, if anything: `Some(None)` is a removal.
+    fn written(&self, table: Table, key: &str) -> Option<&Option<Vec<u8>>> {
+        self.writes.get(&table)?.get(key)
+    }
+
     /// The changes, in the order of tables and keys.
     pub fn into_changes(self) -> Vec<Change> {
-        self.writes.into_iter().map(|((table, key), value)| Change { table, key, value }).collect()
+        let of_table = |(table, writes): (Table, BTreeMap<String, Option<Vec<u8>>>)| {
+            writes.into_iter().map(move |(key, value)| Change { table, key, value })
+        };
+        self.writes.into_iter().flat_map(of_table).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod digest;
 pub mod evidence;
+pub mod lane;
 pub mod placement;
 pub mod question;
 pub mod reports;

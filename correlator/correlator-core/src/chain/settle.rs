@@ -14,6 +14,7 @@ use crate::chain::{Finding, Missing};
 use crate::contracts::pipeline::Pipeline;
 use crate::ledger::questions::Wanted;
 use crate::records::RecordsError;
+use crate::state::lane::{self, Queued};
 use crate::state::question::QuestionRecord;
 
 /// The state of a link from its finding.
@@ -136,6 +137,9 @@ pub(crate) fn consult(
         inquiry.want(Wanted { question: question.clone(), why, attempt });
     };
     let record = inquiry.question(question)?;
+    if let Some(queued) = record.as_ref().and_then(|record| record.queued.as_ref()) {
+        return Ok(waits_for_a_place(inquiry, queued));
+    }
     let asked = record.as_ref().filter(|record| record.attempts > 0);
     let Some(known) = asked else {
         want(1);
@@ -167,6 +171,21 @@ pub(crate) fn consult(
         return Ok(failed(inquiry, question, "nobody answered"));
     }
     Ok(read_answer(inquiry, question, known))
+}
+
+/// A question that waits has not failed, but what it would tell is not known either.
+fn waits_for_a_place(inquiry: &Inquiry<'_>, queued: &Queued) -> Consulted {
+    let until = inquiry.contracts.installation.windows.evidence.after(queued.since);
+    inquiry.look_again_at(until);
+    if inquiry.now < until {
+        return Consulted::Waiting { until };
+    }
+    let detail = format!(
+        "{} questions of {} are not answered yet, and this one waits behind them",
+        lane::OUT_MAX,
+        lane::shown(&queued.lane)
+    );
+    Consulted::Failed(LinkState::Unknown { reason: UnknownReason::CutOff, detail })
 }
 
 /// When silence counts as a failure: 15 minutes after the first attempt that failed, whatever was asked again since; and no

@@ -30,11 +30,19 @@ const NEIGHBOURS_MAX: usize = 2000;
 const WORKLOADS_SHOWN_MAX: usize = 20;
 
 /// What judging one unit concluded.
-struct Conclusion {
+pub(super) struct Conclusion {
     raised: Vec<Raised>,
     notes: Notes,
     /// Why findings that are gone are gone, in one line.
     because: String,
+}
+
+impl Conclusion {
+    /// Of a unit that is no problem in itself and is looked at again at a time.
+    pub(super) fn without_findings(deadline: Option<Timestamp>) -> Conclusion {
+        let notes = Notes { deadline, ..Notes::default() };
+        Conclusion { raised: Vec::new(), notes, because: String::new() }
+    }
 }
 
 impl Work<'_> {
@@ -42,6 +50,7 @@ impl Work<'_> {
     pub(super) fn judge_touched(&mut self) -> Result<(), RecordsError> {
         let mut changed_cases = BTreeSet::new();
         let memo = Memo::default();
+        self.judge_lanes(&mut changed_cases)?;
         let (images, mut others) = self.resolve_touched()?;
         let images = self.running_first(images)?;
         for unit in images {
@@ -56,7 +65,7 @@ impl Work<'_> {
         for unit in others {
             let first = self.decisions.len();
             let conclusion = match &unit {
-                Unit::Image { .. } => continue,
+                Unit::Image { .. } | Unit::Lane { .. } => continue,
                 Unit::Placement { key } => self.judge_placement(key, &memo)?,
                 Unit::Tag { repository, tag } => self.judge_tag(repository, tag, &memo)?,
                 Unit::Workflow { repository, commit } => self.judge_workflow(repository, commit, &memo)?,
@@ -67,6 +76,19 @@ impl Work<'_> {
             self.conclude(&unit, conclusion, first, &mut changed_cases)?;
         }
         self.update_cases(changed_cases)
+    }
+
+    fn judge_lanes(&mut self, changed_cases: &mut BTreeSet<super::cases::Touch>) -> Result<(), RecordsError> {
+        let is_lane = |unit: &&Unit| matches!(unit, Unit::Lane { .. });
+        let lanes: Vec<Unit> = self.touched.units.iter().filter(is_lane).cloned().collect();
+        for unit in lanes {
+            if let Unit::Lane { lane } = &unit {
+                let first = self.decisions.len();
+                let conclusion = self.judge_lane(lane)?;
+                self.conclude(&unit, conclusion, first, changed_cases)?;
+            }
+        }
+        Ok(())
     }
 
     /// Running images are judged before others, so that a changed cause reaches what runs first.
@@ -414,7 +436,7 @@ impl Work<'_> {
         };
         self.draft.put(Table::Units, key, &record)?;
         for wanted in notes.wanted {
-            self.ask(wanted)?;
+            self.ask(unit, wanted)?;
         }
         self.trace_from(first, trace.as_ref());
         Ok(())

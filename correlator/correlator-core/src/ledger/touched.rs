@@ -127,8 +127,8 @@ impl Work<'_> {
             units.insert(Unit::Placement { key: placement.0 });
         }
         let existing = records::prefix(["image", &digest.to_string()]);
-        for (_, record) in self.draft.scan::<UnitRecord>(Table::Units, &existing, 1000)? {
-            units.insert(record.unit);
+        for key in self.draft.keys(Table::Units, &existing, 1000)? {
+            units.insert(image_unit(&key[existing.len()..]));
         }
         Ok(units)
     }

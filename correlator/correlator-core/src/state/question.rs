@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::state::Ground;
+use crate::state::lane::Queued;
 
 /// One question over all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,12 @@ pub struct QuestionRecord {
     /// The first attempt since which nothing but failures came back, or nothing at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
+    /// The lane in which an attempt is out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// The next attempt waits for a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Queued>,
     /// The answers, by attempt. Agents also look up by themselves, with attempt 0.
     pub answers: Vec<Answer>,
 }

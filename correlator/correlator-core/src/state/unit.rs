@@ -29,6 +29,8 @@ pub enum Unit {
     RemovedPipeline { pipeline: String },
     /// The reports of one agent.
     Agent { agent: AgentId },
+    /// The questions of one namespace or repository.
+    Lane { lane: String },
 }
 
 impl Unit {
@@ -43,6 +45,7 @@ impl Unit {
             Unit::Completeness { agent, scope } => records::key(["completeness", agent.as_str(), scope]),
             Unit::RemovedPipeline { pipeline } => records::key(["removed", pipeline]),
             Unit::Agent { agent } => records::key(["agent", agent.as_str()]),
+            Unit::Lane { lane } => records::key(["lane", lane]),
         }
     }
 }

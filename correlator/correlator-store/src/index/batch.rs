@@ -144,6 +144,9 @@ impl Records for Batch<'_> {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, value)| (key.as_str(), value.as_ref()))
             .collect();
+        if written.is_empty() {
+            return self.snapshot.scan(table, prefix, from, limit);
+        }
         // Rows that are removed here take places of the limit below.
         let removed = written.values().filter(|value| value.is_none()).count();
         let stored = self.snapshot.scan(table, prefix, from, limit.saturating_add(removed))?;

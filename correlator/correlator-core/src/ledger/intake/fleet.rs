@@ -66,6 +66,8 @@ impl Work<'_> {
             first_asked: occasion.recorded,
             last_asked: occasion.recorded,
             failing_since: None,
+            lane: None,
+            queued: None,
             answers: Vec::new(),
         });
         record.failing_since = match question::is_failure(&answer.reason) {
@@ -85,7 +87,11 @@ impl Work<'_> {
         if record.answers.len() > ANSWERS_MAX {
             record.answers.remove(0);
         }
+        let freed = if record.is_answered() { record.lane.take() } else { None };
         self.draft.put(Table::Questions, key, &record)?;
+        if let Some(lane) = freed {
+            self.free_place(&lane, &answer.request)?;
+        }
         self.touched.facts.insert(fact::request(&answer.request));
         Ok(())
     }

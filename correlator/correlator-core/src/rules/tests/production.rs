@@ -212,6 +212,8 @@ fn of_a_workflow(bench: &Bench) -> Vec<Raised> {
         first_asked: now,
         last_asked: now,
         failing_since: None,
+        lane: None,
+        queued: None,
         answers: vec![Answer {
             attempt: 1,
             reason: Unavailable::NotFound,
