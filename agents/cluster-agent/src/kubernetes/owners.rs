@@ -66,6 +66,11 @@ pub(crate) enum LookupError {
     Unreadable,
 }
 
+/// How long after its minute a CronJob may start a Job whose pod still counts as scheduled for it.
+const SCHEDULE_LATE_SECONDS_MAX: i64 = 24 * 3600;
+/// How far the clocks of controllers may be apart.
+const CLOCK_SKEW_SECONDS: i64 = 60;
+
 /// Finds workloads, and remembers what it asked.
 pub(crate) struct Owners<S> {
     source: S,
@@ -186,19 +191,34 @@ fn bare_pod(pod: &Pod) -> Workload {
     Workload { kind: "Pod".to_owned(), name: cut(&pod.metadata.name) }
 }
 
-/// A Deployment names its ReplicaSets after itself and the template's hash, and labels their pods with that hash. Where
-/// the ReplicaSet cannot be read, both together stand for what it would say.
+/// What the name of an owner that cannot be read says of the one above it.
 fn assume(pod: &Pod, nearest: &mut OwnerReference) {
-    let is_replica_set = nearest.kind == "ReplicaSet" && nearest.group() == "apps";
-    let Some(hash) = pod.metadata.labels.pod_template_hash.as_deref().filter(|hash| !hash.is_empty()) else {
-        return;
+    let above = match (nearest.group(), nearest.kind.as_str()) {
+        ("apps", "ReplicaSet") => deployment_of(pod, &nearest.name).map(|name| ("Deployment", name)),
+        ("batch", "Job") => cron_job_of(pod, &nearest.name).map(|name| ("CronJob", name)),
+        _ => None,
     };
-    let stem = nearest.name.strip_suffix(hash).and_then(|stem| stem.strip_suffix('-'));
-    if let (true, Some(stem)) = (is_replica_set, stem.filter(|stem| !stem.is_empty())) {
-        let name = stem.to_owned();
-        nearest.kind = "Deployment".to_owned();
-        nearest.name = name;
+    if let Some((kind, name)) = above {
+        (nearest.kind, nearest.name) = (kind.to_owned(), name.to_owned());
     }
+}
+
+/// A Deployment names its ReplicaSets after itself and the template's hash, and labels their pods with that hash: both
+/// together stand for what the ReplicaSet would say.
+fn deployment_of<'a>(pod: &Pod, replica_set: &'a str) -> Option<&'a str> {
+    let hash = pod.metadata.labels.pod_template_hash.as_deref().filter(|hash| !hash.is_empty())?;
+    replica_set.strip_suffix(hash)?.strip_suffix('-').filter(|stem| !stem.is_empty())
+}
+
+/// A CronJob names its Jobs after itself and the minute for which they were scheduled, and deletes them soon: a minute shortly
+/// before the pod was made stands for what the Job would say. Another number is a name that somebody chose.
+fn cron_job_of<'a>(pod: &Pod, job: &'a str) -> Option<&'a str> {
+    let made = pod.metadata.creation_timestamp?.as_second();
+    let (stem, minutes) = job.rsplit_once('-').filter(|(stem, _)| !stem.is_empty())?;
+    let scheduled = minutes.parse::<i64>().ok()?.checked_mul(60)?;
+    let is_exact = minutes == (scheduled / 60).to_string();
+    let late = made.checked_sub(scheduled)?;
+    (is_exact && (-CLOCK_SKEW_SECONDS..=SCHEDULE_LATE_SECONDS_MAX).contains(&late)).then_some(stem)
 }
 
 #[cfg(test)]

@@ -86,6 +86,31 @@ async fn a_pod_of_a_cron_job_belongs_to_the_cron_job() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_gone_belonged_to_the_cron_job_whose_minute_it_names() {
+    // 2026-03-02T08:00:00Z is minute 29540640.
+    let at = |made: &str, job: &str| {
+        let mut pod = pod(&[reference("batch/v1", "Job", job)]);
+        pod.metadata.creation_timestamp = Some(made.parse().unwrap());
+        pod
+    };
+    let gone = FakeSource::default;
+    check(gone(), &at("2026-03-02T08:00:04Z", "backup-29540640"), "CronJob/backup").await;
+    check(gone(), &at("2026-03-02T13:10:00Z", "backup-29540640"), "CronJob/backup").await;
+    // A number that is no such minute was chosen by somebody: a date, a count, a minute to come, one of last week.
+    for job in
+        ["backup-20260302", "backup-7", "backup-29540700", "backup-29530000", "backup-029540640", "-29540640"]
+    {
+        check(gone(), &at("2026-03-02T08:00:04Z", job), &format!("Job/{job}")).await;
+    }
+    // What can be read is not assumed.
+    let own = FakeSource::default().with("Job", "backup-29540640", &[]);
+    check(own, &at("2026-03-02T08:00:04Z", "backup-29540640"), "Job/backup-29540640").await;
+    let mut undated = at("2026-03-02T08:00:04Z", "backup-29540640");
+    undated.metadata.creation_timestamp = None;
+    check(gone(), &undated, "Job/backup-29540640").await;
+}
+
+#[tokio::test]
 async fn a_custom_owner_of_a_replica_set_is_the_workload() {
     let rollout = reference("argoproj.io/v1alpha1", "Rollout", "app");
     let source = FakeSource::default().with("ReplicaSet", "app-5d9", &[rollout]);
