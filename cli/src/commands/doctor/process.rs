@@ -11,8 +11,6 @@ use crate::first_look;
 
 /// The rule whose open cases are gaps.
 const GAPS: &str = "events-missing";
-/// An agent reports every few seconds; one that was silent for so long is not at work.
-const SILENT_SECONDS_MAX: i64 = 300;
 
 pub(super) async fn look(api: &Api) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -79,8 +77,9 @@ fn agent(agent: &AgentStatus) -> Finding {
     let Some(reported_at) = agent.reported_at else {
         return Finding::lacks(what, "it has not reported since the start", advice);
     };
-    let silent = jiff::Timestamp::now().duration_since(reported_at).as_secs();
-    if silent > SILENT_SECONDS_MAX {
+    let now = jiff::Timestamp::now();
+    let silent = now.duration_since(reported_at).as_secs();
+    if agent.is_silent(now) {
         return Finding::lacks(what, format!("its last report came {silent} s ago"), advice);
     }
     let mut detail = format!("it reported {silent} s ago");

@@ -9,8 +9,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::output::paint::Paint;
 
-/// Agents report every few seconds; one that was silent for so long is not at work.
-const SILENT_SECONDS_MAX: i64 = 120;
 /// A stream that is so full refuses soon, in percent.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
@@ -30,12 +28,8 @@ fn is_well(fleet: &Fleet) -> bool {
     let at = fleet.asked_at;
     fleet.bus_problem.is_none()
         && fleet.differences.is_empty()
-        && fleet.agents.iter().all(|agent| !is_silent(agent, at) && agent.refused == 0)
+        && fleet.agents.iter().all(|agent| !agent.is_silent(at) && agent.refused == 0)
         && !fleet.streams.iter().any(is_nearly_full)
-}
-
-fn is_silent(agent: &AgentStatus, at: Timestamp) -> bool {
-    agent.reported_at.is_none_or(|reported| at.duration_since(reported).as_secs() > SILENT_SECONDS_MAX)
 }
 
 fn is_nearly_full(stream: &StreamStatus) -> bool {
@@ -94,7 +88,7 @@ fn details(agent: &AgentStatus, at: Timestamp, paint: Paint) -> String {
         .iter()
         .map(|covered| format!("{} watches {} since {}", agent.id, covered.scope, covered.since))
         .collect();
-    if is_silent(agent, at) {
+    if agent.is_silent(at) {
         lines.push(paint.strong(&format!("{} is silent", agent.id)));
     }
     if agent.dead_lettered > 0 {

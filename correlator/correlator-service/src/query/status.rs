@@ -8,7 +8,7 @@ use bus_schema::{Digest, ImageRepository};
 use correlator_core::contracts::{Claim, ContractSet};
 use correlator_core::ledger::cases::CaseRecord;
 use correlator_core::records::Table;
-use correlator_core::state::agent::{CoverageRecord, coverage_key};
+use correlator_core::state::agent::{self, AgentRecord, CoverageRecord, coverage_key};
 use correlator_core::state::placement::{self, PlacementRecord};
 use correlator_core::verdict::VerdictRecord;
 use correlator_store::{Lane, Snapshot};
@@ -74,6 +74,7 @@ fn waiting(shared: &Shared, snapshot: &Snapshot) -> Result<Waiting, QueryError> 
 
 pub(super) fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<AgentStatus>, QueryError> {
     let (reports, heard) = (answers.shared.reports(), answers.shared.heard());
+    let silence = answers.shared.in_force.borrow().contracts.installation.windows.silence;
     let mut agents = Vec::new();
     for (id, grant) in answers.agents.iter() {
         let last = reports.get(id);
@@ -84,10 +85,12 @@ pub(super) fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<Agent
             let since = known.and_then(|known| known.since).unwrap_or(stated.since);
             coverage.push(CoverageStatus { scope: shown(&stated.scope), since });
         }
+        let known: Option<AgentRecord> = reads::get(snapshot, Table::Agents, &agent::key(id))?;
         agents.push(AgentStatus {
             id: id.to_string(),
             kind: grant.kind.as_str().to_owned(),
             reported_at: last.map(|last| last.received_at),
+            silent_after_seconds: known.unwrap_or_default().silent_after(silence).as_millis() / 1000,
             version: last.map(|last| shown(&last.report.version)),
             lag_seconds: last.map(|last| last.report.lag_seconds),
             events_published: last.map_or(0, |last| last.report.events_published),

@@ -66,6 +66,8 @@ pub struct AgentStatus {
     /// When its last report came, since this process began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<Timestamp>,
+    /// Without a report for so long it counts as silent: the window of the contracts, or three of its own intervals.
+    pub silent_after_seconds: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// How far it is behind its source.
@@ -87,6 +89,14 @@ pub struct AgentStatus {
     /// Payloads that it put into the dead letter since its process began.
     pub dead_lettered: u64,
     pub coverage: Vec<CoverageStatus>,
+}
+
+impl AgentStatus {
+    /// Whether it has not reported for longer than it may.
+    pub fn is_silent(&self, at: Timestamp) -> bool {
+        let silent_after = i64::try_from(self.silent_after_seconds).unwrap_or(i64::MAX);
+        self.reported_at.is_none_or(|reported| at.duration_since(reported).as_secs() > silent_after)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
