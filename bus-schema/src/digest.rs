@@ -6,6 +6,7 @@ use std::str::FromStr;
 use sha2::Digest as _;
 
 use crate::ParseError;
+use crate::hash::write_hex;
 
 /// The digest of some content. Only the registered algorithms exist; text with another algorithm does not parse.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +114,12 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.algorithm(), self.hex())
+        formatter.write_str(self.algorithm())?;
+        formatter.write_str(":")?;
+        match self {
+            Digest::Sha256(bytes) => write_hex(formatter, bytes, &mut [0; 64]),
+            Digest::Sha512(bytes) => write_hex(formatter, bytes, &mut [0; 128]),
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::hash::hash_fields;
+use crate::hash::{hash_fields, write_hex};
 use crate::{AgentId, EventType, ParseError};
 
 /// The fields that say what happened, in one canonical text: the fields joined by unit separators (U+001F), with
@@ -78,13 +78,13 @@ impl FromStr for EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        write_hex(formatter, &self.0, &mut [0; 64])
     }
 }
 
 impl fmt::Debug for EventId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        write_hex(formatter, &self.0, &mut [0; 64])
     }
 }
 

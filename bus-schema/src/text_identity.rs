@@ -1,5 +1,32 @@
 //! One way for every identity to be text on the wire: it prints with `Display` and parses with `FromStr`.
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::de::{Error, Visitor};
+
+/// Parses a text where it lies, without a copy of it.
+pub(crate) struct Text<T>(PhantomData<T>);
+
+impl<T> Text<T> {
+    pub(crate) fn new() -> Text<T> {
+        Text(PhantomData)
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 /// Implements serde and JSON Schema for a type that has `Display` and `FromStr<Err = ParseError>`.
 macro_rules! text_identity {
     ($type:ty, $name:expr, $pattern:literal, $description:literal) => {
@@ -11,8 +38,7 @@ macro_rules! text_identity {
 
         impl<'de> ::serde::Deserialize<'de> for $type {
             fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <::std::borrow::Cow<'de, str> as ::serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(::serde::de::Error::custom)
+                deserializer.deserialize_str($crate::text_identity::Text::new())
             }
         }
 

@@ -34,6 +34,8 @@ pub const BYTES_MAX: u64 = 256 << 20;
 /// Nothing in an outbox is too old to be said.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const MESSAGES_READ_MAX: usize = 256;
+/// Pages of the outbox in memory: what is written is read once, soon.
+const CACHE_BYTES_MAX: usize = 4 << 20;
 
 /// A bus whose messages go through a folder on this machine first.
 #[derive(Debug)]
@@ -121,7 +123,8 @@ fn bytes_of(message: &Message) -> u64 {
 fn limits(bytes_max: u64) -> EmbeddedLimits {
     // Nothing goes but what was sent on.
     let kept = StreamLimits { bytes_max, age_max: FOREVER, may_evict: false };
-    EmbeddedLimits { events: kept, dead_letters: kept, ..EmbeddedLimits::default() }
+    let cache_bytes_max = CACHE_BYTES_MAX;
+    EmbeddedLimits { events: kept, dead_letters: kept, cache_bytes_max, ..EmbeddedLimits::default() }
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ mod refusal;
 mod sender;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bus_schema::{Envelope, Event, Subject};
@@ -20,7 +20,8 @@ use fleet_runtime::bus::{Bus, ConsumerConfig, Delivery, Stream};
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
 use fleet_runtime::trace::{Step, StepKind};
-use futures::StreamExt;
+use futures::future::{BoxFuture, OptionFuture};
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ use sender::Senders;
 #[cfg(test)]
 pub(crate) use sender::may_say;
 
+/// Deliveries that are not settled, at least.
+const IN_FLIGHT_MAX: usize = 512;
 /// How long a fetch waits for the first event.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 const ACK_WAIT: Duration = Duration::from_secs(60);
@@ -47,6 +50,11 @@ const APPEND_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BLOB_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 const TROUBLE_PAUSES: Pauses = Pauses { first: Duration::from_millis(200), max: Duration::from_secs(5) };
+
+/// Messages that were asked for again, and when they come: until then not everything is taken.
+type Again = BTreeMap<u64, Instant>;
+/// A batch that is being recorded and settled.
+type Recording<'a> = OptionFuture<BoxFuture<'a, anyhow::Result<()>>>;
 
 /// The consumer of events.
 #[derive(Debug)]
@@ -88,6 +96,8 @@ impl Consume {
         let config = ConsumerConfig {
             ack_wait: ACK_WAIT,
             deliveries_max: correlator.deliveries_max,
+            // One batch that is recorded, one that is kept, and what was asked for again.
+            in_flight_max: IN_FLIGHT_MAX.max(3 * correlator.fetch_messages_max),
             ..ConsumerConfig::new(
                 correlator.id.as_str(),
                 Stream::Events,
@@ -106,42 +116,51 @@ impl Consume {
         })
     }
 
-    /// Runs until the stop; what was fetched before it is finished.
+    /// Runs until the stop; what was fetched before it is finished. While one batch is being recorded, the next is fetched
+    /// and its bytes are kept; they are recorded in the order in which they came.
     pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
         check.ready();
-        // Messages that were asked for again, and when they come: until then not everything is taken.
-        let mut again: BTreeMap<u64, Instant> = BTreeMap::new();
+        let again = Mutex::new(Again::new());
+        let mut recording: Recording<'_> = None.into();
         while !stop.is_cancelled() {
             let began = Instant::now();
             // Never dropped for the stop: what a cancelled fetch took would come again only after the whole `ACK_WAIT`.
-            let fetched = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT).await?;
+            let fetching = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT);
+            let fetched = beside(&mut recording, fetching).await??;
             if fetched.is_empty() {
+                finish(&mut recording).await?;
                 // What was due before this fetch and did not come went to the dead letter.
-                again.retain(|_, due| *due >= began);
-                let is_caught_up = again.is_empty();
+                let is_caught_up = {
+                    let mut again = lock(&again);
+                    again.retain(|_, due| *due >= began);
+                    again.is_empty()
+                };
                 let now = if is_caught_up { Consuming::CaughtUp { since: began } } else { Consuming::Busy };
                 self.shared.consuming.send_replace(now);
                 check.ready();
                 continue;
             }
             self.shared.consuming.send_replace(Consuming::Busy);
-            self.take(fetched, &mut again, &check, &stop).await?;
+            let keeping = self.extend_while(&fetched, self.keep_all(&fetched, &check, &stop));
+            let Some(taken) = beside(&mut recording, keeping).await? else { break };
+            self.extend_while(&fetched, finish(&mut recording)).await?;
+            recording = Some(self.settle(fetched, taken, &again, &check).boxed()).into();
         }
-        Ok(())
+        finish(&mut recording).await
     }
 
-    async fn take(
+    /// Records what was taken and settles each delivery.
+    async fn settle(
         &self,
         deliveries: Vec<Delivery>,
-        again: &mut BTreeMap<u64, Instant>,
+        taken: Vec<Taken>,
+        again: &Mutex<Again>,
         check: &Check,
-        stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let taking = self.take_all(&deliveries, check, stop);
-        let taken = self.extend_while(&deliveries, taking).await?;
-        let Some(taken) = taken else { return Ok(()) };
+        let recorded = self.record(&deliveries, taken, check);
+        let Some(taken) = self.extend_while(&deliveries, recorded).await? else { return Ok(()) };
         for (delivery, taken) in deliveries.iter().zip(taken) {
-            again.remove(&delivery.sequence);
+            lock(again).remove(&delivery.sequence);
             match taken {
                 Taken::Record(_, step) => {
                     self.reader.ack(delivery).await?;
@@ -154,7 +173,7 @@ impl Consume {
                 Taken::Nothing => self.reader.ack(delivery).await?,
                 Taken::Refused(refusal) => self.refuse(delivery, &refusal).await?,
                 Taken::Again { after, reason } => {
-                    again.insert(delivery.sequence, Instant::now() + after);
+                    lock(again).insert(delivery.sequence, Instant::now() + after);
                     self.reader.retry(delivery, after, &reason).await?;
                 }
             }
@@ -179,16 +198,25 @@ impl Consume {
         }
     }
 
-    /// Checks, keeps and records; `None` when the process ended before it could.
-    async fn take_all(
+    /// Checks and keeps; `None` when the process ended before it could.
+    async fn keep_all(
         &self,
         deliveries: &[Delivery],
         check: &Check,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Option<Vec<Taken>>> {
+    ) -> Option<Vec<Taken>> {
         let taking: Vec<_> = deliveries.iter().map(|delivery| self.take_one(delivery, check, stop)).collect();
         let taken: Vec<Option<Taken>> = futures::stream::iter(taking).buffered(KEEPING_MAX).collect().await;
-        let Some(mut taken) = taken.into_iter().collect::<Option<Vec<Taken>>>() else { return Ok(None) };
+        taken.into_iter().collect()
+    }
+
+    /// Records what is to be recorded; `None` when the process ended before it could.
+    async fn record(
+        &self,
+        deliveries: &[Delivery],
+        mut taken: Vec<Taken>,
+        check: &Check,
+    ) -> anyhow::Result<Option<Vec<Taken>>> {
         let mut events = Vec::new();
         let mut remembered = Vec::new();
         let mut bytes = 0;
@@ -310,4 +338,29 @@ impl Consume {
             "recorded an event"
         );
     }
+}
+
+/// Does something while a batch is being recorded.
+async fn beside<T>(recording: &mut Recording<'_>, work: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            Some(recorded) = &mut *recording => {
+                *recording = None.into();
+                recorded?;
+            }
+        }
+    }
+}
+
+/// Waits for the batch that is being recorded.
+async fn finish(recording: &mut Recording<'_>) -> anyhow::Result<()> {
+    let recorded = (&mut *recording).await;
+    *recording = None.into();
+    recorded.unwrap_or(Ok(()))
+}
+
+fn lock(again: &Mutex<Again>) -> MutexGuard<'_, Again> {
+    again.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus_schema::verdict::VerdictChanged;
 use bus_schema::{Envelope, Event, Subject};
 use bytes::Bytes;
 use correlator_core::decision::Decision;
 use correlator_store::{Lane, OutboxId, Queued, Receipt, Store};
-use fleet_runtime::bus::{Bus, BusError};
+use fleet_runtime::bus::{Bus, BusError, KeyValue};
 use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
@@ -28,9 +29,9 @@ use crate::shared::Shared;
 use crate::trace::trace_of;
 
 /// Decisions that are carried out between two receipts.
-const ROWS_MAX: usize = 256;
+const ROWS_MAX: usize = 512;
 /// Messages that wait for the bus at once.
-const PUBLISHING_MAX: usize = 32;
+const PUBLISHING_MAX: usize = 128;
 const TROUBLE_PAUSES: Pauses = Pauses { first: Duration::from_millis(200), max: Duration::from_secs(10) };
 
 /// The dispatching part.
@@ -94,9 +95,11 @@ impl Dispatch {
         let rows = self.rows(after).await.map_err(RoundError::Other)?;
         let Some(through) = rows.last().map(|row| row.id) else { return Ok(None) };
         let count = rows.len() as u64;
-        let publishing: Vec<_> = rows.iter().map(|row| self.publish(row)).collect();
+        let newest = newest_verdicts(&rows);
+        let publishing: Vec<_> =
+            rows.iter().filter(|row| !is_overtaken(row, &newest)).map(|row| self.publish(row)).collect();
         stream::iter(publishing).buffered(PUBLISHING_MAX).try_for_each(|()| async { Ok(()) }).await?;
-        self.put_verdicts(&rows).await?;
+        self.put_verdicts(newest).await?;
         let receipt = Receipt::Dispatched { lane: Lane::Bus, through };
         match self.recorder.record(vec![Record::Receipt(receipt)]).await {
             Ok(()) => {}
@@ -163,39 +166,44 @@ impl Dispatch {
         Some((subject, self.publisher.envelope(occurred, Some(trace), event)))
     }
 
-    /// The newest verdict of each key, so that readers have what holds now without reading a stream.
-    async fn put_verdicts(&self, rows: &[Queued]) -> Result<(), RoundError> {
-        let mut newest = BTreeMap::new();
-        for row in rows {
-            if let Decision::PublishVerdict { change } = &row.decision {
-                newest
-                    .insert(verdict_key(&change.verdict.digest, &change.verdict.pipeline), (row.id, change));
-            }
-        }
+    /// Puts the newest verdict of each key, so that readers have what holds now without reading a stream.
+    async fn put_verdicts(&self, newest: Newest<'_>) -> Result<(), RoundError> {
         if newest.is_empty() {
             return Ok(());
         }
         let bucket = self.bus.key_value(VERDICTS_BUCKET).await.map_err(RoundError::Bus)?;
+        let putting: Vec<_> =
+            newest.iter().map(|(key, (id, change))| self.put_verdict(&bucket, key, *id, change)).collect();
+        stream::iter(putting).buffer_unordered(PUBLISHING_MAX).try_for_each(|()| async { Ok(()) }).await
+    }
+
+    async fn put_verdict(
+        &self,
+        bucket: &Arc<dyn KeyValue>,
+        key: &str,
+        id: OutboxId,
+        change: &VerdictChanged,
+    ) -> Result<(), RoundError> {
         let log = self.store.log();
-        for (key, (id, change)) in newest {
-            let stored = StoredVerdict {
-                key: key.clone(),
-                log: log.id().to_string(),
-                generation: log.generation(),
-                position: id.position,
-                change: (**change).clone(),
-            };
-            let value = self.signed(&stored).map_err(RoundError::Other)?;
-            match bucket.put(&key, value.into()).await {
-                Ok(_) => {}
-                Err(error) if error.is_temporary() || matches!(error, BusError::Closed) => {
-                    return Err(RoundError::Bus(error));
-                }
-                // The event on the stream said it; a reader of the bucket keeps the older one.
-                Err(error) => tracing::error!(key, error = error_chain(&error), "failed to put a verdict"),
+        let stored = StoredVerdict {
+            key: key.to_owned(),
+            log: log.id().to_string(),
+            generation: log.generation(),
+            position: id.position,
+            change: change.clone(),
+        };
+        let value = self.signed(&stored).map_err(RoundError::Other)?;
+        match bucket.put(key, value.into()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_temporary() || matches!(error, BusError::Closed) => {
+                Err(RoundError::Bus(error))
+            }
+            // The event on the stream said it; a reader of the bucket keeps the older one.
+            Err(error) => {
+                tracing::error!(key, error = error_chain(&error), "failed to put a verdict");
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 
@@ -221,4 +229,30 @@ enum RoundError {
     Ending,
     Bus(BusError),
     Other(anyhow::Error),
+}
+
+/// The newest verdict of each key.
+type Newest<'a> = BTreeMap<String, (OutboxId, &'a VerdictChanged)>;
+
+fn newest_verdicts(rows: &[Queued]) -> Newest<'_> {
+    let verdicts = rows.iter().filter_map(|row| match &row.decision {
+        Decision::PublishVerdict { change } => Some((key_of(change), (row.id, &**change))),
+        _ => None,
+    });
+    verdicts.collect()
+}
+
+/// Whether a newer verdict under the same key waits beside it: of a digest about which much becomes known at once, only what
+/// holds in the end is told.
+fn is_overtaken(row: &Queued, newest: &Newest<'_>) -> bool {
+    match &row.decision {
+        Decision::PublishVerdict { change } => {
+            newest.get(&key_of(change)).is_some_and(|(id, _)| *id != row.id)
+        }
+        _ => false,
+    }
+}
+
+fn key_of(change: &VerdictChanged) -> String {
+    verdict_key(&change.verdict.digest, &change.verdict.pipeline)
 }

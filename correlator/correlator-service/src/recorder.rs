@@ -6,6 +6,7 @@
 
 mod desk;
 mod due;
+mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pause::Pauses;
 
 pub(crate) use desk::{Desk, OpenTrouble, shared_of};
+use writer::Writer;
 
 /// Requests that wait for the writer; those who ask wait beyond it.
 const REQUESTS_WAITING_MAX: usize = 64;
@@ -128,13 +130,14 @@ pub(crate) async fn run(
     check: Check,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut desk = desk;
+    let store = Arc::clone(desk.store());
+    let mut writer = Writer::start(desk)?;
     let mut held: Vec<Request> = Vec::new();
     let mut failures = 0;
     check.ready();
     loop {
         if held.is_empty() && failures == 0 {
-            let due = desk.until_due();
+            let due = writer.until_due();
             tokio::select! {
                 biased;
                 request = requests.0.recv() => match request {
@@ -145,13 +148,7 @@ pub(crate) async fn run(
             }
         }
         gather(&mut held, &mut requests);
-        let (back, result) = tokio::task::spawn_blocking(move || {
-            let result = desk.step(held);
-            (desk, result)
-        })
-        .await?;
-        desk = back;
-        let trouble = match result {
+        let trouble = match writer.step(held).await? {
             Ok(()) => {
                 if failures > 0 {
                     tracing::info!("the store works again");
@@ -180,8 +177,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => {}
         }
     }
-    let store = Arc::clone(desk.store());
-    drop(desk);
+    writer.end().await?;
     tokio::task::spawn_blocking(move || match store.index() {
         Ok(index) => index.checkpoint().map_err(anyhow::Error::from),
         Err(error) => Err(anyhow::anyhow!("{error}")),

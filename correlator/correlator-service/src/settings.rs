@@ -48,7 +48,7 @@ pub struct RawCorrelator {
     pub contracts_poll: Option<DurationText>,
     /// How often repositories of trust roots (`source: tuf`) are asked for a newer one. Default: `1h`.
     pub trust_root_poll: Option<DurationText>,
-    /// The most events that are taken from the bus at once. Default: 64.
+    /// The most events that are taken from the bus at once. Default: 128.
     pub fetch_messages_max: Option<usize>,
     /// How often an event may be handed to the correlator before it goes to the dead letter. Default: 16.
     pub deliveries_max: Option<u32>,
@@ -56,7 +56,7 @@ pub struct RawCorrelator {
     pub clock_skew_max: Option<DurationText>,
     /// Verifications that run at once. Default: the number of processors, at most 4.
     pub verifications_max: Option<usize>,
-    /// Memory for results of verification, in bytes. Default: 32 MiB.
+    /// Memory for results of verification, in bytes. Default: 16 MiB.
     pub verification_cache_bytes_max: Option<u64>,
     /// How often the head of the evidence log is signed and published. Default: 1m.
     pub head_interval: Option<DurationText>,

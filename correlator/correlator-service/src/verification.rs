@@ -22,6 +22,8 @@ use evidence::VERIFIER_VERSION;
 use fleet_runtime::bus::Bus;
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
+use futures::FutureExt;
+use futures::future::{BoxFuture, OptionFuture};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,8 @@ pub(crate) use job::outcome_of;
 const ROWS_MAX: usize = 256;
 /// Records that one page of the start's search holds.
 const PAGE_RECORDS: usize = 500;
+/// Results that wait to be recorded; beyond it no job is started.
+const RESULTS_WAITING_MAX: usize = 512;
 /// How often waiting is looked at again when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,22 +68,28 @@ impl Verification {
         let mut running: JoinSet<Finished> = JoinSet::new();
         let mut progress = self.shared.progress.subscribe();
         let mut in_force = self.shared.in_force.subscribe();
+        // Results go to the log together: those that come while it is being written wait for the next time.
+        let mut verified: Vec<Verified> = Vec::new();
+        let mut recording: OptionFuture<BoxFuture<'_, Result<(), RecordError>>> = None.into();
+        let mut being_recorded = 0;
         check.ready();
         loop {
             let is_stopping = stop.is_cancelled();
             if !is_stopping {
                 self.fill(&mut queue, &mut search).await?;
-                self.start(&mut queue, &mut running, &cache, &check).await?;
+                if verified.len() < RESULTS_WAITING_MAX {
+                    self.start(&mut queue, &mut running, &cache, &check).await?;
+                }
             }
-            self.shared
-                .verifications_waiting
-                .store(queue.waiting() + usize::from(search.is_some()), Ordering::Release);
-            if is_stopping && running.is_empty() {
+            if being_recorded == 0 && (!verified.is_empty() || running.is_empty()) {
+                let records = self.records(&mut queue, std::mem::take(&mut verified));
+                being_recorded = records.len();
+                recording = (being_recorded > 0).then(|| self.recorder.record(records).boxed()).into();
+            }
+            let waiting = queue.waiting() + verified.len() + being_recorded + usize::from(search.is_some());
+            self.shared.verifications_waiting.store(waiting, Ordering::Release);
+            if is_stopping && running.is_empty() && being_recorded == 0 {
                 return Ok(());
-            }
-            // Verified or taken: what can leave the outbox does.
-            if running.is_empty() && self.settle(&mut queue, Vec::new()).await? {
-                continue;
             }
             let pause = queue.next_retry().map_or(LOOK_EVERY, |at| {
                 at.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(5), LOOK_EVERY)
@@ -91,7 +101,15 @@ impl Verification {
                     while let Some(more) = running.try_join_next() {
                         finished.push(more?);
                     }
-                    self.finish(&mut queue, finished, &check).await?;
+                    verified.extend(self.finish(&mut queue, finished, &check));
+                }
+                Some(recorded) = &mut recording => {
+                    (being_recorded, recording) = (0, None.into());
+                    match recorded {
+                        // At the end, what was verified is verified again after the next start.
+                        Ok(()) | Err(RecordError::Ending) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 _ = progress.changed() => {}
                 _ = in_force.changed() => {}
@@ -187,8 +205,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Records the results that are of the trust set in force, and has the rest tried again.
-    async fn finish(&self, queue: &mut Queue, finished: Vec<Finished>, check: &Check) -> anyhow::Result<()> {
+    /// The results that are of the trust set in force; the rest is tried again.
+    fn finish(&self, queue: &mut Queue, finished: Vec<Finished>, check: &Check) -> Vec<Verified> {
         let in_force = self.in_force().trust_version;
         let mut verified = Vec::new();
         for (evidence, trust, result) in finished {
@@ -215,32 +233,22 @@ impl Verification {
                 }
             }
         }
-        self.settle(queue, verified).await?;
-        Ok(())
+        verified
     }
 
-    /// Records results, and that decisions were carried out. Returns whether anything was recorded.
-    async fn settle(&self, queue: &mut Queue, verified: Vec<Verified>) -> anyhow::Result<bool> {
-        let done: Vec<Digest> = verified.iter().map(|verified| verified.evidence).collect();
+    /// What is to be recorded: results, and that decisions were carried out.
+    fn records(&self, queue: &mut Queue, verified: Vec<Verified>) -> Vec<Record> {
+        for verified in &verified {
+            queue.done(&verified.evidence);
+        }
         let mut records: Vec<Record> =
             verified.into_iter().map(|verified| Record::input(Input::Verified(Box::new(verified)))).collect();
-        for evidence in &done {
-            queue.done(evidence);
-        }
         if let Some((through, count)) = queue.take_settled() {
             let receipt = Receipt::Dispatched { lane: Lane::Verification, through };
             records.push(Record::Receipt(receipt));
             self.metrics.dispatched(Lane::Verification, count);
         }
-        if records.is_empty() {
-            return Ok(false);
-        }
-        match self.recorder.record(records).await {
-            Ok(()) => Ok(true),
-            // What was verified is verified again after the next start.
-            Err(RecordError::Ending) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        records
     }
 
     fn in_force(&self) -> InForce {
