@@ -1,0 +1,128 @@
+//! What a growing history costs: memory of the correlator, time per event, and the start.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::load::{EVENTS_PER_IMAGE, Load, Signatures};
+use crate::place::{Correlator, Memory, Place, Sync};
+
+/// Images of one step of the history.
+const STEP_IMAGES: u64 = 2_500;
+/// Restarts of the container of each image: with them an image has ten events.
+const RESTARTS: u64 = 3;
+/// What is measured is fed so often; the fastest counts.
+const ROUNDS: usize = 3;
+
+/// The correlator with so much behind it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct History {
+    pub(crate) events: u64,
+    pub(crate) digests: u64,
+    /// Of the correlator's process, in MB.
+    pub(crate) memory: Memory,
+    /// Events of new images judged per second.
+    pub(crate) judged: f64,
+    /// Time per event, to that at the shortest history.
+    pub(crate) cost: f64,
+}
+
+/// Times of starts at the longest history, in seconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Starts {
+    pub(crate) digests: u64,
+    pub(crate) entries: f64,
+    pub(crate) with_index: f64,
+    pub(crate) rebuilding: f64,
+    /// After a start with the index, in MB.
+    pub(crate) memory: Memory,
+}
+
+struct Fed {
+    place: Place,
+    load: Load,
+    correlator: Correlator,
+    images: u64,
+    events: u64,
+}
+
+/// `digests` is the longest history; it has ten events of each.
+pub(crate) async fn measure(digests: u64) -> anyhow::Result<(Vec<History>, Starts)> {
+    let place = Place::new(Sync::Default).await?;
+    let load = Load::new("history", &place.contracts(), false).await?;
+    let correlator = place.correlator(None).await?;
+    let mut fed = Fed { place, load, correlator, images: 0, events: 0 };
+    let mut rows: Vec<History> = Vec::new();
+    for until in [1_000, digests / 10, digests] {
+        while fed.images < until {
+            let images = STEP_IMAGES.min(until - fed.images);
+            fed.feed(images, RESTARTS).await?;
+            if fed.images.is_multiple_of(STEP_IMAGES * 8) {
+                eprintln!("  {} of {until} digests, {} events", fed.images, fed.events);
+            }
+        }
+        let (digests, events) = (fed.images, fed.events);
+        let mut fastest: f64 = 0.0;
+        for _ in 0..ROUNDS {
+            let took = fed.feed(STEP_IMAGES, 0).await?;
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let rate = (STEP_IMAGES * EVENTS_PER_IMAGE as u64) as f64 / took.as_secs_f64();
+            fastest = fastest.max(rate);
+        }
+        let memory = fed.correlator.memory()?;
+        let cost = rows.first().map_or(1.0, |first| first.judged / fastest);
+        rows.push(History { events, digests, memory, judged: fastest, cost });
+    }
+    let starts = fed.starts().await?;
+    Ok((rows, starts))
+}
+
+impl Fed {
+    /// Feeds new images, and returns the time until all is judged.
+    async fn feed(&mut self, images: u64, restarts: u64) -> anyhow::Result<Duration> {
+        let numbers = self.images..self.images + images;
+        let mut messages = self.load.images(numbers.clone(), Signatures::Key).await?;
+        if restarts > 0 {
+            for number in numbers {
+                messages.extend(self.load.restarts(number, restarts)?);
+            }
+        }
+        self.images += images;
+        self.events += messages.len() as u64;
+        let events = messages.len();
+        let before = self.correlator.done().await?;
+        let began = Instant::now();
+        let publishing = self.place.wire.publish(messages);
+        let judging = self.correlator.judged(before, events);
+        let (published, judged) = tokio::join!(publishing, judging);
+        published?;
+        judged?;
+        let took = began.elapsed();
+        self.correlator.published().await?;
+        Ok(took)
+    }
+
+    async fn starts(&mut self) -> anyhow::Result<Starts> {
+        let folder = self.place.folder().join("correlator/correlator");
+        let with_index = self.correlator.restart(|| ()).await?;
+        let memory = self.correlator.memory()?;
+        let entries = self.correlator.position().await?;
+        let rebuilding = self
+            .correlator
+            .restart(|| {
+                // It is derived: what is not there is built anew from the log.
+                let _ = std::fs::remove_file(folder.join("index.redb"));
+            })
+            .await?;
+        self.correlator.stop().await?;
+        Ok(Starts {
+            digests: self.images,
+            entries,
+            with_index: with_index.as_secs_f64(),
+            rebuilding: rebuilding.as_secs_f64(),
+            memory,
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The figures for people, on standard error, and as JSON.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cluster::ClusterAgent;
+use crate::history::{History, Starts};
+use crate::latency::Latency;
+use crate::place::Memory;
+use crate::rates::Rate;
+
+pub(crate) fn rates_begin() {
+    eprintln!(
+        "{:<20} {:<18} {:>7} {:>7} {:>9} {:>9} {:>9} {:>6}",
+        "bus", "evidence", "events", "bytes", "raw/s", "judged/s", "told/s", "ratio"
+    );
+}
+
+pub(crate) fn rate(row: &Rate) {
+    eprintln!(
+        "{:<20} {:<18} {:>7} {:>7} {:>9.0} {:>9.0} {:>9.0} {:>6.2}",
+        row.bus, row.evidence, row.events, row.bytes_per_event, row.raw, row.judged, row.told, row.ratio
+    );
+}
+
+pub(crate) fn latencies(rows: Vec<Latency>) -> Value {
+    eprintln!("{:>9} {:>7} {:>8} {:>8} {:>8}", "events/s", "alerts", "p50 ms", "p99 ms", "max ms");
+    for row in &rows {
+        eprintln!(
+            "{:>9} {:>7} {:>8.1} {:>8.1} {:>8.1}",
+            row.events_per_second, row.alerts, row.p50_ms, row.p99_ms, row.max_ms
+        );
+    }
+    as_json(&rows)
+}
+
+pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
+    eprintln!(
+        "{:>9} {:>8} {:>10} {:>10} {:>9} {:>6}",
+        "events", "digests", "memory MB", "at most", "judged/s", "cost"
+    );
+    for row in &rows {
+        eprintln!(
+            "{:>9} {:>8} {:>10.1} {:>10.1} {:>9.0} {:>6.2}",
+            row.events, row.digests, row.memory.now, row.memory.most, row.judged, row.cost
+        );
+    }
+    eprintln!(
+        "start at {} digests, {} entries: {:.2} s with the index ({:.1} MB), {:.1} s rebuilding it",
+        starts.digests, starts.entries, starts.with_index, starts.memory.now, starts.rebuilding
+    );
+    json!({ "rows": rows, "starts": starts })
+}
+
+pub(crate) fn cluster(rows: Vec<ClusterAgent>) -> Value {
+    for row in &rows {
+        eprintln!(
+            "cluster agent, {} pods: {:.1} MB, at most {:.1} MB",
+            row.pods, row.memory.now, row.memory.most
+        );
+    }
+    as_json(&rows)
+}
+
+pub(crate) fn idle(memory: Memory) -> Value {
+    eprintln!("custody up, idle: {:.1} MB, at most {:.1} MB", memory.now, memory.most);
+    as_json(&memory)
+}
+
+pub(crate) fn as_json(figures: &impl Serialize) -> Value {
+    serde_json::to_value(figures).unwrap_or_default()
+}
