@@ -1,7 +1,7 @@
 //! What a fleet says about images: four events of each, as its registry's and cluster's agents would publish them.
 //!
-//! In: the number of an image, and how its signature is to be verified. Out: messages for the bus, the same for every run of
-//! the same key.
+//! In: the number of an image, and how its signature is to be verified. Out: messages for the bus, which
+//! differ from run to run in their times and signatures only.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -113,6 +113,8 @@ pub(crate) struct Done {
     pub(crate) published: f64,
     pub(crate) to_publish: f64,
     pub(crate) position: f64,
+    /// Evidence that did not verify: there must be none, or another thing is measured.
+    pub(crate) refused: f64,
 }
 
 impl Done {
@@ -130,6 +132,7 @@ impl Done {
             published: value("custody_dispatched_total{kind=\"bus\"}"),
             to_publish: decided("publish_verdict") + decided("publish_case") + decided("ask"),
             position: value("custody_log_position"),
+            refused: value("custody_verifications_total{kind=\"refused\"}"),
         }
     }
 
@@ -187,6 +190,7 @@ impl Correlator {
         let began = Instant::now();
         loop {
             let done = self.done().await.with_context(|| self.process.process().log_tail())?;
+            ensure!(done.refused == 0.0, "evidence of the load was refused: {done:?}");
             if is_done(&done) {
                 return Ok(());
             }
@@ -206,7 +210,7 @@ impl Correlator {
     }
 }
 
-/// Memory of a process that is not backed by files, in MB (10^6 bytes).
+/// The resident memory of a process, its program included, in MB (10^6 bytes).
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub(crate) struct Memory {
     pub(crate) now: f64,
@@ -214,7 +218,6 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The resident set of a process or of the program that its shell started.
     pub(crate) fn of(pid: u32) -> anyhow::Result<Memory> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let field = |name: &str| -> anyhow::Result<f64> {
