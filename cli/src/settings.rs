@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use bus_schema::AgentId;
 use fleet_runtime::bus::nats::{NatsSettings, RawNatsSettings};
-use fleet_runtime::settings::{Checked, Problems, SettingsError, Sources, load};
+use fleet_runtime::settings::{Checked, Problem, Problems, SettingsError, Sources, VARIABLE_PREFIX, load};
 use fleet_runtime::telemetry::LogSettings;
 use fleet_runtime::trace::TraceSettings;
 use github_client::settings::{Forge, RawForge};
@@ -259,33 +259,42 @@ pub(crate) fn read_or_fail(file: Option<&Path>, bus: &[String]) -> anyhow::Resul
 
 /// Reads the settings, with NATS servers of the command line instead of the file's.
 pub(crate) fn read_with_bus(file: Option<&Path>, bus: &[String]) -> anyhow::Result<Found> {
-    let mut found = read(file)?;
-    if let Found::Settings(settings) = &mut found
-        && !bus.is_empty()
-    {
-        let with_servers = match settings.bus.take() {
-            Some(known) => known.with_servers(bus),
-            None => NatsSettings::of_servers(&bus.iter().map(String::as_str).collect::<Vec<_>>()),
-        };
-        settings.bus = Some(with_servers.map_err(|problems| {
-            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Failure::usage(format!("--bus: {}", said.join("; ")))
-        })?);
+    let Some(first) = bus.first() else { return read(file) };
+    let refused = |problems: Vec<Problem>| {
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::usage(format!("--bus: {}", said.join("; ")))
+    };
+    let servers: Vec<&str> = bus.iter().map(String::as_str).collect();
+    let alone = NatsSettings::of_servers(&servers).map_err(refused)?;
+    // The file need not name servers: it may hold the rest of the bus alone.
+    let named = (format!("{VARIABLE_PREFIX}BUS__SERVERS__0"), first.clone());
+    let mut found = read_with(file, vec![named])?;
+    if let Found::Settings(settings) = &mut found {
+        settings.bus = Some(match settings.bus.take() {
+            Some(known) => known.with_servers(bus).map_err(refused)?,
+            None => alone,
+        });
     }
     Ok(found)
 }
 
 /// Reads the settings. Goes to the folder of the file first, so that its paths are its own.
 pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Found> {
+    read_with(file, Vec::new())
+}
+
+/// With variables beside those of the process, which alone are no settings.
+fn read_with(file: Option<&Path>, more: Vec<(String, String)>) -> anyhow::Result<Found> {
     let file = match file {
         Some(file) => Some(file.to_owned()),
         None => Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()),
     };
     let file = file.map(|file| enter_folder_of(&file)).transpose()?;
-    let sources = Sources::of_process(file);
+    let mut sources = Sources::of_process(file);
     if sources.file.is_none() && sources.variables.is_empty() {
         return Ok(Found::Nothing);
     }
+    sources.variables.extend(more);
     match load::<Settings>(&sources) {
         Ok(settings) => Ok(Found::Settings(Box::new(settings))),
         Err(error @ SettingsError::Problems { .. }) => Err(Failure::usage(error.to_string())),

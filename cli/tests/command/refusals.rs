@@ -34,6 +34,19 @@ fn wrong_settings_are_told_all_at_once() {
 }
 
 #[test]
+fn a_bus_named_on_the_command_line_needs_no_servers_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[bus.limits]\nevents_mib_max = 64\n[[alert]]\nurl = \"http://example.com\"\n";
+    fs::write(folder.path().join("custody.toml"), text).unwrap();
+    let alone = err(&run(folder.path(), &["up"]));
+    assert!(alone.contains("bus.servers") && alone.contains("alert[0].name"), "{alone}");
+    let named = err(&run(folder.path(), &["up", "--bus", "nats://127.0.0.1:4222"]));
+    assert!(!named.contains("bus.servers") && named.contains("alert[0].name"), "{named}");
+    let wrong = err(&run(folder.path(), &["up", "--bus", "ftp://127.0.0.1"]));
+    assert!(wrong.contains("--bus"), "{wrong}");
+}
+
+#[test]
 fn every_command_has_help_with_examples() {
     let folder = tempfile::tempdir().unwrap();
     for command in [
