@@ -162,7 +162,7 @@ pub(crate) fn logged(fleet: &Fleet) -> Logged {
         Store::open_read_only(&fleet.log_folder().join("correlator"), &StoreSettings::default()).unwrap();
     let mut logged = Logged::default();
     for entry in store.log().read(1) {
-        let Recorded::Input(entry) = Recorded::try_from(entry.unwrap()).unwrap() else { continue };
+        let Recorded::Input { entry, .. } = Recorded::try_from(entry.unwrap()).unwrap() else { continue };
         let Input::Event(envelope) = entry.input else { continue };
         *logged.events.entry(envelope.id).or_default() += 1;
         match envelope.event {

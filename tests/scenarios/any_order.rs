@@ -1,4 +1,5 @@
-//! Any order of the same events, with duplicates, leads to the same verdicts and the same open cases.
+//! Any order of the same events, with duplicates, one by one or some of them judged together, leads to the same verdicts and
+//! the same open cases.
 
 use jiff::SignedDuration;
 use scenarios::play::Play;
@@ -7,8 +8,10 @@ use scenarios::steps::{Happening, Script, happening, start};
 use crate::random::Random;
 use crate::{Scenario, played};
 
-/// How many orders of each scenario are tried.
-const ORDERS_PER_SCENARIO: u64 = 2;
+/// How many orders of each scenario are tried; in every second one events arrive together.
+const ORDERS_PER_SCENARIO: u64 = 4;
+/// The most events that arrive together.
+const TOGETHER_MAX: usize = 6;
 /// After this time every window has passed: the longest is the linger window of 24 hours.
 pub(crate) const EVERY_WINDOW_HOURS: i64 = 26;
 /// The longest time between two events that arrive, in seconds.
@@ -62,13 +65,22 @@ fn shuffled(script: &Script, seed: u64) -> Play {
     let last = script.steps.iter().map(|step| step.at).max().unwrap_or(0);
     play.wait_until(start().checked_add(SignedDuration::from_secs(last.max(0))).unwrap());
     let mut settings = settings.into_iter().zip(places).peekable();
-    for (index, event) in events.into_iter().enumerate() {
+    let mut events = events.into_iter().enumerate().peekable();
+    while let Some((index, event)) = events.next() {
         while let Some((setting, _)) = settings.next_if(|(_, place)| *place <= index) {
             play.happen(setting);
         }
         let gap = i64::try_from(random.below(GAP_SECONDS_MAX)).unwrap();
         play.wait_until(play.now().checked_add(SignedDuration::from_secs(gap)).unwrap());
-        play.happen(event);
+        let together_max = if seed % 2 == 1 { 1 + random.below(TOGETHER_MAX) } else { 1 };
+        let until = settings.peek().map_or(usize::MAX, |(_, place)| *place);
+        let mut together = vec![event];
+        while together.len() < together_max
+            && let Some((_, event)) = events.next_if(|(index, _)| *index < until)
+        {
+            together.push(event);
+        }
+        play.happen_together(together);
     }
     settings.for_each(|(setting, _)| play.happen(setting));
     play.wait_until(play.now().checked_add(SignedDuration::from_secs(script.wait)).unwrap());

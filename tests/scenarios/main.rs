@@ -17,6 +17,7 @@ mod process;
 mod random;
 mod replay;
 mod revoked;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

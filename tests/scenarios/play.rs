@@ -149,14 +149,30 @@ impl Play {
         self.now = self.now.max(time);
     }
 
+    /// Events that arrive at once and are judged together.
+    pub fn happen_together(&mut self, happenings: Vec<Happening>) {
+        happenings.iter().for_each(|happening| self.foresee(happening));
+        let events = happenings.into_iter().filter_map(|happening| happening.event);
+        self.apply_together(events.map(Input::Event).collect());
+    }
+
     pub fn apply(&mut self, input: Input) {
+        self.apply_together(vec![input]);
+    }
+
+    fn apply_together(&mut self, inputs: Vec<Input>) {
         assert!(self.entries.len() < INPUTS_MAX, "the scenario does not come to rest:\n{}", self.timeline);
-        let entry = Entry { position: self.entries.len() as u64 + 1, recorded: self.now, input };
-        let outcome = self.ledger.apply(&self.records, &entry).unwrap();
-        self.entries.push(entry);
+        let first = self.entries.len() as u64 + 1;
+        let entries =
+            (first..).zip(inputs).map(|(position, input)| Entry { position, recorded: self.now, input });
+        let entries: Vec<Entry> = entries.collect();
+        let outcome = self.ledger.apply_together(&self.records, &entries).unwrap();
         self.records.commit(outcome.changes);
         self.next_deadline = outcome.next_deadline;
+        // What is judged together is decided at the last.
+        self.decisions.extend(entries.iter().skip(1).map(|_| Vec::new()));
         self.decisions.push(outcome.decisions.clone());
+        self.entries.extend(entries);
         let mut follow_up = Vec::new();
         for decision in outcome.decisions {
             self.note(&decision);

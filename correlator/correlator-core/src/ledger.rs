@@ -1,8 +1,9 @@
-//! The one door to the state: [`Ledger::apply`], for live events, replay and tests.
+//! The one door to the state: [`Ledger::apply`] and [`Ledger::apply_together`], for live events, replay and tests.
 //!
 //! An input changes records (`intake`), the records mark units (`touched`), each marked unit is judged again (`judge`),
-//! and what is new against its last conclusion becomes decisions. Nothing else happens here: no clock, no randomness, no
-//! input or output. The same inputs in the same order give the same outcomes, byte for byte.
+//! and what is new against its last conclusion becomes decisions. Inputs that arrive together are judged together: each
+//! changes the records, then what they marked is judged once. Nothing else happens here: no clock, no randomness, no
+//! input or output. The same inputs in the same order, together in the same way, give the same outcomes, byte for byte.
 
 pub mod cases;
 mod deadlines;
@@ -69,29 +70,34 @@ impl Ledger {
 
     /// Applies one input. On an error nothing has changed, and the same input can be applied again.
     pub fn apply(&mut self, records: &dyn Records, entry: &Entry) -> Result<Outcome, RecordsError> {
-        let mut next = self.clone();
+        self.apply_together(records, std::slice::from_ref(entry))
+    }
+
+    /// Applies inputs in their order and judges what they marked once, as of the last of them. On an error nothing has
+    /// changed, and the same inputs can be applied again.
+    pub fn apply_together(
+        &mut self,
+        records: &dyn Records,
+        entries: &[Entry],
+    ) -> Result<Outcome, RecordsError> {
         let mut work = Work {
             draft: Draft::new(records),
             contracts: Arc::clone(&self.contracts),
             roots: Arc::clone(&self.roots),
-            now: entry.recorded,
-            position: entry.position,
+            now: Timestamp::MIN,
+            position: 0,
             touched: Touched::default(),
             decisions: Vec::new(),
             trace: None,
             traces: BTreeMap::new(),
         };
-        match &entry.input {
-            Input::Event(envelope) => work.take_event(envelope)?,
-            Input::Tick => work.take_tick()?,
-            Input::ContractLoaded(loaded) => next.contracts = work.take_contracts(loaded)?,
-            Input::TrustRootLoaded(root) => next.roots = work.take_root(root)?,
-            Input::Verified(verified) => work.take_verified(verified)?,
+        for entry in entries {
+            work.take(entry)?;
         }
         work.judge_touched()?;
         let next_deadline = work.next_deadline()?;
-        *self = next;
-        let Work { draft, decisions, traces, .. } = work;
+        let Work { draft, contracts, roots, decisions, traces, .. } = work;
+        *self = Ledger { contracts, roots };
         Ok(Outcome { changes: draft.into_changes(), decisions, traces, next_deadline })
     }
 
@@ -101,29 +107,45 @@ impl Ledger {
     }
 }
 
-/// One input on its way through the ledger.
+/// The inputs that are judged together, on their way through the ledger.
 struct Work<'a> {
     draft: Draft<'a>,
     contracts: Arc<ContractSet>,
     roots: Arc<Vec<RootVersion>>,
+    /// When the input in hand was recorded, and its position; after all of them, those of the last.
     now: Timestamp,
     position: u64,
     touched: Touched,
     decisions: Vec<Decision>,
-    /// The trace that the input belongs to, where it has one.
+    /// The trace that the input in hand belongs to, then the one that the unit in hand was marked by, where there is one.
     trace: Option<TraceParent>,
     /// The traces of decisions, by their place.
     traces: BTreeMap<usize, TraceParent>,
 }
 
 impl Work<'_> {
+    /// What one input changes and marks.
+    fn take(&mut self, entry: &Entry) -> Result<(), RecordsError> {
+        (self.now, self.position, self.trace) = (entry.recorded, entry.position, None);
+        match &entry.input {
+            Input::Event(envelope) => self.take_event(envelope),
+            Input::Tick => self.take_tick(),
+            Input::ContractLoaded(loaded) => self.take_contracts(loaded),
+            Input::TrustRootLoaded(root) => self.take_root(root),
+            Input::Verified(verified) => self.take_verified(verified),
+        }
+    }
+
     /// Replaces the contracts. A set that does not parse changes nothing: the one before stays in force.
-    fn take_contracts(&mut self, loaded: &ContractLoaded) -> Result<Arc<ContractSet>, RecordsError> {
+    fn take_contracts(&mut self, loaded: &ContractLoaded) -> Result<(), RecordsError> {
         let set = match parse::parse(loaded) {
             Ok(set) => Arc::new(set),
             Err(problems) => {
-                self.draft.put(Table::Globals, REFUSED_CONTRACTS_KEY.to_owned(), &problems.to_string())?;
-                return Ok(Arc::clone(&self.contracts));
+                return self.draft.put(
+                    Table::Globals,
+                    REFUSED_CONTRACTS_KEY.to_owned(),
+                    &problems.to_string(),
+                );
             }
         };
         let before = Arc::clone(&self.contracts);
@@ -135,24 +157,24 @@ impl Work<'_> {
         self.draft.remove(Table::Globals, REFUSED_CONTRACTS_KEY);
         self.contracts = Arc::clone(&set);
         for name in before.pipelines.keys().chain(set.pipelines.keys()) {
-            self.touched.units.insert(Unit::RemovedPipeline { pipeline: name.clone() });
+            self.touch_unit(Unit::RemovedPipeline { pipeline: name.clone() });
             self.remember_pipeline(name, set.pipelines.contains_key(name))?;
         }
         if before.trust_version() != set.trust_version() {
             self.verify_everything_again()?;
         }
         self.touched.everything = true;
-        Ok(set)
+        Ok(())
     }
 
-    fn take_root(&mut self, root: &RootVersion) -> Result<Arc<Vec<RootVersion>>, RecordsError> {
+    fn take_root(&mut self, root: &RootVersion) -> Result<(), RecordsError> {
         let mut roots: Vec<RootVersion> =
             self.roots.iter().filter(|known| known.name != root.name).cloned().collect();
         roots.push(root.clone());
         roots.sort();
         self.draft.put(Table::Globals, ROOTS_KEY.to_owned(), &roots)?;
         self.roots = Arc::new(roots);
-        Ok(Arc::clone(&self.roots))
+        Ok(())
     }
 
     /// The versions of the trust roots in force, for verdicts.

@@ -105,15 +105,17 @@ impl CorrelatorMetrics {
         }
     }
 
-    pub(crate) fn applied(&self, input: &Input, decisions: &[Decision]) {
-        let kind = match input {
-            Input::Event(_) => "event",
-            Input::Tick => "tick",
-            Input::ContractLoaded(_) => "contracts",
-            Input::TrustRootLoaded(_) => "trust_root",
-            Input::Verified(_) => "verified",
-        };
-        self.inputs.get_or_create(&Kind { kind }).inc();
+    pub(crate) fn applied<'a>(&self, inputs: impl Iterator<Item = &'a Input>, decisions: &[Decision]) {
+        for input in inputs {
+            let kind = match input {
+                Input::Event(_) => "event",
+                Input::Tick => "tick",
+                Input::ContractLoaded(_) => "contracts",
+                Input::TrustRootLoaded(_) => "trust_root",
+                Input::Verified(_) => "verified",
+            };
+            self.inputs.get_or_create(&Kind { kind }).inc();
+        }
         for decision in decisions {
             let kind = match decision {
                 Decision::PublishVerdict { .. } => "publish_verdict",

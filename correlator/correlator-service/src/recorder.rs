@@ -6,6 +6,7 @@
 
 mod desk;
 mod due;
+mod together;
 mod writer;
 
 use std::sync::Arc;

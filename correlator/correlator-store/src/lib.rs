@@ -24,5 +24,5 @@ pub use log::{
     Fault, Head, LogError, LogId, LogSettings, Logged, NewEntry, Payload, Report, SignedHead,
 };
 pub use receipt::{DeliveryOutcome, Lane, OutboxId, Receipt};
-pub use replay::{Recorded, Replay};
+pub use replay::{Recorded, Replay, Together};
 pub use store::{Store, StoreError, StoreSettings};

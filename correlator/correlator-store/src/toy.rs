@@ -76,7 +76,7 @@ fn case(subject: &str, at: Timestamp) -> Case {
 
 pub(crate) fn apply_recorded(batch: &mut Batch<'_>, recorded: Recorded) {
     match recorded {
-        Recorded::Input(entry) => apply(batch, &entry),
+        Recorded::Input { entry, .. } => apply(batch, &entry),
         Recorded::Receipt { position, receipt, .. } => batch.receipt(position, receipt).unwrap(),
         Recorded::Skipped { position, .. } => batch.skip(position).unwrap(),
     }

@@ -1,6 +1,6 @@
-//! What one input's judgements share: facts that many units look at are read and followed once.
+//! What judgements that are made together share: facts that many units look at are read and followed once.
 //!
-//! It lives as long as one input is judged. Judging changes no fact, so nothing in it can grow old.
+//! It lives as long as these are made. Judging changes no fact, so nothing in it can grow old.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -24,7 +24,7 @@ impl Work<'_> {
                 break;
             }
             self.draft.remove(Table::Deadlines, &key);
-            self.touched.units.insert(unit);
+            self.touch_unit(unit);
         }
         self.forget_seen_events()?;
         Ok(())
@@ -37,6 +37,10 @@ impl Work<'_> {
         after: Option<Timestamp>,
     ) -> Result<(), RecordsError> {
         let known = before.and_then(|record| record.deadline);
+        // One that has come was taken by a tick.
+        if known == after && known.is_none_or(|deadline| deadline > self.now) {
+            return Ok(());
+        }
         if let Some(deadline) = known {
             self.draft.remove(Table::Deadlines, &deadline_key(deadline, unit));
         }

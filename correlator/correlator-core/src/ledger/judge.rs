@@ -4,11 +4,12 @@ mod fleet;
 
 use std::collections::BTreeSet;
 
-use bus_schema::Digest;
 use bus_schema::verdict::VerdictChanged;
+use bus_schema::{Digest, TraceParent};
 use jiff::Timestamp;
 
 use super::Work;
+use super::touched::{Marks, Resolved};
 use crate::chain::artifact;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
@@ -51,18 +52,21 @@ impl Work<'_> {
         let mut changed_cases = BTreeSet::new();
         let memo = Memo::default();
         self.judge_lanes(&mut changed_cases)?;
-        let (images, mut others) = self.resolve_touched()?;
-        let images = self.running_first(images)?;
-        for unit in images {
+        let Resolved { images, mut others } = self.resolve_touched()?;
+        for (unit, trace) in self.running_first(images)? {
             if let Unit::Image { digest, pipeline } = &unit {
+                self.trace = trace;
                 let first = self.decisions.len();
                 let conclusion = self.judge_image(digest, pipeline, &memo)?;
                 self.conclude(&unit, conclusion, first, &mut changed_cases)?;
             }
         }
-        let (_, by_verdict) = self.resolve_touched()?;
-        others.extend(by_verdict);
-        for unit in others {
+        for (unit, by_verdict) in self.resolve_touched()?.others {
+            let trace = others.entry(unit).or_default();
+            *trace = trace.take().or(by_verdict);
+        }
+        for (unit, trace) in others {
+            self.trace = trace;
             let first = self.decisions.len();
             let conclusion = match &unit {
                 Unit::Image { .. } | Unit::Lane { .. } => continue,
@@ -79,10 +83,9 @@ impl Work<'_> {
     }
 
     fn judge_lanes(&mut self, changed_cases: &mut BTreeSet<super::cases::Touch>) -> Result<(), RecordsError> {
-        let is_lane = |unit: &&Unit| matches!(unit, Unit::Lane { .. });
-        let lanes: Vec<Unit> = self.touched.units.iter().filter(is_lane).cloned().collect();
-        for unit in lanes {
+        for (unit, trace) in self.touched_lanes() {
             if let Unit::Lane { lane } = &unit {
+                self.trace = trace;
                 let first = self.decisions.len();
                 let conclusion = self.judge_lane(lane)?;
                 self.conclude(&unit, conclusion, first, changed_cases)?;
@@ -92,16 +95,17 @@ impl Work<'_> {
     }
 
     /// Running images are judged before others, so that a changed cause reaches what runs first.
-    fn running_first(&self, images: BTreeSet<Unit>) -> Result<Vec<Unit>, RecordsError> {
-        let mut ranked = Vec::new();
-        for unit in images {
+    fn running_first(&self, images: Marks<Unit>) -> Result<Vec<(Unit, Option<TraceParent>)>, RecordsError> {
+        let (mut running, mut rest) = (Vec::new(), Vec::new());
+        for (unit, trace) in images {
             let Unit::Image { digest, .. } = &unit else { continue };
             let runs =
                 !self.draft.keys(Table::Placements, &placement::by_digest_prefix(digest), 1)?.is_empty();
-            ranked.push((!runs, unit));
+            let ranked = if runs { &mut running } else { &mut rest };
+            ranked.push((unit, trace));
         }
-        ranked.sort();
-        Ok(ranked.into_iter().map(|(_, unit)| unit).collect())
+        running.append(&mut rest);
+        Ok(running)
     }
 
     fn judge_image(
@@ -206,7 +210,7 @@ impl Work<'_> {
         if before.as_ref() == Some(&record) {
             return Ok(());
         }
-        self.touched.facts.insert(fact::verdict(&record.verdict.digest, &record.verdict.pipeline));
+        self.touch_fact(fact::verdict(&record.verdict.digest, &record.verdict.pipeline));
         if !says_the_same {
             let change = VerdictChanged {
                 verdict: record.verdict.clone(),
@@ -224,7 +228,7 @@ impl Work<'_> {
         let key = verdict::key(digest, pipeline);
         let Some(before) = self.draft.get::<VerdictRecord>(Table::Verdicts, &key)? else { return Ok(()) };
         self.draft.remove(Table::Verdicts, &key);
-        self.touched.facts.insert(fact::verdict(digest, pipeline));
+        self.touch_fact(fact::verdict(digest, pipeline));
         let because = format!("pipeline {pipeline} claims {} no more", before.verdict.image);
         let previous = before.verdict.state.as_str().to_owned();
         let mut verdict = verdict::withdrawn(before.verdict, &because);
@@ -424,9 +428,9 @@ impl Work<'_> {
         }
         self.move_deadline(unit, before.as_ref(), notes.deadline)?;
         let trace = self.trace_of_unit(before.as_ref(), &notes.ground)?;
-        let cases_before = before.map(|record| record.cases).unwrap_or_default();
+        let cases_before = before.as_ref().map(|record| record.cases.as_slice()).unwrap_or_default();
         let cases =
-            self.keep_findings(&key, &cases_before, raised, &because, trace.as_ref(), changed_cases)?;
+            self.keep_findings(&key, cases_before, raised, &because, trace.as_ref(), changed_cases)?;
         let record = UnitRecord {
             unit: unit.clone(),
             deadline: notes.deadline,
@@ -434,7 +438,9 @@ impl Work<'_> {
             cases,
             trace: trace.clone(),
         };
-        self.draft.put(Table::Units, key, &record)?;
+        if before.as_ref() != Some(&record) {
+            self.draft.put(Table::Units, key, &record)?;
+        }
         for wanted in notes.wanted {
             self.ask(unit, wanted)?;
         }

@@ -116,7 +116,7 @@ impl Work<'_> {
             if let Some(queued) = record.queued.take() {
                 self.send(&mut record, queued, lane);
                 self.draft.put(Table::Questions, key, &record)?;
-                self.touched.facts.insert(fact::request(&request));
+                self.touch_fact(fact::request(&request));
             }
         }
         Ok(())

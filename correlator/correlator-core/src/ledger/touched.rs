@@ -1,8 +1,8 @@
-//! Which units an input marks: directly, through facts that they depend on, or through digests and what lies below them.
+//! Which units inputs mark: directly, through facts that they depend on, or through digests and what lies below them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schema::{Digest, ImageRepository};
+use bus_schema::{Digest, ImageRepository, TraceParent};
 
 use super::Work;
 use crate::contracts::{Claim, DEFAULT_PIPELINE};
@@ -18,68 +18,107 @@ const DESCENDANTS_MAX: usize = 5000;
 /// The most units that depend on one fact.
 const DEPENDENTS_MAX: usize = 200_000;
 
-/// The marks of one input.
+/// Marks, each with the trace of the last input that made it and has one.
+pub(super) type Marks<T> = BTreeMap<T, Option<TraceParent>>;
+
+/// The marks of the inputs that are judged together.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    pub(super) units: BTreeSet<Unit>,
+    units: Marks<Unit>,
     /// Facts whose dependents are marked.
-    pub(super) facts: BTreeSet<String>,
+    facts: Marks<String>,
     /// Facts of which every dependent from this key on is marked, up to the prefix: `(prefix, from)`.
-    pub(super) fact_ranges: BTreeSet<(String, String)>,
+    fact_ranges: Marks<(String, String)>,
     /// Digests about which something new is known.
-    pub(super) digests: BTreeSet<Digest>,
+    digests: Marks<Digest>,
     /// Everything is judged again.
     pub(super) everything: bool,
 }
 
+/// The units that are marked.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) images: Marks<Unit>,
+    pub(super) others: Marks<Unit>,
+}
+
 impl Work<'_> {
-    /// The image units that are marked, and the other units.
-    pub(super) fn resolve_touched(&mut self) -> Result<(BTreeSet<Unit>, BTreeSet<Unit>), RecordsError> {
+    pub(super) fn touch_unit(&mut self, unit: Unit) {
+        mark(&mut self.touched.units, unit, self.trace.as_ref());
+    }
+
+    pub(super) fn touch_fact(&mut self, fact: String) {
+        mark(&mut self.touched.facts, fact, self.trace.as_ref());
+    }
+
+    pub(super) fn touch_facts_from(&mut self, prefix: String, from: String) {
+        mark(&mut self.touched.fact_ranges, (prefix, from), self.trace.as_ref());
+    }
+
+    pub(super) fn touch_digest(&mut self, digest: Digest) {
+        mark(&mut self.touched.digests, digest, self.trace.as_ref());
+    }
+
+    /// The lanes that are marked.
+    pub(super) fn touched_lanes(&self) -> Marks<Unit> {
+        let units = self.touched.units.iter().filter(|(unit, _)| matches!(unit, Unit::Lane { .. }));
+        units.map(|(unit, trace)| (unit.clone(), trace.clone())).collect()
+    }
+
+    /// Takes the marks, down to units.
+    pub(super) fn resolve_touched(&mut self) -> Result<Resolved, RecordsError> {
         let touched = std::mem::take(&mut self.touched);
         let mut units = touched.units;
-        for fact in touched.facts {
+        for (fact, trace) in touched.facts {
             let prefix = unit::dependents_prefix(&fact);
-            self.collect_dependents(&prefix, &prefix, &mut units)?;
+            self.collect_dependents(&prefix, &prefix, trace.as_ref(), &mut units)?;
         }
-        for (prefix, from) in touched.fact_ranges {
-            self.collect_dependents(&prefix, &from, &mut units)?;
+        for ((prefix, from), trace) in touched.fact_ranges {
+            self.collect_dependents(&prefix, &from, trace.as_ref(), &mut units)?;
         }
-        for digest in touched.digests {
+        for (digest, trace) in touched.digests {
             for below in self.with_descendants(digest)? {
-                units.extend(self.units_of_digest(&below)?);
+                for unit in self.units_of_digest(&below)? {
+                    mark(&mut units, unit, trace.as_ref());
+                }
             }
         }
         if touched.everything {
             self.collect_everything(&mut units)?;
         }
-        Ok(units.into_iter().partition(|unit| matches!(unit, Unit::Image { .. })))
+        let (images, others) = units.into_iter().partition(|(unit, _)| matches!(unit, Unit::Image { .. }));
+        Ok(Resolved { images, others })
     }
 
     fn collect_dependents(
         &self,
         prefix: &str,
         from: &str,
-        units: &mut BTreeSet<Unit>,
+        trace: Option<&TraceParent>,
+        units: &mut Marks<Unit>,
     ) -> Result<(), RecordsError> {
-        let found = self.draft.scan_from::<Unit>(Table::Dependents, prefix, from, DEPENDENTS_MAX)?;
-        units.extend(found.into_iter().map(|(_, unit)| unit));
+        for (_, unit) in self.draft.scan_from::<Unit>(Table::Dependents, prefix, from, DEPENDENTS_MAX)? {
+            mark(units, unit, trace);
+        }
         Ok(())
     }
 
-    fn collect_everything(&self, units: &mut BTreeSet<Unit>) -> Result<(), RecordsError> {
+    fn collect_everything(&self, units: &mut Marks<Unit>) -> Result<(), RecordsError> {
         for (_, record) in self.draft.scan::<UnitRecord>(Table::Units, "", usize::MAX)? {
-            units.insert(record.unit);
+            mark(units, record.unit, None);
         }
         for key in self.draft.keys(Table::Digests, "", usize::MAX)? {
             if let Ok(digest) = key.parse() {
-                units.extend(self.units_of_digest(&digest)?);
+                for unit in self.units_of_digest(&digest)? {
+                    mark(units, unit, None);
+                }
             }
         }
         for key in self.draft.keys(Table::Tags, "", usize::MAX)? {
             if let [repository, tag] = records::parts(&key)[..]
                 && let (Ok(repository), Ok(tag)) = (repository.parse(), tag.parse())
             {
-                units.insert(Unit::Tag { repository, tag });
+                mark(units, Unit::Tag { repository, tag }, None);
             }
         }
         Ok(())
@@ -147,6 +186,13 @@ impl Work<'_> {
             Claim::Claimed(pipeline) => pipeline.name.clone(),
             Claim::Unclaimed => DEFAULT_PIPELINE.to_owned(),
         }
+    }
+}
+
+fn mark<T: Ord>(marks: &mut Marks<T>, what: T, trace: Option<&TraceParent>) {
+    let known = marks.entry(what).or_default();
+    if trace.is_some() {
+        *known = trace.cloned();
     }
 }
 

@@ -11,11 +11,14 @@ use correlator_core::input::{Entry, Input};
 use correlator_core::ledger::Ledger;
 use correlator_core::records::{Records, RecordsError, Table};
 use correlator_core::state::unit::{Unit, UnitRecord};
-use correlator_store::{Batch, EntryKind, Index, IndexError, LogError, NewEntry, Recorded, Snapshot, Store};
+use correlator_store::{
+    Batch, EntryKind, Index, IndexError, LogError, NewEntry, Recorded, Snapshot, Store, Together,
+};
 use fleet_runtime::error_chain;
 use jiff::Timestamp;
 
 use super::due::Due;
+use super::together::Joiner;
 use super::{Record, Remembered, Request};
 use crate::clock::Clock;
 use crate::contracts::trust;
@@ -24,7 +27,7 @@ use crate::shared::{InForce, Progress, Shared};
 
 /// Changes are committed when they weigh this much, or after this many entries.
 const COMMIT_BYTES: usize = 8 * 1024 * 1024;
-const COMMIT_ENTRIES: usize = 512;
+const COMMIT_ENTRIES: u64 = 512;
 
 /// Why a batch is not done.
 #[derive(Debug, thiserror::Error)]
@@ -125,11 +128,11 @@ impl Desk {
             Err(error) => return Err(Trouble { cause: error.into(), unrecorded: requests }),
         };
         let has_tick = tick.is_some();
-        let of_requests = requests.iter().zip(&remembered);
-        let entries: Vec<NewEntry> = tick
-            .into_iter()
-            .chain(of_requests.flat_map(|(request, remembered)| new_entries(request, remembered, now)))
-            .collect();
+        let mut entries: Vec<NewEntry> = tick.into_iter().collect();
+        let mut joiner = Joiner::default();
+        for (request, remembered) in requests.iter().zip(&remembered) {
+            entries.extend(new_entries(request, remembered, now, &mut joiner));
+        }
         let positions = match entries.is_empty() {
             true => Vec::new(),
             false => match self.store.log().append(&entries) {
@@ -147,8 +150,9 @@ impl Desk {
         }
         let recorded = positions
             .into_iter()
+            .zip(entries)
             .zip(records)
-            .map(|(position, record)| Ok(as_recorded(position, now, record)));
+            .map(|((position, entry), record)| Ok(as_recorded(position, now, record, entry.joined)));
         self.apply(recorded).map_err(|cause| {
             self.is_behind = true;
             Trouble { cause, unrecorded: Vec::new() }
@@ -207,17 +211,15 @@ impl Desk {
     ) -> Result<(), OpenTrouble> {
         let store = Arc::clone(&self.store);
         let index = index(&store)?;
-        let mut entries = entries.peekable();
-        while entries.peek().is_some() {
+        let mut together = Together::new(entries).peekable();
+        while together.peek().is_some() {
             let mut batch = index.begin()?;
             let mut deadline = self.due.deadline();
             let mut contracts_changed = false;
-            for _ in 0..COMMIT_ENTRIES {
-                let Some(recorded) = entries.next().transpose()? else { break };
-                contracts_changed |= self.apply_one(&mut batch, recorded, &mut deadline)?;
-                if batch.weight_bytes() >= COMMIT_BYTES {
-                    break;
-                }
+            let began = batch.position();
+            while batch.position() - began < COMMIT_ENTRIES && batch.weight_bytes() < COMMIT_BYTES {
+                let Some(recorded) = together.next().transpose()? else { break };
+                contracts_changed |= self.apply_together(&mut batch, recorded, &mut deadline)?;
             }
             let position = batch.position();
             batch.commit()?;
@@ -230,30 +232,36 @@ impl Desk {
         Ok(())
     }
 
-    /// Returns whether contracts were loaded.
-    fn apply_one(
+    /// Applies what is judged together: what it leads to stands at the last position. Returns whether contracts were loaded.
+    fn apply_together(
         &mut self,
         batch: &mut Batch<'_>,
-        recorded: Recorded,
+        recorded: Vec<Recorded>,
         deadline: &mut Option<Timestamp>,
     ) -> Result<bool, OpenTrouble> {
-        match recorded {
-            Recorded::Input(entry) => {
-                let outcome = self.ledger.apply(&*batch, &entry)?;
-                *deadline = outcome.next_deadline;
-                self.metrics.applied(&entry.input, &outcome.decisions);
-                batch.apply_outcome(entry.position, outcome)?;
-                Ok(matches!(entry.input, Input::ContractLoaded(_)))
-            }
-            Recorded::Receipt { position, receipt, .. } => {
-                batch.receipt(position, receipt)?;
-                Ok(false)
-            }
-            Recorded::Skipped { position, .. } => {
-                batch.skip(position)?;
-                Ok(false)
+        let Some(last) = recorded.last().map(Recorded::position) else { return Ok(false) };
+        let mut inputs = Vec::new();
+        for one in recorded {
+            match one {
+                Recorded::Receipt { position, receipt, .. } => batch.receipt(position, receipt)?,
+                Recorded::Skipped { position, .. } if position < last => batch.skip(position)?,
+                Recorded::Skipped { .. } => {}
+                Recorded::Input { entry, .. } => {
+                    if entry.position < last {
+                        batch.skip(entry.position)?;
+                    }
+                    inputs.push(entry);
+                }
             }
         }
+        if batch.position() == last {
+            return Ok(false);
+        }
+        let outcome = self.ledger.apply_together(&*batch, &inputs)?;
+        *deadline = outcome.next_deadline;
+        self.metrics.applied(inputs.iter().map(|entry| &entry.input), &outcome.decisions);
+        batch.apply_outcome(last, outcome)?;
+        Ok(inputs.iter().any(|entry| matches!(entry.input, Input::ContractLoaded(_))))
     }
 
     fn publish_progress(&self, applied: u64) {
@@ -287,6 +295,7 @@ fn new_entries(
     request: &Request,
     remembered: &[Remembered],
     recorded: Timestamp,
+    joiner: &mut Joiner,
 ) -> impl Iterator<Item = NewEntry> {
     let new = request.records.iter().zip(remembered).filter(|(_, remembered)| is_new(remembered));
     new.map(move |((record, payload), _)| {
@@ -294,13 +303,15 @@ fn new_entries(
             Record::Input(_) => EntryKind::Input,
             Record::Receipt(_) => EntryKind::Receipt,
         };
-        NewEntry { recorded, kind, payload: payload.clone() }
+        NewEntry { recorded, kind, joined: joiner.joins(record), payload: payload.clone() }
     })
 }
 
-fn as_recorded(position: u64, recorded: Timestamp, record: Record) -> Recorded {
+fn as_recorded(position: u64, recorded: Timestamp, record: Record, joined: bool) -> Recorded {
     match record {
-        Record::Input(input) => Recorded::Input(Entry { position, recorded, input: *input }),
+        Record::Input(input) => {
+            Recorded::Input { entry: Entry { position, recorded, input: *input }, joined }
+        }
         Record::Receipt(receipt) => Recorded::Receipt { position, recorded, receipt },
     }
 }
@@ -504,6 +515,90 @@ mod tests {
         assert_eq!(step(&mut desk, vec![vec![report(4), report(5), report(1)]]), [[Repeat, New, Repeat]]);
         assert_eq!(desk.store.log().head().position, 5);
         assert_eq!(desk.shared().progress.borrow().applied, 5);
+    }
+
+    /// Everything that the index holds.
+    fn held(desk: &Desk) -> String {
+        let snapshot = index(&desk.store).unwrap().snapshot().unwrap();
+        let mut text = format!("{}", snapshot.position().unwrap());
+        for table in Table::ALL {
+            for (key, value) in snapshot.scan(table, "", "", usize::MAX).unwrap() {
+                text.push_str(&format!("\n{} {key:?} {}", table.as_str(), String::from_utf8_lossy(&value)));
+            }
+        }
+        for lane in correlator_store::Lane::ALL {
+            for queued in snapshot.outbox(lane, None, usize::MAX).unwrap() {
+                text.push_str(&format!("\n{} {queued:?}", lane.as_str()));
+            }
+        }
+        text
+    }
+
+    /// What an index holds that is built anew from the log of a folder.
+    fn built_anew(folder: &std::path::Path) -> String {
+        std::fs::remove_file(folder.join("index.redb")).unwrap();
+        held(&open(folder))
+    }
+
+    /// One digest, which runs in several places.
+    fn burst(places: std::ops::Range<u32>) -> Vec<Record> {
+        let place = |number: u32| {
+            let digest = bus_schema::Digest::sha256_of(b"everywhere");
+            let event = crate::tests::world::started(digest, &format!("app-{number}"));
+            let now = Timestamp::now();
+            let envelope = bus_schema::Envelope::new("cluster".parse().unwrap(), now, now, None, event);
+            Record::input(Input::Event(Box::new(envelope)))
+        };
+        places.map(place).collect()
+    }
+
+    fn joined(desk: &Desk) -> Vec<bool> {
+        desk.store.log().read(1).map(|entry| entry.unwrap().joined).collect()
+    }
+
+    #[test]
+    fn what_arrives_together_is_judged_together_and_again_when_the_index_is_built_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = open(folder.path());
+        desk.begin(vec![contracts("one")]).unwrap();
+        step(&mut desk, vec![burst(0..3), burst(2..5)]);
+        step(&mut desk, vec![vec![contracts("two")], burst(5..6)]);
+        // The repeat is in the log once, and contracts stand alone.
+        assert_eq!(joined(&desk), [false, false, true, true, true, true, false, false]);
+        let whole = held(&desk);
+        drop(desk);
+        assert_eq!(built_anew(folder.path()), whole);
+    }
+
+    #[test]
+    fn more_than_the_bound_is_judged_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = open(folder.path());
+        let places = u32::try_from(super::super::together::JUDGED_TOGETHER_MAX).unwrap() + 2;
+        step(&mut desk, vec![burst(0..places)]);
+        let alone: Vec<usize> =
+            joined(&desk).iter().enumerate().filter(|(_, joined)| !**joined).map(|(at, _)| at).collect();
+        assert_eq!(alone, [0, super::super::together::JUDGED_TOGETHER_MAX]);
+    }
+
+    #[test]
+    fn the_beginning_of_a_batch_that_a_crash_left_is_judged_without_the_rest_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = open(folder.path());
+        desk.begin(vec![contracts("one")]).unwrap();
+        let entries = burst(0..2).into_iter().zip([false, true]).map(|(record, joined)| {
+            let Record::Input(input) = record else { panic!() };
+            NewEntry { joined, ..NewEntry::input(desk.clock.now(), &input).unwrap() }
+        });
+        let entries: Vec<NewEntry> = entries.collect();
+        desk.store.log().append(&entries).unwrap();
+        drop(desk);
+        let mut desk = open(folder.path());
+        step(&mut desk, vec![burst(2..4)]);
+        assert_eq!(joined(&desk), [false, false, true, false, true]);
+        let whole = held(&desk);
+        drop(desk);
+        assert_eq!(built_anew(folder.path()), whole);
     }
 
     #[test]

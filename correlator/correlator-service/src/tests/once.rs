@@ -18,7 +18,7 @@ pub(crate) fn logged(data: &Path) -> BTreeMap<EventId, usize> {
     let store = Store::open_read_only(data, &StoreSettings::default()).unwrap();
     let mut logged = BTreeMap::new();
     for entry in store.log().read(1) {
-        if let Recorded::Input(entry) = Recorded::try_from(entry.unwrap()).unwrap()
+        if let Recorded::Input { entry, .. } = Recorded::try_from(entry.unwrap()).unwrap()
             && let Input::Event(envelope) = entry.input
         {
             *logged.entry(envelope.id).or_default() += 1;

@@ -82,8 +82,9 @@ async fn a_kill_between_sending_and_the_receipt_sends_again_under_the_same_id() 
 async fn killed_again_and_again_it_comes_to_the_same_end() {
     let reference = World::new().await;
     let undisturbed = Receiver::start([]).await;
-    let running = reference.start(&undisturbed.section("on-call", "")).await;
+    // Said before anybody listens, as below: of cases on one digest that begin together the first alone is told.
     estate(&reference).await;
+    let running = reference.start(&undisturbed.section("on-call", "")).await;
     running.settled().await;
     let expected = running.conclusions().await;
     running.stop().await;

@@ -88,7 +88,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The entry at `position` changes nothing: it was erased, or its kind is none of the index's.
+    /// The entry at `position` changes nothing by itself: it was erased, its kind is none of the index's, or it is judged
+    /// together with one after it.
     pub fn skip(&mut self, position: u64) -> Result<(), IndexError> {
         self.step_to(position)
     }

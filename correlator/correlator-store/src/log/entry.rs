@@ -62,23 +62,26 @@ impl fmt::Display for EntryKind {
 pub struct NewEntry {
     pub recorded: Timestamp,
     pub kind: EntryKind,
+    /// It is judged together with the entry before it. Where a crash left only the first of such entries, they are judged
+    /// without the rest.
+    pub joined: bool,
     pub payload: Vec<u8>,
 }
 
 impl NewEntry {
     pub fn input(recorded: Timestamp, input: &Input) -> Result<NewEntry, LogError> {
         let payload = serde_json::to_vec(input).map_err(LogError::Encode)?;
-        Ok(NewEntry { recorded, kind: EntryKind::Input, payload })
+        Ok(NewEntry { recorded, kind: EntryKind::Input, joined: false, payload })
     }
 
     pub fn receipt(recorded: Timestamp, receipt: &Receipt) -> Result<NewEntry, LogError> {
         let payload = serde_json::to_vec(receipt).map_err(LogError::Encode)?;
-        Ok(NewEntry { recorded, kind: EntryKind::Receipt, payload })
+        Ok(NewEntry { recorded, kind: EntryKind::Receipt, joined: false, payload })
     }
 
     pub(super) fn erasure(recorded: Timestamp, erasure: &Erasure) -> Result<NewEntry, LogError> {
         let payload = serde_json::to_vec(erasure).map_err(LogError::Encode)?;
-        Ok(NewEntry { recorded, kind: EntryKind::Erasure, payload })
+        Ok(NewEntry { recorded, kind: EntryKind::Erasure, joined: false, payload })
     }
 }
 
@@ -88,6 +91,8 @@ pub struct Logged {
     pub position: u64,
     pub recorded: Timestamp,
     pub kind: EntryKind,
+    /// See [`NewEntry::joined`].
+    pub joined: bool,
     pub payload: Payload,
     /// The hash of this entry, which the next one repeats.
     pub hash: [u8; 32],

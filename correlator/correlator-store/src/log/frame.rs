@@ -4,6 +4,7 @@
 //! the payload is present or erased, a random salt (16 bytes) and the payload. The header holds the SHA-256 of salt and
 //! payload, so the chain does not need the payload; with the salt erased too, nobody can guess a short payload from
 //! its hash. Every frame begins with its segment's random marker: no payload can be made to look like a frame.
+//! Two bytes of the header are flags; a reader refuses a flag that it does not know.
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +21,8 @@ pub(super) const STATE_PRESENT: u8 = 0;
 pub(super) const STATE_ERASED: u8 = 1;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"CUSTLOG1";
+/// The flag of an entry that is judged together with the one before it.
+const FLAG_JOINED: u16 = 1;
 
 pub(super) type Hash = [u8; 32];
 pub(super) type Marker = [u8; 8];
@@ -78,6 +81,8 @@ pub(super) struct FrameHeader {
     pub(super) batch_first: u64,
     pub(super) recorded: Timestamp,
     pub(super) kind: EntryKind,
+    /// See [`super::entry::NewEntry::joined`].
+    pub(super) joined: bool,
     pub(super) payload_bytes: u32,
     pub(super) previous: Hash,
     pub(super) payload_hash: Hash,
@@ -92,8 +97,8 @@ impl FrameHeader {
         bytes.extend(self.recorded.as_second().to_be_bytes());
         bytes.extend(self.recorded.subsec_nanosecond().to_be_bytes());
         bytes.extend(self.kind.number().to_be_bytes());
-        // Reserved; readers refuse anything else.
-        bytes.extend([0, 0]);
+        let flags = if self.joined { FLAG_JOINED } else { 0 };
+        bytes.extend(flags.to_be_bytes());
         bytes.extend(self.payload_bytes.to_be_bytes());
         bytes.extend(self.previous);
         bytes.extend(self.payload_hash);
@@ -112,14 +117,14 @@ impl FrameHeader {
         let seconds = i64::from_be_bytes(take(&mut rest).ok_or_else(cut_off)?);
         let nanoseconds = i32::from_be_bytes(take(&mut rest).ok_or_else(cut_off)?);
         let kind = EntryKind::from_number(u16::from_be_bytes(take(&mut rest).ok_or_else(cut_off)?));
-        let reserved: [u8; 2] = take(&mut rest).ok_or_else(cut_off)?;
+        let flags = u16::from_be_bytes(take(&mut rest).ok_or_else(cut_off)?);
         let payload_bytes = u32::from_be_bytes(take(&mut rest).ok_or_else(cut_off)?);
         let previous = take(&mut rest).ok_or_else(cut_off)?;
         let payload_hash = take(&mut rest).ok_or_else(cut_off)?;
         let hash = sha256(&[covered]);
         check_hash("entry hash", &hash, rest)?;
-        if reserved != [0, 0] {
-            return Err(Fault::new("reserved bytes", "0000", hex::encode(reserved)));
+        if flags & !FLAG_JOINED != 0 {
+            return Err(Fault::new("flags", "0000 or 0001", format!("{flags:04x}")));
         }
         if payload_bytes as usize > ENTRY_PAYLOAD_BYTES_MAX {
             return Err(Fault::new(
@@ -136,6 +141,7 @@ impl FrameHeader {
             batch_first,
             recorded,
             kind,
+            joined: flags & FLAG_JOINED != 0,
             payload_bytes,
             previous,
             payload_hash,

@@ -149,6 +149,7 @@ pub(super) fn logged(frame: Frame) -> Option<Logged> {
         position: frame.header.position,
         recorded: frame.header.recorded,
         kind: frame.header.kind,
+        joined: frame.header.joined,
         payload,
         hash: frame.hash,
     })

@@ -88,7 +88,12 @@ fn open(folder: &Path) -> EvidenceLog {
 }
 
 fn entry(second: i64, payload: &str) -> NewEntry {
-    NewEntry { recorded: at(second), kind: EntryKind::Input, payload: payload.as_bytes().to_vec() }
+    NewEntry {
+        recorded: at(second),
+        kind: EntryKind::Input,
+        joined: false,
+        payload: payload.as_bytes().to_vec(),
+    }
 }
 
 /// The payload of the entry at this position in the logs of these tests.
@@ -131,6 +136,35 @@ fn last_segment(folder: &Path) -> PathBuf {
 }
 
 #[test]
+fn a_flag_that_this_version_does_not_know_is_refused() {
+    let header = |joined| frame::FrameHeader {
+        marker: [7; 8],
+        position: 1,
+        batch_first: 1,
+        recorded: at(1),
+        kind: EntryKind::Input,
+        joined,
+        payload_bytes: 0,
+        previous: [0; 32],
+        payload_hash: [0; 32],
+    };
+    for joined in [false, true] {
+        let plain = header(joined).encode();
+        let (decoded, _) =
+            frame::FrameHeader::decode(&[&plain[..], &frame::sha256(&[&plain])].concat()).unwrap();
+        assert_eq!(decoded, header(joined));
+        // The flags are two bytes before the payload's size.
+        for bit in 1..16 {
+            let mut altered = plain.clone();
+            altered[39 - bit / 8] ^= 1 << (bit % 8);
+            let framed = [&altered[..], &frame::sha256(&[&altered])].concat();
+            let refused = frame::FrameHeader::decode(&framed).unwrap_err().to_string();
+            assert!(refused.contains("flags"), "{bit}: {refused}");
+        }
+    }
+}
+
+#[test]
 fn entries_come_back_as_they_were_and_positions_count_from_one() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());
@@ -141,6 +175,7 @@ fn entries_come_back_as_they_were_and_positions_count_from_one() {
     let odd = NewEntry {
         recorded: "1969-12-31T23:59:59.999999999Z".parse().unwrap(),
         kind: EntryKind::Other(777),
+        joined: true,
         payload: Vec::new(),
     };
     assert_eq!(log.append(std::slice::from_ref(&odd)).unwrap(), [8]);

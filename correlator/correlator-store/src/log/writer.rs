@@ -196,6 +196,7 @@ fn encode(batch: &[NewEntry], marker: Marker, first: u64, previous: Hash) -> Res
             batch_first: first,
             recorded: entry.recorded,
             kind: entry.kind,
+            joined: entry.joined,
             payload_bytes: u32::try_from(entry.payload.len()).map_err(|_| too_large())?,
             previous: last_hash,
             payload_hash: sha256(&[&salt, &entry.payload]),

@@ -125,27 +125,51 @@ fn copy_tree(from: &Path, to: &Path) {
 fn entries_that_are_none_of_the_index_are_stepped_over_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let other =
-        NewEntry { recorded: at(2), kind: crate::EntryKind::Other(9), payload: b"from the future".to_vec() };
     let tick = |second| NewEntry::input(at(second), &Input::Tick).unwrap();
+    let other =
+        NewEntry { kind: crate::EntryKind::Other(9), payload: b"from the future".to_vec(), ..tick(2) };
     store.log().append(&[tick(1), other, tick(3), tick(4)]).unwrap();
     store.log().erase(3, "because", at(5)).unwrap();
     let mut replay = store.pending_replay();
     let kinds: Vec<_> = replay.by_ref().map(|recorded| recorded.unwrap()).collect();
     assert_eq!(replay.skipped(), 3);
-    assert!(matches!(kinds[1], crate::Recorded::Skipped { position: 2, kind: crate::EntryKind::Other(9) }));
-    assert!(matches!(kinds[2], crate::Recorded::Skipped { position: 3, kind: crate::EntryKind::Input }));
+    assert!(matches!(
+        kinds[1],
+        crate::Recorded::Skipped { position: 2, kind: crate::EntryKind::Other(9), .. }
+    ));
+    assert!(matches!(kinds[2], crate::Recorded::Skipped { position: 3, kind: crate::EntryKind::Input, .. }));
     assert_eq!(toy::replay(&store), 5);
     let ticks = dump(store.index().unwrap());
     assert!(ticks.contains("globals \"ticks\" 2\n"), "{ticks}");
 }
 
 #[test]
+fn entries_that_are_judged_together_come_together_and_an_error_takes_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let tick = |joined| NewEntry { joined, ..NewEntry::input(at(1), &Input::Tick).unwrap() };
+    store.log().append(&[tick(false), tick(true), tick(false), tick(false), tick(true)]).unwrap();
+    store.log().erase(2, "because", at(5)).unwrap();
+    let groups = |store: &Store| -> Vec<Result<Vec<u64>, LogError>> {
+        let together = crate::Together::new(store.pending_replay());
+        together.map(|group| Ok(group?.iter().map(crate::Recorded::position).collect())).collect()
+    };
+    let found: Vec<Vec<u64>> = groups(&store).into_iter().map(Result::unwrap).collect();
+    assert_eq!(found, [vec![1, 2], vec![3], vec![4, 5], vec![6]]);
+    // What cannot be read may belong to what is before it.
+    store.log().append(&[tick(false), NewEntry { payload: b"{}".to_vec(), ..tick(true) }]).unwrap();
+    let found = groups(&store);
+    assert_eq!(found.len(), 5);
+    assert!(matches!(found[4], Err(LogError::Decode { position: 8, .. })), "{found:?}");
+}
+
+#[test]
 fn an_input_that_does_not_decode_stops_the_replay_by_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let bad = NewEntry { recorded: at(1), kind: crate::EntryKind::Input, payload: b"{}".to_vec() };
-    store.log().append(&[NewEntry::input(at(1), &Input::Tick).unwrap(), bad.clone(), bad]).unwrap();
+    let tick = NewEntry::input(at(1), &Input::Tick).unwrap();
+    let bad = NewEntry { payload: b"{}".to_vec(), ..tick.clone() };
+    store.log().append(&[tick, bad.clone(), bad]).unwrap();
     let replayed: Vec<_> = store.pending_replay().collect();
     assert_eq!(replayed.len(), 2);
     assert!(matches!(replayed[1], Err(LogError::Decode { position: 2, .. })), "{replayed:?}");

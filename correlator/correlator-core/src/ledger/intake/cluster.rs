@@ -98,7 +98,7 @@ impl Work<'_> {
         self.draft.update::<InventoriesRecord>(Table::Agents, &inventories, |record| record.take(part))?;
         // What was lost of the agent's reports is listed again; an agent that never reported has none to miss.
         if self.draft.contains(Table::Agents, &agent::key(&part.agent))? {
-            self.touched.units.insert(Unit::Agent { agent: part.agent.clone() });
+            self.touch_unit(Unit::Agent { agent: part.agent.clone() });
         }
         let inventory = self.inventory_of(&part.cluster)?;
         for container in part.containers.iter().filter(|container| container.workload.cluster == part.cluster)
@@ -193,7 +193,7 @@ impl Work<'_> {
             self.draft.put(Table::Placements, placement::by_digest_key(&digest, &key), &())?;
             let repository = container.image.as_ref().map(|image| image.repository.clone());
             self.learn_digest(occasion, &digest, |record| record.repositories.extend(repository))?;
-            self.touched.digests.insert(digest);
+            self.touch_digest(digest);
         }
         self.finish_placement(occasion, key, record)
     }
@@ -214,16 +214,16 @@ impl Work<'_> {
         if record.stopped.len() > STOPPED_MAX {
             forget_oldest_stopped(&mut record);
         }
-        self.touched.units.insert(Unit::Placement { key: key.clone() });
+        self.touch_unit(Unit::Placement { key: key.clone() });
         let before: Option<PlacementRecord> = self.draft.get(Table::Placements, &key)?;
         let says_the_same = before.is_some_and(|before| {
             before.is_running() == record.is_running() && before.earliest_start == record.earliest_start
         });
         if !says_the_same {
-            self.touched.facts.insert(fact::namespace(&record.workload.cluster, &record.workload.namespace));
+            self.touch_fact(fact::namespace(&record.workload.cluster, &record.workload.namespace));
         }
         if let Some(digest) = record.digest {
-            self.touched.digests.insert(digest);
+            self.touch_digest(digest);
         }
         self.draft.put(Table::Placements, key, &record)
     }

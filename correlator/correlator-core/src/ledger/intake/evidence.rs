@@ -60,7 +60,7 @@ impl Work<'_> {
             let attached_key = evidence::attached_key(&attached.subject, &id);
             if !self.draft.contains(Table::Statements, &attached_key)? {
                 self.draft.put(Table::Statements, attached_key, &())?;
-                self.touched.digests.insert(attached.subject);
+                self.touch_digest(attached.subject);
             }
             if must_verify {
                 self.decide(Decision::Verify { evidence: id }, trace.as_ref());
@@ -94,9 +94,9 @@ impl Work<'_> {
         for subject in &after {
             self.draft.put(Table::Statements, evidence::subject_key(subject, &verified.evidence), &())?;
         }
-        self.touched.digests.extend(before);
-        self.touched.digests.extend(after);
-        self.touched.digests.extend(record.attached_to.iter().copied());
+        for digest in before.into_iter().chain(after).chain(record.attached_to.iter().copied()) {
+            self.touch_digest(digest);
+        }
         self.draft.put(Table::Evidence, key, &record)
     }
 

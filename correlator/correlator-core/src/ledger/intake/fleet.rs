@@ -18,14 +18,14 @@ impl Work<'_> {
         self.draft.update::<AgentRecord>(Table::Agents, &agent::key(&report.agent), |record| {
             record.hear(report, occasion.recorded);
         })?;
-        self.touched.units.insert(Unit::Agent { agent: report.agent.clone() });
+        self.touch_unit(Unit::Agent { agent: report.agent.clone() });
         for coverage in &report.coverage {
             let key = agent::coverage_key(&report.kind, &coverage.scope);
             let changed = self.draft.update::<CoverageRecord>(Table::Agents, &key, |record| {
                 record.since = Some(record.since.map_or(coverage.since, |known| known.min(coverage.since)));
             })?;
             if changed {
-                self.touched.facts.insert(fact::coverage(&report.kind, &coverage.scope));
+                self.touch_fact(fact::coverage(&report.kind, &coverage.scope));
             }
         }
         Ok(())
@@ -45,7 +45,7 @@ impl Work<'_> {
             record.recovered |= gap.recovered;
             record.ground = Some(occasion.ground());
         })?;
-        self.touched.units.insert(Unit::Completeness { agent: gap.agent.clone(), scope: gap.scope.clone() });
+        self.touch_unit(Unit::Completeness { agent: gap.agent.clone(), scope: gap.scope.clone() });
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl Work<'_> {
         if let Some(lane) = freed {
             self.free_place(&lane, &answer.request)?;
         }
-        self.touched.facts.insert(fact::request(&answer.request));
+        self.touch_fact(fact::request(&answer.request));
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ impl Work<'_> {
             change(record);
         })?;
         if changed {
-            self.touched.digests.insert(*digest);
+            self.touch_digest(*digest);
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Work<'_> {
             .draft
             .update::<TagRecord>(Table::Tags, &tag::key(repository, tag), |record| record.add(a_move))?;
         if changed {
-            self.touched.units.insert(Unit::Tag { repository: repository.clone(), tag: tag.clone() });
+            self.touch_unit(Unit::Tag { repository: repository.clone(), tag: tag.clone() });
         }
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Work<'_> {
         for commit in named {
             let index = source::commit_push_key(&record.repository, commit, &key);
             self.draft.put(Table::Source, index, &key)?;
-            self.touched.facts.insert(fact::commit(&record.repository, commit));
+            self.touch_fact(fact::commit(&record.repository, commit));
             self.touch_workflow(&record.repository, commit)?;
         }
         // A forced push may drop anything that the ref had before; any other push matters to what comes after it.
@@ -103,14 +103,12 @@ impl Work<'_> {
     /// Everything whose history on the ref reaches up to a time or beyond.
     fn touch_history(&mut self, repository: &RepositoryRef, git_ref: &GitRef, from: Timestamp) {
         let prefix = fact::history_prefix(repository, git_ref);
-        self.touched.fact_ranges.insert((prefix, fact::history(repository, git_ref, from)));
+        self.touch_facts_from(prefix, fact::history(repository, git_ref, from));
     }
 
     fn touch_workflow(&mut self, repository: &RepositoryRef, commit: &CommitId) -> Result<(), RecordsError> {
         if self.draft.contains(Table::Source, &source::workflow_key(repository, commit))? {
-            self.touched
-                .units
-                .insert(Unit::Workflow { repository: repository.clone(), commit: commit.clone() });
+            self.touch_unit(Unit::Workflow { repository: repository.clone(), commit: commit.clone() });
         }
         Ok(())
     }
@@ -178,7 +176,7 @@ impl Work<'_> {
     fn touch_change(&mut self, repository: &RepositoryRef, change_key: &str) -> Result<(), RecordsError> {
         let record: ChangeRecord = self.draft.get(Table::Source, change_key)?.unwrap_or_default();
         for merge in &record.merges {
-            self.touched.facts.insert(fact::commit(repository, &merge.merge_commit));
+            self.touch_fact(fact::commit(repository, &merge.merge_commit));
             self.touch_workflow(repository, &merge.merge_commit)?;
             let mut from = merge.merged_at;
             let prefix = source::commit_pushes_prefix(repository, &merge.merge_commit);
@@ -186,7 +184,7 @@ impl Work<'_> {
                 let Some(push) = self.draft.get::<PushRecord>(Table::Source, &key)? else { continue };
                 from = from.min(push.pushed_at);
                 for commit in &push.commits {
-                    self.touched.facts.insert(fact::commit(repository, &commit.id));
+                    self.touch_fact(fact::commit(repository, &commit.id));
                     self.touch_workflow(repository, &commit.id)?;
                 }
             }
@@ -217,7 +215,7 @@ impl Work<'_> {
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         if changed {
-            self.touched.units.insert(Unit::Workflow {
+            self.touch_unit(Unit::Workflow {
                 repository: change.repository.clone(),
                 commit: change.commit.clone(),
             });
@@ -236,8 +234,8 @@ impl Work<'_> {
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         if changed {
-            self.touched.facts.insert(fact::run(&run.run));
-            self.touched.facts.insert(fact::runs_of(&run.run.host, &run.run.repository_id));
+            self.touch_fact(fact::run(&run.run));
+            self.touch_fact(fact::runs_of(&run.run.host, &run.run.repository_id));
             let began = run::began_key(&run.run, run.started_at);
             self.draft.put(Table::Source, began, &run::key(&run.run))?;
         }
@@ -257,7 +255,7 @@ impl Work<'_> {
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         if changed {
-            self.touched.facts.insert(fact::run(&job.run));
+            self.touch_fact(fact::run(&job.run));
         }
         Ok(())
     }

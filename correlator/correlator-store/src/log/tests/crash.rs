@@ -105,13 +105,14 @@ fn a_payload_that_looks_like_a_frame_does_not_make_a_torn_write_damage() {
         batch_first: 90,
         recorded: at(1),
         kind: EntryKind::Input,
+        joined: false,
         payload_bytes: 0,
         previous: [0; 32],
         payload_hash: [0; 32],
     };
     let encoded = header.encode();
     let payload = [encoded.clone(), frame::sha256(&[&encoded]).to_vec()].concat();
-    log.append(&[NewEntry { recorded: at(2), kind: EntryKind::Input, payload }]).unwrap();
+    log.append(&[NewEntry { recorded: at(2), kind: EntryKind::Input, joined: false, payload }]).unwrap();
     drop(log);
     let mut torn = fs::read(&path).unwrap();
     torn[before.len() + 20] ^= 1;
