@@ -2,9 +2,13 @@
 
 use bus_schema::registry::EvidencePlace;
 use bus_schema::{Digest, Envelope, Event};
+use correlator_core::decision::Decision;
+use correlator_store::{Lane, Store, StoreSettings};
 use fleet_runtime::bus::Stream;
 
-use super::world::{World, pushed, started, until};
+use super::stuck::{Step, StuckBus};
+use super::world::{World, pushed, start, started, until};
+use crate::correlator::RECORDS_FORMAT;
 use fleet_runtime::verdicts::VerdictReader;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,4 +141,53 @@ async fn bytes_leave_the_event_and_stay_in_our_own_store() {
         .collect();
     assert!(logged.iter().any(|entry| entry.contains(&blob.to_string())));
     assert!(!logged.iter().any(|entry| entry.contains("\"inline\"")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_verdicts_on_one_image_that_wait_together_the_newest_is_told() {
+    let mut world = World::new().await;
+    let bus = StuckBus::new(world.bus.clone(), Step::Published, 0);
+    let running = start(world.settings(""), bus.clone(), &world.data()).await;
+    let digest = Digest::sha256_of(b"talked about");
+    let state = async |expected: &str| {
+        until(expected, || async { running.verdict(digest).await.as_deref() == Some(expected) }).await;
+    };
+    world.say("registry", pushed(digest, "ci-bot")).await;
+    // The first is on the bus, its receipt is not in the log, and nothing more is published.
+    bus.reached().await;
+    state("pending").await;
+    world.say("registry", world.signature(digest, EvidencePlace::CosignSignatureTag)).await;
+    state("trusted").await;
+    running.kill().await;
+    drop(bus);
+    world.reopen_bus().await;
+    let waiting = waiting_verdicts(&world, digest).await;
+    assert!(waiting.len() > 2, "{waiting:?}");
+
+    let running = world.start("").await;
+    running.settled().await;
+    let said = world.bus.read(Stream::Verdicts, 1, 100).await.unwrap();
+    let told: Vec<u64> = said
+        .iter()
+        .filter_map(|stored| match Envelope::from_json(&stored.message.payload).unwrap().event {
+            Event::VerdictChanged(change) if change.verdict.digest == digest => Some(change.log_position),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [*waiting.first().unwrap(), *waiting.last().unwrap()]);
+    running.stop().await;
+}
+
+/// The positions of the verdicts on a digest that wait to be told.
+async fn waiting_verdicts(world: &World, digest: Digest) -> Vec<u64> {
+    let settings = StoreSettings { records_format: RECORDS_FORMAT, ..StoreSettings::default() };
+    // What was killed lets go of its folder a moment later.
+    until("the folder is free", || async { Store::open_read_only(&world.data(), &settings).is_ok() }).await;
+    let store = Store::open_read_only(&world.data(), &settings).unwrap();
+    let waiting = store.index().unwrap().snapshot().unwrap().outbox(Lane::Bus, None, 100).unwrap();
+    let positions = waiting.into_iter().filter_map(|row| match row.decision {
+        Decision::PublishVerdict { change } if change.verdict.digest == digest => Some(change.log_position),
+        _ => None,
+    });
+    positions.collect()
 }
