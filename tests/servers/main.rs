@@ -9,4 +9,5 @@ mod conformance;
 mod nats;
 mod process;
 mod registries;
+mod schemes;
 mod signing;

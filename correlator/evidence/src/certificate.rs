@@ -10,13 +10,18 @@ use bus_schema::Digest;
 use correlator_core::facts::RefusalReason;
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use sigstore_verify::crypto::{SigningScheme, VerificationKey, WEBPKI_VERIFICATION_ALGS};
-use sigstore_verify::types::SignatureBytes;
+use sigstore_verify::crypto::{
+    CertificateInfo, KeyAlgorithm, SigningScheme, VerificationKey, WEBPKI_VERIFICATION_ALGS,
+    parse_certificate_info,
+};
+use sigstore_verify::types::{DerCertificate, DerPublicKey, SignatureBytes};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_cert::Certificate;
+use x509_cert::der::asn1::{BitString, ObjectIdentifier};
 use x509_cert::der::{Any, Decode, Encode, Tag};
 use x509_cert::ext::pkix::sct::{HashAlgorithm, SignatureAlgorithm};
 use x509_cert::ext::pkix::{SignedCertificateTimestamp, SignedCertificateTimestampList};
+use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::refusal::{Failed, Step, refusal};
 use crate::trust::TrustRoot;
@@ -24,6 +29,8 @@ use crate::work::Work;
 
 /// The DER content of id-kp-codeSigning (RFC 5280, section 4.2.1.12).
 const CODE_SIGNING: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+/// A key of Ed25519 (RFC 8410, section 3).
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// The extension that holds the transparency proofs (RFC 6962, section 3.3).
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
@@ -55,6 +62,33 @@ impl Chain {
     }
 }
 
+/// What a certificate says. The verifying crate's reader refuses a key of a curve that it does not know, which is nothing of
+/// what is read: it gets the certificate with another key in its place, and the certificate's own key is put back.
+pub(crate) fn info(leaf: &[u8]) -> Result<CertificateInfo, String> {
+    let mut certificate = Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let key = &mut certificate.tbs_certificate.subject_public_key_info;
+    let public_key = DerPublicKey::new(key.to_der().map_err(|error| error.to_string())?);
+    if KeyAlgorithm::from_spki(&public_key).is_ok() {
+        return parse_certificate_info(&DerCertificate::from_bytes(leaf)).map_err(|error| error.to_string());
+    }
+    key.algorithm = AlgorithmIdentifierOwned { oid: ED25519, parameters: None };
+    key.subject_public_key = BitString::from_bytes(&[0; 32]).map_err(|error| error.to_string())?;
+    let replaced = certificate.to_der().map_err(|error| error.to_string())?;
+    let mut info =
+        parse_certificate_info(&DerCertificate::from_bytes(&replaced)).map_err(|error| error.to_string())?;
+    info.public_key = public_key;
+    Ok(info)
+}
+
+/// Checks that a certificate is valid at `time`.
+pub(crate) fn check_validity(info: &CertificateInfo, time: Timestamp) -> Result<(), Failed> {
+    if (info.not_before..=info.not_after).contains(&time) {
+        return Ok(());
+    }
+    let expected = "a signing time inside the certificate's validity";
+    Err(Failed::at(Step::Chain, refusal(RefusalReason::BadTime, expected, time.to_string())))
+}
+
 /// Verifies that `leaf` is a code-signing certificate of the root's authorities, valid at `time`.
 pub(crate) fn verify_chain(
     leaf: &[u8],
@@ -64,6 +98,16 @@ pub(crate) fn verify_chain(
     work: &mut Work,
 ) -> Result<Chain, Failed> {
     work.step()?;
+    chain_at(leaf, others, time, root)
+}
+
+/// The same as a part of a step that was counted.
+pub(crate) fn chain_at(
+    leaf: &[u8],
+    others: &[Vec<u8>],
+    time: Timestamp,
+    root: &TrustRoot,
+) -> Result<Chain, Failed> {
     let at = time;
     let bad =
         |step, reason, expected: &str, found: String| Failed::at(step, refusal(reason, expected, found));
@@ -84,6 +128,12 @@ pub(crate) fn verify_chain(
                 Step::Time,
                 RefusalReason::UntrustedSigner,
                 "a certificate issued by an authority of a trust root",
+                error.to_string(),
+            ),
+            webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => bad(
+                Step::Chain,
+                RefusalReason::BadTime,
+                "a signing time inside the certificate's validity",
                 error.to_string(),
             ),
             error => bad(
@@ -139,6 +189,8 @@ fn check_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRoot) -> Resul
         (HashAlgorithm::Sha256, SignatureAlgorithm::Ecdsa) => SigningScheme::EcdsaP256Sha256,
         (HashAlgorithm::Sha384, SignatureAlgorithm::Ecdsa) => SigningScheme::EcdsaP384Sha384,
         (HashAlgorithm::Sha256, SignatureAlgorithm::Rsa) => SigningScheme::RsaPkcs1Sha256,
+        (HashAlgorithm::Sha384, SignatureAlgorithm::Rsa) => SigningScheme::RsaPkcs1Sha384,
+        (HashAlgorithm::Sha512, SignatureAlgorithm::Rsa) => SigningScheme::RsaPkcs1Sha512,
         _ => return Err("one of an unknown algorithm".to_owned()),
     };
     let key =

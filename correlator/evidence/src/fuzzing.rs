@@ -9,14 +9,21 @@ use std::sync::OnceLock;
 use bus_schema::Digest;
 use correlator_core::contracts::trust_root::EmbeddedRoot;
 use correlator_core::facts::Signer;
+use sigstore_verify::types::{
+    CanonicalizedBody, DsseEnvelope, KindVersion, LogId, LogIndex, LogKeyId, SignatureContent,
+    TransparencyLogEntry,
+};
 
 use crate::bundle::UnverifiedBundle;
 use crate::envelope::Envelope;
+use crate::logged_body::{self, Described};
+use crate::scheme::Scheme;
+use crate::signature::{self, Signed};
 use crate::simple_signing::Payload;
 use crate::statement::Statement;
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey, embedded_root, staging_root};
 use crate::verify::{Unverified, attempt};
-use crate::{Demands, cosign, pem, pep740, provenance, sbom, strict_json};
+use crate::{Demands, certificate, cosign, keyless, pem, pep740, provenance, sbom, strict_json};
 
 /// A named entry. The name is that of its program in `tests/fuzz`.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "strict_json", run: |bytes| drop(strict_json::check(bytes)) },
     Target { name: "trust_root", run: read_root },
     Target { name: "key", run: read_key },
+    Target { name: "log_entry", run: read_log_entries },
     Target { name: "verify", run: verify_as_anything },
 ];
 
@@ -77,6 +85,49 @@ fn read_root(bytes: &[u8]) {
 
 fn read_key(bytes: &[u8]) {
     drop(TrustedKey::from_pem("key", &String::from_utf8_lossy(bytes), LogDemand::Required));
+    drop(certificate::info(bytes));
+    drop(signature::scheme_of(bytes, bytes, Signed::Bytes(bytes)));
+}
+
+/// The bytes as the body of each kind of entry; and where they are a bundle, its certificates and the bodies of its entries.
+fn read_log_entries(bytes: &[u8]) {
+    const KINDS: [KindVersion; 4] = [
+        KindVersion::HashedRekordV001,
+        KindVersion::HashedRekordV002,
+        KindVersion::DsseV001,
+        KindVersion::IntotoV002,
+    ];
+    for kind in KINDS {
+        let (index, log) = (LogIndex::default(), LogId::new(LogKeyId::new(vec![7; 32])));
+        let body = CanonicalizedBody::new(bytes.to_vec());
+        check_log_entry(&TransparencyLogEntry::new(index, log, kind, body), None);
+    }
+    let Ok(read) = UnverifiedBundle::from_json(bytes) else { return };
+    let envelope = match &read.bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => Some(envelope),
+        _ => None,
+    };
+    for entry in &read.bundle.verification_material.tlog_entries {
+        check_log_entry(entry, envelope);
+    }
+    for der in keyless::certificates(&read.bundle) {
+        drop(certificate::info(&der));
+    }
+}
+
+fn check_log_entry(entry: &TransparencyLogEntry, envelope: Option<&DsseEnvelope>) {
+    for scheme in [Scheme::EcdsaP521Sha512, Scheme::Ed25519ph] {
+        let described = Described {
+            scheme,
+            signature: b"signature",
+            signed: Signed::Bytes(b"signed"),
+            envelope,
+            certificate: None,
+            key: b"key",
+        };
+        drop(logged_body::check(entry, &described));
+        logged_body::is_known(entry, scheme);
+    }
 }
 
 /// As each form that there is: an agent may say any media type of any bytes.

@@ -1,17 +1,19 @@
 //! Signatures by a certificate that Fulcio issued for one identity and a few minutes.
 
 use correlator_core::facts::{Refusal, RefusalReason, Signer};
+use jiff::Timestamp;
 use sigstore_verify::VerificationPolicy;
-use sigstore_verify::crypto::KeyAlgorithm;
-use sigstore_verify::types::{Bundle, DerPublicKey, SignatureContent, VerificationMaterialContent};
+use sigstore_verify::crypto::{CertificateInfo, KeyAlgorithm};
+use sigstore_verify::types::{Bundle, DerPublicKey, SignatureContent, VerificationMaterialContent, pae};
 use x509_cert::der::{Decode, Encode};
 
+use crate::other_schemes::{self, Signature};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, unsupported};
-use crate::signature::{Signed, Unfitting};
+use crate::signature::{self, Signed, Unfitting};
 use crate::trust::{TrustRoot, TrustSet};
 use crate::work::Work;
-use crate::{certificate, claims, key_names, log_entries, rests_on, signature, timestamps};
+use crate::{certificate, claims, key_names, log_entries, rests_on, timestamps};
 
 /// Verifies the bundle against each root until one fits. Who may sign is judged by the core, from the claims.
 pub(crate) fn prove(
@@ -20,74 +22,149 @@ pub(crate) fn prove(
     trust: &TrustSet,
     work: &mut Work,
 ) -> Result<Proof, Refusal> {
-    check_key_kind(bundle)?;
+    let certificates = certificates(bundle);
+    let key = certificates.first().and_then(|leaf| key_of(leaf)).unwrap_or_default();
+    let envelope_bytes;
+    let (bytes, signed) = match &bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => {
+            envelope_bytes = pae(&envelope.payload_type, envelope.payload.as_bytes());
+            (envelope.signature.sig.as_bytes(), Signed::Bytes(&envelope_bytes))
+        }
+        SignatureContent::MessageSignature(message) => (message.signature.as_bytes(), artifact.to_signed()),
+        _ => return Err(unsupported("a message signature or an envelope", "another content")),
+    };
+    let scheme = signature::scheme_of(&key, bytes, signed);
+    let signature = Signature { bundle, bytes, signed, scheme, key: &key };
+    let verifier = Verifier::of(&signature)?;
     let mut failures = Vec::new();
     for root in trust.roots() {
-        match attempt(bundle, artifact, root, work) {
+        match attempt(&signature, &certificates, artifact, verifier, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
     }
     let refused = furthest(failures, "a trust root that issued the certificate");
-    Err(other_scheme(bundle, artifact)
-        .filter(|_| refused.reason == RefusalReason::BadSignature)
-        .unwrap_or(refused))
-}
-
-/// A certificate's key of a kind that the verifying crate does not know is no forgery.
-fn check_key_kind(bundle: &Bundle) -> Result<(), Refusal> {
-    let Some(key) = certificate_key(bundle) else { return Ok(()) };
-    KeyAlgorithm::from_spki(&DerPublicKey::new(key)).map(|_| ()).map_err(|error| {
-        unsupported("a certificate's key of ECDSA P-256 or P-384, Ed25519 or RSA", error.to_string())
+    // What only this version cannot verify is no forgery.
+    Err(match scheme {
+        Err(unfitting @ Unfitting::Unsupported(_)) if refused.reason == RefusalReason::BadSignature => {
+            unfitting.refused()
+        }
+        _ => refused,
     })
 }
 
-/// Neither is a signature by a scheme that the verifying crate does not try with the certificate's key.
-fn other_scheme(bundle: &Bundle, artifact: Artifact<'_>) -> Option<Refusal> {
-    let key = certificate_key(bundle)?;
-    let expected = "a signature by the usual scheme of the certificate's key";
-    let found = match (&bundle.content, artifact) {
-        (SignatureContent::DsseEnvelope(envelope), _) => {
-            let signed = sigstore_verify::types::pae(&envelope.payload_type, envelope.payload.as_bytes());
-            signature::scheme_of(&key, envelope.signature.sig.as_bytes(), Signed::Bytes(&signed))
+/// What is asked to verify a bundle. It depends on the certificate's key, the scheme that fitted it and the hash of the log
+/// entries alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verifier {
+    Crate,
+    Own,
+}
+
+impl Verifier {
+    fn of(signature: &Signature<'_>) -> Result<Verifier, Refusal> {
+        // What cannot be read is the crate's to refuse.
+        if signature.key.is_empty() {
+            return Ok(Verifier::Crate);
         }
-        (SignatureContent::MessageSignature(message), Artifact::Bytes(bytes)) => {
-            signature::scheme_of(&key, message.signature.as_bytes(), Signed::Bytes(bytes))
+        let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
+        match signature.scheme {
+            Ok(scheme) if !other_schemes::is_known(signature.bundle, signature.key, scheme) => {
+                Ok(Verifier::Own)
+            }
+            Err(Unfitting::Another) if !is_known_key => Ok(Verifier::Own),
+            Err(Unfitting::Unsupported(what)) if !is_known_key => {
+                Err(unsupported("a certificate's key of ECDSA, Ed25519 or RSA", what))
+            }
+            _ => Ok(Verifier::Crate),
         }
-        (SignatureContent::MessageSignature(message), Artifact::Digest(digest)) => {
-            signature::scheme_of(&key, message.signature.as_bytes(), Signed::Digest(digest))
-        }
-        _ => return None,
-    };
-    match found {
-        Ok(Some(scheme)) => Some(unsupported(expected, scheme.name())),
-        Err(Unfitting::Unsupported(what)) => Some(unsupported(expected, what)),
-        Ok(None) | Err(Unfitting::Another) => None,
     }
 }
 
-/// The key of the signer's certificate (SubjectPublicKeyInfo in DER), where it can be read.
-fn certificate_key(bundle: &Bundle) -> Option<Vec<u8>> {
-    let leaf = certificates(bundle).into_iter().next()?;
-    let leaf = x509_cert::Certificate::from_der(&leaf).ok()?;
+/// The key of a certificate (SubjectPublicKeyInfo in DER), where it can be read.
+fn key_of(leaf: &[u8]) -> Option<Vec<u8>> {
+    let leaf = x509_cert::Certificate::from_der(leaf).ok()?;
     leaf.tbs_certificate.subject_public_key_info.to_der().ok()
 }
 
-/// The steps of sigstore/docs "Sigstore client specification", section "Verification". Those in brackets are the crate's.
+/// A bundle whose certificate, log entries and signature verified against a root.
+#[derive(Debug)]
+pub(crate) struct Certified {
+    /// All times that are vouched for.
+    pub(crate) times: Vec<Timestamp>,
+    pub(crate) info: CertificateInfo,
+    /// A log of certificates vouches for the certificate.
+    pub(crate) is_published: bool,
+}
+
+/// The steps of sigstore/architecture-docs, client-spec.md, section 4. The first five are the verifying crate's, or for
+/// what it has no words for those of [`other_schemes`]:
+///
+/// 1. \[4.2\] Establish the signing times from timestamps (RFC 3161) and inclusion promises.
+/// 2. \[4.3\] Chain to the root at each of these times, code signing, validity; the SCT (RFC 6962).
+/// 3. \[4.4\] Inclusion proof (RFC 9162, 2.1.3), checkpoint, promise; its time inside the certificate's validity. Entries
+///    that are there verify, even where the root does not demand one.
+/// 4. \[4.5\] The certificate's key signed the artifact, or the envelope whose statement names it.
+/// 5. \[4.4\] The entry's body is about this certificate, signature and payload (CVE-2022-36056).
 fn attempt(
+    signature: &Signature<'_>,
+    certificates: &[Vec<u8>],
+    artifact: Artifact<'_>,
+    verifier: Verifier,
+    root: &TrustRoot,
+    work: &mut Work,
+) -> Result<Proof, Failed> {
+    let bundle = signature.bundle;
+    let Certified { times, info, is_published } = match verifier {
+        Verifier::Crate => by_crate(bundle, artifact, root, work)?,
+        Verifier::Own => other_schemes::by_certificate(signature, certificates, root, work)?,
+    };
+
+    // 6. A time is proven.
+    let Some(signed_at) = times.iter().min().copied() else {
+        return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, "a signed time", "none")));
+    };
+
+    // 7. Each certificate beside the signer's is the root's own, or is needed for the chain.
+    let Some((leaf, others)) = certificates.split_first() else {
+        return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
+    };
+    let chain = certificate::verify_chain(leaf, others, signed_at, root, work)?;
+    chain.check_others(others, root)?;
+
+    // 8. Each entry's own log vouches for it, with a key that was valid then; timestamps hold nothing unsigned.
+    log_entries::check_against(bundle, root.trusted_root(), &times)
+        .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
+        .map_err(|refused| Failed::at(Step::Binding, refused))?;
+
+    // 9. The certificate names an issuer and a subject, and is what the envelope's key id names.
+    check_key_id(bundle, info.public_key.as_bytes()).map_err(|refused| Failed::at(Step::Binding, refused))?;
+    let claims = claims::of(&info).ok_or_else(|| {
+        let refused = refusal(
+            RefusalReason::BadCertificate,
+            "an issuer and a subject in the certificate",
+            "neither or one",
+        );
+        Failed::at(Step::Binding, refused)
+    })?;
+    let mut rests_on = rests_on::of_bundle(bundle, root);
+    rests_on::add_certificate(&mut rests_on, leaf, &chain, root, is_published);
+    Ok(Proof {
+        signer: Signer::Keyless(Box::new(claims)),
+        signed_at: Some(signed_at),
+        root: Some(root.version().clone()),
+        rests_on,
+    })
+}
+
+/// The steps 1 to 5 of the verifying crate.
+fn by_crate(
     bundle: &Bundle,
     artifact: Artifact<'_>,
     root: &TrustRoot,
     work: &mut Work,
-) -> Result<Proof, Failed> {
+) -> Result<Certified, Failed> {
     let demands = root.demands();
-
-    // 1. ["Time"] Establish the signing times from timestamps (RFC 3161) and inclusion promises.
-    // 2. ["Certificate"] Chain to the root at each of these times, code signing, validity; the SCT (RFC 6962).
-    // 3. ["Transparency Log Entry"] Inclusion proof (RFC 9162, 2.1.3), checkpoint, promise; its time inside the
-    //    certificate's validity. Entries that are there verify, even where the root does not demand one.
-    // 4. ["Signature"] The certificate's key signed the artifact, or the envelope whose statement names it.
-    // 5. The entry's body is about this certificate, signature and payload (CVE-2022-36056).
     let mut policy = VerificationPolicy::any_identity();
     if !demands.certificate_transparency {
         policy = policy.skip_sct();
@@ -98,55 +175,20 @@ fn attempt(
     }
     work.step()?;
     let result = run(bundle, artifact, root, &policy)?;
-    if !result.certificate_verified()
+    let is_less = !result.certificate_verified()
         || (demands.certificate_transparency && !result.sct_verified())
-        || ((demands.log || has_entries) && !result.tlog_verified())
-    {
-        return Err(Failed::at(
+        || ((demands.log || has_entries) && !result.tlog_verified());
+    match result.certificate() {
+        Some(info) if !is_less => Ok(Certified {
+            times: result.verified_timestamps().to_vec(),
+            info: info.clone(),
+            is_published: result.sct_verified(),
+        }),
+        _ => Err(Failed::at(
             Step::Chain,
             refusal(RefusalReason::BadCertificate, "all that the root demands", "less"),
-        ));
+        )),
     }
-
-    // 6. A time is proven.
-    let times = result.verified_timestamps();
-    let Some(signed_at) = times.iter().min().copied() else {
-        return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, "a signed time", "none")));
-    };
-
-    // 7. Each certificate beside the signer's is the root's own, or is needed for the chain.
-    let certificates = certificates(bundle);
-    let Some((leaf, others)) = certificates.split_first() else {
-        return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
-    };
-    let chain = certificate::verify_chain(leaf, others, signed_at, root, work)?;
-    chain.check_others(others, root)?;
-
-    // 8. Each entry's own log vouches for it, with a key that was valid then; timestamps hold nothing unsigned.
-    log_entries::check_against(bundle, root.trusted_root(), times)
-        .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
-        .map_err(|refused| Failed::at(Step::Binding, refused))?;
-
-    // 9. The certificate names an issuer and a subject, and is what the envelope's key id names.
-    let info = result.certificate();
-    let key = info.map_or(&[] as &[u8], |certificate| certificate.public_key.as_bytes());
-    check_key_id(bundle, key).map_err(|refused| Failed::at(Step::Binding, refused))?;
-    let claims = info.and_then(claims::of).ok_or_else(|| {
-        let refused = refusal(
-            RefusalReason::BadCertificate,
-            "an issuer and a subject in the certificate",
-            "neither or one",
-        );
-        Failed::at(Step::Binding, refused)
-    })?;
-    let mut rests_on = rests_on::of_bundle(bundle, root);
-    rests_on::add_certificate(&mut rests_on, leaf, &chain, root, result.sct_verified());
-    Ok(Proof {
-        signer: Signer::Keyless(Box::new(claims)),
-        signed_at: Some(signed_at),
-        root: Some(root.version().clone()),
-        rests_on,
-    })
 }
 
 /// The signer's certificate and those beside it, in DER.

@@ -5,8 +5,9 @@
 //! becomes a [`Refusal`](correlator_core::facts::Refusal) with its reason, what was expected and what was found. This crate
 //! decides what is proven; who may sign, and since when a key counts, is judged by the core.
 //!
-//! All bundles go through `sigstore-verify`; signatures by a key without a log are verified by [`signature`]. The bundle
-//! verifier of `sigstore`, which reads the keys, is never called: it accepts forged log entries.
+//! Bundles go through `sigstore-verify`, and those by schemes that it has no words for through the same steps in
+//! [`other_schemes`]; signatures by a key without a log are verified by [`signature`]. The bundle verifier of `sigstore`,
+//! which reads the keys, is never called: it accepts forged log entries.
 
 mod bounds;
 mod builders;
@@ -16,24 +17,30 @@ mod claims;
 mod cloud_build;
 mod cosign;
 mod disagreement;
+mod ed25519ph;
 mod envelope;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod inclusion;
 mod key_names;
 mod keyless;
 mod log_entries;
+mod logged_body;
 mod managed_key;
 mod older_entry;
 mod older_forms;
 mod once;
+mod other_schemes;
 mod pem;
 mod pep740;
 mod predicate;
+mod promise;
 mod proof;
 mod provenance;
 mod refusal;
 mod rests_on;
 mod sbom;
+mod scheme;
 mod signature;
 mod signature_pair;
 mod simple_signing;

@@ -167,11 +167,11 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot, times: &[Timest
 }
 
 /// The log signs by its own name, which begins the checkpoint (C2SP tlog-checkpoint; Rekor v1 adds ` - ` and a tree id).
-fn is_of_origin(name: &str, origin: &str) -> bool {
+pub(crate) fn is_of_origin(name: &str, origin: &str) -> bool {
     origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "))
 }
 
-fn is_version_2(entry: &TransparencyLogEntry) -> bool {
+pub(crate) fn is_version_2(entry: &TransparencyLogEntry) -> bool {
     entry.kind_version == KindVersion::HashedRekordV002
 }
 

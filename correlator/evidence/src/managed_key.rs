@@ -1,14 +1,16 @@
 //! Signatures by a key of the contracts.
 
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
+use jiff::Timestamp;
 use sigstore_verify::PublicKeyVerificationPolicy;
-use sigstore_verify::crypto::KeyAlgorithm;
-use sigstore_verify::types::{HashAlgorithm, SignatureContent};
+use sigstore_verify::types::SignatureContent;
 
 use crate::bundle::{Content, UnverifiedBundle};
+use crate::other_schemes::{self, Signature};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, shown, unsupported};
-use crate::signature::{self, Scheme, Signed, Unfitting};
+use crate::scheme::Scheme;
+use crate::signature::{self, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
 use crate::work::Work;
 use crate::{key_names, log_entries, rests_on, signature_pair, timestamps};
@@ -54,7 +56,26 @@ fn attempt(
 ) -> Result<Proof, Failed> {
     // 1. The key signed the artifact or the envelope. First, so that a key which did not sign has no other say.
     work.step()?;
-    let scheme = check_signature(bundle, artifact, key)?;
+    let envelope_bytes;
+    let (bytes, signed) = match (&bundle.content, &bundle.bundle.content) {
+        (Content::Envelope(envelope), _) => {
+            envelope_bytes = envelope.signed_bytes();
+            (envelope.signature.as_slice(), Signed::Bytes(&envelope_bytes))
+        }
+        (Content::Message, SignatureContent::MessageSignature(message)) => {
+            (message.signature.as_bytes(), artifact.to_signed())
+        }
+        _ => {
+            return Err(Failed::at(
+                Step::Shape,
+                malformed("one content of the bundle", "two readings of it"),
+            ));
+        }
+    };
+    other_schemes::check_message_digest(&bundle.bundle, signed)?;
+    let scheme = check_signature(bytes, signed, key)?;
+    let signature =
+        Signature { bundle: &bundle.bundle, bytes, signed, scheme: Ok(scheme), key: key.der().as_bytes() };
 
     // 2. A log entry, where there is one in a log that some root knows, verifies with it in all its parts.
     let material = &bundle.bundle.verification_material;
@@ -63,8 +84,7 @@ fn attempt(
         |root: &&TrustRoot| entries.iter().all(|entry| root.knows_log(entry.log_id.key_id.as_bytes()));
     let roots: Vec<&TrustRoot> = trust.roots().iter().filter(knows_logs).collect();
     if !entries.is_empty() && !roots.is_empty() {
-        check_scheme(bundle, key, scheme)?;
-        return with_roots(bundle, artifact, key, &roots, true, work);
+        return with_roots(&signature, artifact, key, &roots, true, work);
     }
     if key.log() == LogDemand::Required {
         let found = if entries.is_empty() { "none" } else { "an entry in a log that no trust root knows" };
@@ -77,91 +97,90 @@ fn attempt(
     let has_authorities = |root: &&TrustRoot| !root.trusted_root().timestamp_authorities.is_empty();
     let roots: Vec<&TrustRoot> = trust.roots().iter().filter(has_authorities).collect();
     if stamped && !roots.is_empty() && entries.is_empty() {
-        check_scheme(bundle, key, scheme)?;
-        return with_roots(bundle, artifact, key, &roots, false, work);
+        return with_roots(&signature, artifact, key, &roots, false, work);
     }
     Ok(Proof { signer: signer(key, false), signed_at: None, root: None, rests_on: RootParts::default() })
 }
 
 /// Log entries, promises and timestamps, by the steps of [`crate::keyless`] that do not concern a certificate.
 fn with_roots(
-    bundle: &UnverifiedBundle,
+    signature: &Signature<'_>,
     artifact: Artifact<'_>,
     key: &TrustedKey,
     roots: &[&TrustRoot],
-    logged: bool,
+    is_logged: bool,
     work: &mut Work,
 ) -> Result<Proof, Failed> {
-    let mut policy = PublicKeyVerificationPolicy::new(key.der().clone());
-    if !logged {
-        policy = policy.skip_tlog_unsafe();
-    }
+    let bundle = signature.bundle;
+    let is_known =
+        signature.scheme.is_ok_and(|scheme| other_schemes::is_known(bundle, signature.key, scheme));
     let mut failures = Vec::new();
     for root in roots {
-        work.step()?;
-        let result = match artifact {
-            Artifact::Bytes(bytes) => root.verifier().verify(bytes, &bundle.bundle, &policy),
-            Artifact::Digest(_) => {
-                let digest = artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
-                root.verifier().verify(digest, &bundle.bundle, &policy)
-            }
+        let times = if is_known {
+            by_crate(signature, artifact, key, is_logged, root, work)
+        } else {
+            other_schemes::by_key(signature, is_logged, root, work)
         };
-        let result = match result {
-            Ok(result) if result.tlog_verified() == logged => result,
-            Ok(_) => continue,
-            Err(error) => {
-                failures.push(from_sigstore(&error));
+        let times = match times {
+            Ok(times) => times,
+            Err(failed) => {
+                failures.push(failed);
                 continue;
             }
         };
-        let times = result.verified_timestamps();
-        log_entries::check_against(&bundle.bundle, root.trusted_root(), times)
-            .and_then(|()| timestamps::check_against(&bundle.bundle, root.trusted_root()))
+        log_entries::check_against(bundle, root.trusted_root(), &times)
+            .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
-        let signed_at = times.iter().min().copied();
         return Ok(Proof {
-            signer: signer(key, logged),
-            signed_at,
+            signer: signer(key, is_logged),
+            signed_at: times.iter().min().copied(),
             root: Some(root.version().clone()),
-            rests_on: rests_on::of_bundle(&bundle.bundle, root),
+            rests_on: rests_on::of_bundle(bundle, root),
         });
     }
     let refused = furthest(failures, "a trust root that knows the log");
     Err(Failed::at(Step::Binding, refused))
 }
 
+/// The times that the verifying crate finds proven.
+fn by_crate(
+    signature: &Signature<'_>,
+    artifact: Artifact<'_>,
+    key: &TrustedKey,
+    is_logged: bool,
+    root: &TrustRoot,
+    work: &mut Work,
+) -> Result<Vec<Timestamp>, Failed> {
+    let mut policy = PublicKeyVerificationPolicy::new(key.der().clone());
+    if !is_logged {
+        policy = policy.skip_tlog_unsafe();
+    }
+    work.step()?;
+    let result = match artifact {
+        Artifact::Bytes(bytes) => root.verifier().verify(bytes, signature.bundle, &policy),
+        Artifact::Digest(_) => {
+            let digest = artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
+            root.verifier().verify(digest, signature.bundle, &policy)
+        }
+    };
+    let result = result.map_err(|error| from_sigstore(&error))?;
+    if result.tlog_verified() != is_logged {
+        return Err(Failed::at(
+            Step::Log,
+            refusal(RefusalReason::BadLogEntry, "a verified log entry", "none"),
+        ));
+    }
+    Ok(result.verified_timestamps().to_vec())
+}
+
 fn signer(key: &TrustedKey, logged: bool) -> Signer {
     Signer::Key { fingerprint: key.fingerprint(), logged }
 }
 
-fn check_signature(
-    bundle: &UnverifiedBundle,
-    artifact: Artifact<'_>,
-    key: &TrustedKey,
-) -> Result<Scheme, Failed> {
-    check_message_digest(bundle, artifact)?;
-    let envelope_bytes;
-    let (signature, signed) = match (&bundle.content, &bundle.bundle.content, artifact) {
-        (Content::Envelope(envelope), _, _) => {
-            envelope_bytes = envelope.signed_bytes();
-            (envelope.signature.as_slice(), Signed::Bytes(&envelope_bytes))
-        }
-        (Content::Message, SignatureContent::MessageSignature(message), Artifact::Bytes(bytes)) => {
-            (message.signature.as_bytes(), Signed::Bytes(bytes))
-        }
-        (Content::Message, SignatureContent::MessageSignature(message), Artifact::Digest(digest)) => {
-            (message.signature.as_bytes(), Signed::Digest(digest))
-        }
-        _ => {
-            return Err(Failed::at(
-                Step::Shape,
-                malformed("one content of the bundle", "two readings of it"),
-            ));
-        }
-    };
+fn check_signature(bytes: &[u8], signed: Signed<'_>, key: &TrustedKey) -> Result<Scheme, Failed> {
     let spki = key.der().as_bytes();
-    let scheme = signature::scheme_of(spki, signature, signed).or_else(|unfitting| {
-        let pair = signature_pair::to_der(signature).ok_or(unfitting)?;
+    let scheme = signature::scheme_of(spki, bytes, signed).or_else(|unfitting| {
+        let pair = signature_pair::to_der(bytes).ok_or(unfitting)?;
         signature::scheme_of(spki, &pair, signed)
     });
     scheme.map_err(|unfitting| {
@@ -172,48 +191,4 @@ fn check_signature(
         };
         Failed::at(Step::Shape, refused)
     })
-}
-
-/// Log entries and timestamps are verified together with the signature, by the verifying crate, which knows one scheme for
-/// each kind of key and digest. A signature by another scheme is good, but nothing more can be verified with it.
-fn check_scheme(bundle: &UnverifiedBundle, key: &TrustedKey, found: Scheme) -> Result<(), Failed> {
-    let said = match &bundle.bundle.content {
-        SignatureContent::MessageSignature(message) => message.message_digest.as_ref(),
-        _ => None,
-    };
-    let algorithm = KeyAlgorithm::from_spki(key.der()).ok();
-    let expected = algorithm.and_then(|algorithm| match said {
-        Some(said) => algorithm.resolve_signing_scheme(said.algorithm).ok(),
-        None => Some(algorithm.default_signing_scheme()),
-    });
-    if expected.is_some() && expected == found {
-        return Ok(());
-    }
-    let name = |scheme: Scheme| scheme.map_or("a scheme for other keys", |scheme| scheme.name());
-    let expected = format!("a logged or dated signature by {}", name(expected));
-    Err(Failed::at(Step::Binding, unsupported(expected, name(found))))
-}
-
-/// A message signature may say what it is over; then it must be over this artifact.
-fn check_message_digest(bundle: &UnverifiedBundle, artifact: Artifact<'_>) -> Result<(), Failed> {
-    let SignatureContent::MessageSignature(message) = &bundle.bundle.content else {
-        return Ok(());
-    };
-    let Some(said) = &message.message_digest else {
-        return Ok(());
-    };
-    let digest = match (artifact, said.algorithm) {
-        (Artifact::Bytes(bytes), HashAlgorithm::Sha2256) => bus_schema::Digest::sha256_of(bytes),
-        (Artifact::Bytes(bytes), HashAlgorithm::Sha2512) => bus_schema::Digest::sha512_of(bytes),
-        (Artifact::Bytes(_), _) => return Ok(()),
-        (Artifact::Digest(digest), _) => digest,
-    };
-    if digest.bytes() == said.digest.as_bytes() {
-        return Ok(());
-    }
-    let found = hex::encode(said.digest.as_bytes());
-    Err(Failed::at(
-        Step::Shape,
-        refusal(RefusalReason::BadSubject, format!("a signature over {digest}"), found),
-    ))
 }

@@ -1,16 +1,14 @@
 //! Log entries of kind `intoto` 0.0.1, which cosign wrote for attestations before 2023 (sigstore/rekor,
 //! pkg/types/intoto/v0.0.1): the entry holds the hash of the whole envelope and the certificate.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use sigstore_verify::types::{Sha256Hash, SignatureBytes};
+use serde::Deserialize;
 
 use crate::envelope::{Envelope, decode};
-use crate::refusal::{Failed, Step, not_json, refusal};
+use crate::promise::Promise;
+use crate::refusal::{Failed, not_json, refusal};
 use crate::trust::TrustRoot;
 use crate::{pem, strict_json};
 
@@ -28,43 +26,17 @@ pub(crate) struct OlderEntry {
 
 pub(crate) const KIND: (&str, &str) = ("intoto", "0.0.1");
 
-/// What a log signs as its promise, in the order of canonical JSON.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Promised {
-    body: String,
-    integrated_time: i64,
-    #[serde(rename = "logID")]
-    log_id: String,
-    log_index: i64,
-}
-
 impl OlderEntry {
-    /// Verifies the promise: a log of the root, whose key was valid then, signed body, time, index and id.
+    /// Verifies the promise, which gives the entry's time.
     pub(crate) fn verify_promise(&self, root: &TrustRoot) -> Result<Timestamp, Failed> {
-        let bad = |step, expected: &str, found: String| {
-            Failed::at(step, refusal(RefusalReason::BadLogEntry, expected, found))
-        };
-        let id = Sha256Hash::try_from(self.log_id.as_slice())
-            .map_err(|error| bad(Step::Shape, "a log id", error.to_string()))?;
-        let Some(key) = root.log_keys().key_at(&id, self.integrated_time) else {
-            return Err(bad(
-                Step::Time,
-                "a log of the trust root, valid at the entry's time",
-                hex::encode(&self.log_id),
-            ));
-        };
-        let promised = Promised {
-            body: STANDARD.encode(&self.body),
-            integrated_time: self.integrated_time.as_second(),
-            log_id: hex::encode(&self.log_id),
+        let promise = Promise {
+            body: &self.body,
+            integrated_time: self.integrated_time,
+            log_id: &self.log_id,
             log_index: self.log_index,
+            signature: &self.promise,
         };
-        let promised = serde_json::to_vec(&promised)
-            .map_err(|error| bad(Step::Shape, "a promise", error.to_string()))?;
-        key.verify(promised, &SignatureBytes::new(self.promise.clone()))
-            .map_err(|error| bad(Step::Chain, "an inclusion promise by the log", error.to_string()))?;
-        Ok(self.integrated_time)
+        promise.verify(root)
     }
 
     /// Checks that the entry is about this envelope, byte for byte, and this certificate.

@@ -6,17 +6,17 @@
 
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use jiff::Timestamp;
-use sigstore_verify::crypto::{CertificateInfo, parse_certificate_info, verify_signature};
-use sigstore_verify::types::{DerCertificate, SignatureBytes};
+use sigstore_verify::crypto::CertificateInfo;
 
 use crate::bundle::{Content, UnverifiedBundle};
 use crate::envelope::Envelope;
 use crate::older_entry::OlderEntry;
 use crate::proof::{Proof, furthest};
 use crate::refusal::{Failed, Step, refusal, unsupported};
+use crate::signature::Signed;
 use crate::trust::{TrustRoot, TrustSet};
 use crate::work::Work;
-use crate::{certificate, claims, keyless, rests_on};
+use crate::{certificate, claims, keyless, logged_body, rests_on, signature};
 
 /// Whether a bundle is of these forms: a certificate's envelope with an older entry, or with no entry and no timestamp.
 pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
@@ -54,8 +54,8 @@ fn attempt(
     work: &mut Work,
 ) -> Result<Proof, Failed> {
     let demands = root.demands();
-    let info = parse_certificate_info(&DerCertificate::from_bytes(leaf)).map_err(|error| {
-        Failed::at(Step::Shape, refusal(RefusalReason::BadCertificate, "a certificate", error.to_string()))
+    let info = certificate::info(leaf).map_err(|found| {
+        Failed::at(Step::Shape, refusal(RefusalReason::BadCertificate, "a certificate", found))
     })?;
 
     // 1. The time: what the log promised; or, where the root demands no time, the certificate's own beginning.
@@ -63,10 +63,7 @@ fn attempt(
 
     // 2. Chain, code signing and validity at that time; the transparency proof.
     let chain = certificate::verify_chain(leaf, others, time, root, work)?;
-    if time < info.not_before || time > info.not_after {
-        let expected = "a signing time inside the certificate's validity";
-        return Err(Failed::at(Step::Chain, refusal(RefusalReason::BadTime, expected, time.to_string())));
-    }
+    certificate::check_validity(&info, time)?;
     if demands.certificate_transparency {
         certificate::verify_transparency(leaf, &chain.issuer_key, root)?;
     }
@@ -75,16 +72,16 @@ fn attempt(
     chain.check_others(others, root)?;
 
     // 4. The certificate's key signed the envelope.
-    let scheme = info.key_algorithm.default_signing_scheme();
-    let signature = SignatureBytes::from_bytes(&envelope.signature);
-    verify_signature(&info.public_key, &envelope.signed_bytes(), &signature, scheme).map_err(|error| {
-        let expected = "a signature by the signer's key over the payload";
-        Failed::at(Step::Signature, refusal(RefusalReason::BadSignature, expected, error.to_string()))
-    })?;
+    let signed = envelope.signed_bytes();
+    let scheme =
+        signature::scheme_of(info.public_key.as_bytes(), &envelope.signature, Signed::Bytes(&signed));
+    let scheme = scheme.map_err(|unfitting| Failed::at(Step::Signature, unfitting.refused()))?;
 
-    // 5. The entry is about this envelope and certificate (CVE-2022-36056).
+    // 5. The entry is about this envelope and certificate (CVE-2022-36056), by a scheme that logs verify envelopes by.
     if let Some(entry) = &bundle.older_entry {
-        entry.check_body(envelope, leaf).map_err(|refused| Failed::at(Step::Binding, refused))?;
+        logged_body::check_envelope_scheme(scheme)
+            .and_then(|()| entry.check_body(envelope, leaf))
+            .map_err(|refused| Failed::at(Step::Binding, refused))?;
     }
 
     // 6. The certificate names an issuer and a subject, and is what the envelope's key id names.

@@ -59,6 +59,16 @@ pub(crate) fn remembering<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Whether a message is signed so, as the verifying crate asks it, and with the same memory.
+pub(crate) fn fits(scheme: SigningScheme, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    Remembering.verify_raw(scheme, key, message, signature).is_ok()
+}
+
+/// The same of a message of which only the digest is known.
+pub(crate) fn fits_digest(scheme: SigningScheme, key: &[u8], digest: &[u8], signature: &[u8]) -> bool {
+    Remembering.verify_prehashed(scheme, key, digest, signature).is_ok()
+}
+
 /// The certificates of a trust root, and what they are signed with among themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Authorities {
@@ -103,9 +113,20 @@ fn name_of_message(message: &[u8]) -> Name {
     named(digest::digest(&SHA256, message))
 }
 
-fn name_of(scheme: SigningScheme, key: &[u8], message: &[u8], signature: &[u8]) -> Name {
+/// What is signed, as the name of a signature says it.
+#[derive(Debug, Clone, Copy)]
+enum Signed<'a> {
+    Message(&'a [u8]),
+    Digest(&'a [u8]),
+}
+
+fn name_of(scheme: SigningScheme, key: &[u8], signed: Signed<'_>, signature: &[u8]) -> Name {
     let mut context = Context::new(&SHA256);
-    for part in [scheme.name().as_bytes(), key, message, signature] {
+    let (kind, signed) = match signed {
+        Signed::Message(message) => ("message", message),
+        Signed::Digest(digest) => ("digest", digest),
+    };
+    for part in [scheme.name().as_bytes(), key, kind.as_bytes(), signed, signature] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }
@@ -124,35 +145,47 @@ fn add(names: &mut HashSet<Name>, name: Name) {
     }
 }
 
+/// Verifies unless what has this name is remembered, and remembers it where it fits, the trust root as it likes.
+fn once(
+    name: impl FnOnce() -> Name,
+    remember: impl FnOnce(Name, &Authorities),
+    verify: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !MEMORY.with_borrow(Option::is_some) {
+        return verify();
+    }
+    let name = name();
+    let (is_known, authorities) = MEMORY.with_borrow(|memory| {
+        let authorities = memory.as_ref().and_then(|memory| memory.authorities.clone());
+        let is_known = memory.as_ref().is_some_and(|memory| memory.fitted.contains(&name));
+        (is_known || authorities.as_ref().is_some_and(|known| known.knows(&name)), authorities)
+    });
+    if is_known {
+        return Ok(());
+    }
+    verify()?;
+    MEMORY.with_borrow_mut(|memory| {
+        if let Some(memory) = memory {
+            add(&mut memory.fitted, name);
+        }
+    });
+    if let Some(authorities) = authorities {
+        remember(name, &authorities);
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 struct Remembering;
 
 impl CryptoProvider for Remembering {
     fn verify_raw(&self, scheme: SigningScheme, key: &[u8], message: &[u8], signature: &[u8]) -> Result<()> {
         let verify = || aws_lc_provider().verify_raw(scheme, key, message, signature);
-        let is_on = MEMORY.with_borrow(Option::is_some);
-        if !is_on || message.len() > MESSAGE_BYTES_MAX {
+        if message.len() > MESSAGE_BYTES_MAX {
             return verify();
         }
-        let name = name_of(scheme, key, message, signature);
-        let (is_known, authorities) = MEMORY.with_borrow(|memory| {
-            let authorities = memory.as_ref().and_then(|memory| memory.authorities.clone());
-            let is_known = memory.as_ref().is_some_and(|memory| memory.fitted.contains(&name));
-            (is_known || authorities.as_ref().is_some_and(|known| known.knows(&name)), authorities)
-        });
-        if is_known {
-            return Ok(());
-        }
-        verify()?;
-        MEMORY.with_borrow_mut(|memory| {
-            if let Some(memory) = memory {
-                add(&mut memory.fitted, name);
-            }
-        });
-        if let Some(authorities) = authorities {
-            authorities.remember(name, message);
-        }
-        Ok(())
+        let name = || name_of(scheme, key, Signed::Message(message), signature);
+        once(name, |name, authorities| authorities.remember(name, message), verify)
     }
 
     fn verify_prehashed(
@@ -162,7 +195,9 @@ impl CryptoProvider for Remembering {
         digest: &[u8],
         signature: &[u8],
     ) -> Result<()> {
-        aws_lc_provider().verify_prehashed(scheme, key, digest, signature)
+        let name = || name_of(scheme, key, Signed::Digest(digest), signature);
+        let verify = || aws_lc_provider().verify_prehashed(scheme, key, digest, signature);
+        once(name, |_, _| (), verify)
     }
 
     fn hash(&self, algorithm: HashAlgorithm) -> Result<Box<dyn HashContext>> {
@@ -230,6 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_that_fits_is_remembered_and_is_no_message() {
+        let pair = KeyPair::generate_ecdsa_p256().unwrap();
+        let message = b"message";
+        let digest = name_of_message(message);
+        let signature = pair.sign(message).unwrap();
+        let key = pair.public_key_bytes();
+        remembering(|| {
+            for _ in 0..2 {
+                assert!(fits_digest(SCHEME, key, &digest, signature.as_bytes()));
+                assert!(!fits(SCHEME, key, &digest, signature.as_bytes()));
+                assert!(!fits_digest(SCHEME, key, &name_of_message(b"another"), signature.as_bytes()));
+                assert_eq!(remembered(), 1);
+            }
+        });
+    }
+
+    #[test]
     fn nothing_is_remembered_outside_after_a_panic_or_beyond_the_bound() {
         let pair = KeyPair::generate_ecdsa_p256().unwrap();
         let long = vec![0; MESSAGE_BYTES_MAX + 1];
@@ -269,7 +321,8 @@ mod tests {
                     .verify_raw(SCHEME, pair.public_key_bytes(), message, signature.as_bytes())
                     .unwrap();
             });
-            let name = name_of(SCHEME, pair.public_key_bytes(), message, signature.as_bytes());
+            let signed = Signed::Message(message);
+            let name = name_of(SCHEME, pair.public_key_bytes(), signed, signature.as_bytes());
             assert_eq!(authorities.knows(&name), message == body);
         }
     }

@@ -7,6 +7,8 @@ use sigstore_verify::types::{ArtifactDigest, HashAlgorithm};
 
 use crate::bundle::UnverifiedBundle;
 use crate::refusal::{Failed, malformed, refusal};
+use crate::signature::Signed;
+use crate::statement::Statement;
 use crate::trust::TrustSet;
 use crate::work::Work;
 use crate::{keyless, managed_key, older_forms, once};
@@ -27,11 +29,20 @@ pub struct Proof {
 #[derive(Debug, Clone, Copy)]
 pub enum Artifact<'a> {
     Bytes(&'a [u8]),
-    /// Only the digest is at hand. A signature by a key that cannot sign hashes (Ed25519) needs the bytes.
+    /// Only the digest is at hand. A signature over the message itself (plain Ed25519) needs the bytes, and Ed25519ph the
+    /// SHA-512 digest.
     Digest(Digest),
 }
 
-impl Artifact<'_> {
+impl<'a> Artifact<'a> {
+    /// What a signature over the artifact itself is over.
+    pub(crate) fn to_signed(self) -> Signed<'a> {
+        match self {
+            Artifact::Bytes(bytes) => Signed::Bytes(bytes),
+            Artifact::Digest(digest) => Signed::Digest(digest),
+        }
+    }
+
     pub(crate) fn to_sigstore(self) -> Result<sigstore_verify::types::Artifact<'static>, Refusal> {
         let (algorithm, digest) = match self {
             Artifact::Digest(Digest::Sha256(bytes)) => (HashAlgorithm::Sha2256, bytes.to_vec()),
@@ -50,9 +61,22 @@ pub fn verify_bundle(bundle: &[u8], artifact: Artifact<'_>, trust: &TrustSet) ->
     crate::verify::check_size(bundle)?;
     let bundle = UnverifiedBundle::from_json(bundle)?;
     if let crate::bundle::Content::Envelope(envelope) = &bundle.content {
-        crate::statement::Statement::from_envelope(envelope)?;
+        check_subjects(&Statement::from_envelope(envelope)?.subjects, artifact)?;
     }
     prove(&bundle, artifact, trust, &mut Work::default())
+}
+
+/// An attestation is about the artifact if its statement names it.
+fn check_subjects(subjects: &[Digest], artifact: Artifact<'_>) -> Result<(), Refusal> {
+    let digests = match artifact {
+        Artifact::Bytes(bytes) => vec![Digest::sha256_of(bytes), Digest::sha512_of(bytes)],
+        Artifact::Digest(digest) => vec![digest],
+    };
+    if subjects.iter().any(|subject| digests.contains(subject)) {
+        return Ok(());
+    }
+    let found = subjects.first().map_or_else(|| "none".to_owned(), Digest::to_string);
+    Err(refusal(RefusalReason::BadSubject, format!("a statement about {}", artifact.to_signed()), found))
 }
 
 pub(crate) fn prove(

@@ -4,14 +4,21 @@
 //! others with the hash of the curve's size. A signature is by a key if it is one by any of the key's schemes. What can only
 //! be a scheme that this version does not know is told apart from a signature by somebody else.
 
+use std::fmt;
+
 use aws_lc_rs::digest::{self, Digest as Hash};
 use aws_lc_rs::signature as lc;
 use bus_schema::Digest;
+use correlator_core::facts::{Refusal, RefusalReason};
 use sigstore_verify::crypto::SigningScheme;
+use sigstore_verify::types::HashAlgorithm;
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::{SequenceOf, UintRef};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
-/// A scheme that fitted, as the verifying crate calls it; `None` where it has no word for it.
-pub(crate) type Scheme = Option<SigningScheme>;
+use crate::refusal::{refusal, unsupported};
+use crate::scheme::Scheme;
+use crate::{ed25519ph, once};
 
 /// What is signed.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +37,76 @@ pub(crate) enum Unfitting {
     Unsupported(&'static str),
 }
 
+impl Unfitting {
+    /// The refusal of a signature by whichever key a certificate or the contracts name.
+    pub(crate) fn refused(self) -> Refusal {
+        let expected = "a signature by the signer's key over the payload";
+        match self {
+            Unfitting::Another => refusal(RefusalReason::BadSignature, expected, "another signature"),
+            Unfitting::Unsupported(what) => unsupported(expected, what),
+        }
+    }
+}
+
+impl fmt::Display for Signed<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signed::Bytes(bytes) => Digest::sha256_of(bytes).fmt(formatter),
+            Signed::Digest(digest) => digest.fmt(formatter),
+        }
+    }
+}
+
+impl Signed<'_> {
+    /// The digest of it; `None` where only that of another algorithm is known.
+    pub(crate) fn digest(self, algorithm: HashAlgorithm) -> Option<Vec<u8>> {
+        match (self, algorithm) {
+            (Signed::Bytes(bytes), _) => Some(digest::digest(backend(algorithm)?, bytes).as_ref().to_vec()),
+            (Signed::Digest(Digest::Sha256(digest)), HashAlgorithm::Sha2256) => Some(digest.to_vec()),
+            (Signed::Digest(Digest::Sha512(digest)), HashAlgorithm::Sha2512) => Some(digest.to_vec()),
+            _ => None,
+        }
+    }
+}
+
+fn backend(algorithm: HashAlgorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        HashAlgorithm::Sha2256 => Some(&digest::SHA256),
+        HashAlgorithm::Sha2384 => Some(&digest::SHA384),
+        HashAlgorithm::Sha2512 => Some(&digest::SHA512),
+        _ => None,
+    }
+}
+
+/// A key of RSA (RFC 8017, appendix A.1).
+const RSA_ENCRYPTION: &str = "1.2.840.113549.1.1.1";
+
+/// The length of an RSA key's modulus, in bits; 0 for a key of another kind.
+pub(crate) fn rsa_bits(key: &[u8]) -> usize {
+    let Ok(info) = SubjectPublicKeyInfoRef::try_from(key) else { return 0 };
+    if info.algorithm.oid.to_string() != RSA_ENCRYPTION {
+        return 0;
+    }
+    // RSAPublicKey (RFC 8017, appendix A.1.1): modulus and exponent.
+    let bits = info.subject_public_key.as_bytes().unwrap_or_default();
+    let numbers = SequenceOf::<UintRef<'_>, 2>::from_der(bits).ok();
+    let modulus = numbers.as_ref().and_then(|numbers| numbers.get(0)).map(|modulus| modulus.as_bytes());
+    modulus
+        .and_then(|bytes| bytes.first().map(|first| bytes.len() * 8 - first.leading_zeros() as usize))
+        .unwrap_or(0)
+}
+
 /// The scheme by which `key` (SubjectPublicKeyInfo in DER) signed this.
 pub(crate) fn scheme_of(key: &[u8], signature: &[u8], signed: Signed<'_>) -> Result<Scheme, Unfitting> {
     const UNKNOWN: Unfitting = Unfitting::Unsupported("a key of another kind");
+    /// How a point begins whose two coordinates follow (SEC 1, section 2.3.3), the one form of RFC 5480, section 2.2, that
+    /// every signer writes.
+    const UNCOMPRESSED: u8 = 4;
     let info = SubjectPublicKeyInfoRef::try_from(key).map_err(|_| UNKNOWN)?;
     let bits = info.subject_public_key.as_bytes().ok_or(UNKNOWN)?;
+    let parameters = info.algorithm.parameters;
     let schemes = match info.algorithm.oid.to_string().as_str() {
-        "1.2.840.10045.2.1" => {
+        "1.2.840.10045.2.1" if bits.first() == Some(&UNCOMPRESSED) => {
             match info.algorithm.parameters_oid().map(|curve| curve.to_string()).as_deref() {
                 Ok("1.2.840.10045.3.1.7") => P256,
                 Ok("1.3.132.0.34") => P384,
@@ -44,22 +114,42 @@ pub(crate) fn scheme_of(key: &[u8], signature: &[u8], signed: Signed<'_>) -> Res
                 _ => return Err(UNKNOWN),
             }
         }
-        "1.2.840.113549.1.1.1" => RSA,
-        "1.3.101.112" => return ed25519(bits, signature, signed),
+        RSA_ENCRYPTION if parameters.is_none_or(|given| given.is_null()) => RSA,
+        "1.3.101.112" if parameters.is_none() => return ed25519(bits, signature, signed),
+        oid if parameters.is_none() => {
+            let scheme = ML_DSA.iter().find(|known| known.0 == oid).ok_or(UNKNOWN)?.1;
+            return match signed {
+                Signed::Bytes(bytes) if once::fits(scheme, bits, bytes, signature) => {
+                    Ok(Scheme::Known(scheme))
+                }
+                Signed::Bytes(_) => Err(Unfitting::Another),
+                Signed::Digest(_) => Err(Unfitting::Unsupported("an ML-DSA key and no more than a digest")),
+            };
+        }
         _ => return Err(UNKNOWN),
     };
     let fits = |known: &&Known| known.is_fitting(bits, signature, signed);
     schemes.iter().find(fits).map(|known| known.scheme).ok_or(Unfitting::Another)
 }
 
-/// Ed25519 signs the message itself; its form over a digest (Ed25519ph, RFC 8032, section 5.1) is none that this version
-/// verifies.
+/// Plain Ed25519 signs the message itself, Ed25519ph its SHA-512. One key may sign by both: no signature is one of both.
 fn ed25519(bits: &[u8], signature: &[u8], signed: Signed<'_>) -> Result<Scheme, Unfitting> {
-    let Signed::Bytes(bytes) = signed else {
-        return Err(Unfitting::Unsupported("an Ed25519 key and no more than a digest"));
-    };
-    let key = lc::UnparsedPublicKey::new(&lc::ED25519, bits);
-    key.verify(bytes, signature).map(|()| Some(SigningScheme::Ed25519)).map_err(|_| Unfitting::Another)
+    if let Signed::Bytes(bytes) = signed
+        && once::fits(SigningScheme::Ed25519, bits, bytes, signature)
+    {
+        return Ok(Scheme::Known(SigningScheme::Ed25519));
+    }
+    let digest = signed.digest(HashAlgorithm::Sha2512).and_then(|digest| digest.try_into().ok());
+    match (digest, signed) {
+        (Some(digest), _) if ed25519ph::is_by(bits, digest, signature) => Ok(Scheme::Ed25519ph),
+        (_, Signed::Bytes(_)) => Err(Unfitting::Another),
+        (Some(_), Signed::Digest(_)) => {
+            Err(Unfitting::Unsupported("an Ed25519 key, no Ed25519ph signature, and no more than a digest"))
+        }
+        (None, Signed::Digest(_)) => Err(Unfitting::Unsupported(
+            "an Ed25519 key and no more than a digest of another kind than SHA-512",
+        )),
+    }
 }
 
 struct Known {
@@ -79,37 +169,60 @@ impl Known {
 
     fn is_fitting(&self, bits: &[u8], signature: &[u8], signed: Signed<'_>) -> bool {
         let key = lc::UnparsedPublicKey::new(self.algorithm, bits);
-        match signed {
-            Signed::Bytes(bytes) => key.verify(bytes, signature).is_ok(),
-            Signed::Digest(digest) => Hash::import_less_safe(digest.bytes(), self.hash)
+        match (signed, self.scheme) {
+            (Signed::Bytes(bytes), Scheme::Known(scheme)) => once::fits(scheme, bits, bytes, signature),
+            (Signed::Bytes(bytes), _) => key.verify(bytes, signature).is_ok(),
+            (Signed::Digest(digest), Scheme::Known(scheme)) => {
+                once::fits_digest(scheme, bits, digest.bytes(), signature)
+            }
+            (Signed::Digest(digest), _) => Hash::import_less_safe(digest.bytes(), self.hash)
                 .is_ok_and(|hash| key.verify_digest(&hash, signature).is_ok()),
         }
     }
 }
 
+/// The pure forms of ML-DSA (FIPS 204), by the names of their keys (RFC 9881, section 2).
+const ML_DSA: [(&str, SigningScheme); 3] = [
+    ("2.16.840.1.101.3.4.3.17", SigningScheme::MlDsa44),
+    ("2.16.840.1.101.3.4.3.18", SigningScheme::MlDsa65),
+    ("2.16.840.1.101.3.4.3.19", SigningScheme::MlDsa87),
+];
+
 const P256: &[Known] = &[
-    Known::new(Some(SigningScheme::EcdsaP256Sha256), &digest::SHA256, &lc::ECDSA_P256_SHA256_ASN1),
-    Known::new(Some(SigningScheme::EcdsaP256Sha384), &digest::SHA384, &lc::ECDSA_P256_SHA384_ASN1),
+    Known::new(Scheme::Known(SigningScheme::EcdsaP256Sha256), &digest::SHA256, &lc::ECDSA_P256_SHA256_ASN1),
+    Known::new(Scheme::Known(SigningScheme::EcdsaP256Sha384), &digest::SHA384, &lc::ECDSA_P256_SHA384_ASN1),
 ];
 
 const P384: &[Known] = &[
-    Known::new(Some(SigningScheme::EcdsaP384Sha384), &digest::SHA384, &lc::ECDSA_P384_SHA384_ASN1),
-    Known::new(Some(SigningScheme::EcdsaP384Sha256), &digest::SHA256, &lc::ECDSA_P384_SHA256_ASN1),
+    Known::new(Scheme::Known(SigningScheme::EcdsaP384Sha384), &digest::SHA384, &lc::ECDSA_P384_SHA384_ASN1),
+    Known::new(Scheme::Known(SigningScheme::EcdsaP384Sha256), &digest::SHA256, &lc::ECDSA_P384_SHA256_ASN1),
 ];
 
 const P521: &[Known] = &[
-    Known::new(None, &digest::SHA512, &lc::ECDSA_P521_SHA512_ASN1),
-    Known::new(None, &digest::SHA384, &lc::ECDSA_P521_SHA384_ASN1),
-    Known::new(None, &digest::SHA256, &lc::ECDSA_P521_SHA256_ASN1),
+    Known::new(Scheme::EcdsaP521Sha512, &digest::SHA512, &lc::ECDSA_P521_SHA512_ASN1),
+    Known::new(Scheme::EcdsaP521Sha384, &digest::SHA384, &lc::ECDSA_P521_SHA384_ASN1),
+    Known::new(Scheme::EcdsaP521Sha256, &digest::SHA256, &lc::ECDSA_P521_SHA256_ASN1),
 ];
 
 const RSA: &[Known] = &[
-    Known::new(Some(SigningScheme::RsaPkcs1Sha256), &digest::SHA256, &lc::RSA_PKCS1_2048_8192_SHA256),
-    Known::new(Some(SigningScheme::RsaPkcs1Sha384), &digest::SHA384, &lc::RSA_PKCS1_2048_8192_SHA384),
-    Known::new(Some(SigningScheme::RsaPkcs1Sha512), &digest::SHA512, &lc::RSA_PKCS1_2048_8192_SHA512),
-    Known::new(Some(SigningScheme::RsaPssSha256), &digest::SHA256, &lc::RSA_PSS_2048_8192_SHA256),
-    Known::new(Some(SigningScheme::RsaPssSha384), &digest::SHA384, &lc::RSA_PSS_2048_8192_SHA384),
-    Known::new(Some(SigningScheme::RsaPssSha512), &digest::SHA512, &lc::RSA_PSS_2048_8192_SHA512),
+    Known::new(
+        Scheme::Known(SigningScheme::RsaPkcs1Sha256),
+        &digest::SHA256,
+        &lc::RSA_PKCS1_2048_8192_SHA256,
+    ),
+    Known::new(
+        Scheme::Known(SigningScheme::RsaPkcs1Sha384),
+        &digest::SHA384,
+        &lc::RSA_PKCS1_2048_8192_SHA384,
+    ),
+    Known::new(
+        Scheme::Known(SigningScheme::RsaPkcs1Sha512),
+        &digest::SHA512,
+        &lc::RSA_PKCS1_2048_8192_SHA512,
+    ),
+    Known::new(Scheme::Known(SigningScheme::RsaPssSha256), &digest::SHA256, &lc::RSA_PSS_2048_8192_SHA256),
+    Known::new(Scheme::Known(SigningScheme::RsaPssSha384), &digest::SHA384, &lc::RSA_PSS_2048_8192_SHA384),
+    Known::new(Scheme::Known(SigningScheme::RsaPssSha512), &digest::SHA512, &lc::RSA_PSS_2048_8192_SHA512),
 ];
 
 #[cfg(test)]
@@ -155,11 +268,11 @@ mod tests {
         let sha256 = Some(Digest::sha256_of(MESSAGE));
         let sha512 = Some(Digest::sha512_of(MESSAGE));
         let cases: [(&'static EcdsaSigningAlgorithm, Scheme, Option<Digest>); 5] = [
-            (&lc::ECDSA_P256_SHA256_ASN1_SIGNING, Some(SigningScheme::EcdsaP256Sha256), sha256),
-            (&lc::ECDSA_P384_SHA384_ASN1_SIGNING, Some(SigningScheme::EcdsaP384Sha384), None),
-            (&lc::ECDSA_P521_SHA256_ASN1_SIGNING, None, sha256),
-            (&lc::ECDSA_P521_SHA384_ASN1_SIGNING, None, None),
-            (&lc::ECDSA_P521_SHA512_ASN1_SIGNING, None, sha512),
+            (&lc::ECDSA_P256_SHA256_ASN1_SIGNING, Scheme::Known(SigningScheme::EcdsaP256Sha256), sha256),
+            (&lc::ECDSA_P384_SHA384_ASN1_SIGNING, Scheme::Known(SigningScheme::EcdsaP384Sha384), None),
+            (&lc::ECDSA_P521_SHA256_ASN1_SIGNING, Scheme::EcdsaP521Sha256, sha256),
+            (&lc::ECDSA_P521_SHA384_ASN1_SIGNING, Scheme::EcdsaP521Sha384, None),
+            (&lc::ECDSA_P521_SHA512_ASN1_SIGNING, Scheme::EcdsaP521Sha512, sha512),
         ];
         for (algorithm, scheme, digest) in cases {
             let pair = EcdsaKeyPair::generate(algorithm).unwrap();
@@ -171,7 +284,7 @@ mod tests {
             (SigningScheme::EcdsaP384Sha256, sha256, P384_KEY, P384_SHA256),
         ] {
             let [key, signature] = [key, signature].map(|text| BASE64.decode(text).unwrap());
-            check(&key, &signature, Some(scheme), digest);
+            check(&key, &signature, Scheme::Known(scheme), digest);
         }
     }
 
@@ -199,7 +312,7 @@ mod tests {
         for (padding, scheme, digest) in cases {
             let mut signature = vec![0; pair.public_modulus_len()];
             pair.sign(padding, &SystemRandom::new(), MESSAGE, &mut signature).unwrap();
-            check(&key, &signature, Some(scheme), digest);
+            check(&key, &signature, Scheme::Known(scheme), digest);
         }
     }
 
@@ -209,7 +322,7 @@ mod tests {
         let (key, signature) = (der(pair.public_key()), pair.sign(MESSAGE));
         let signature = signature.as_ref();
         let fitting = scheme_of(&key, signature, Signed::Bytes(MESSAGE));
-        assert_eq!(fitting, Ok(Some(SigningScheme::Ed25519)));
+        assert_eq!(fitting, Ok(Scheme::Known(SigningScheme::Ed25519)));
         assert_eq!(scheme_of(&key, signature, Signed::Bytes(b"another")), Err(Unfitting::Another));
         let digest = Signed::Digest(Digest::sha512_of(MESSAGE));
         assert!(matches!(scheme_of(&key, signature, digest), Err(Unfitting::Unsupported(_))));

@@ -6,6 +6,7 @@
 mod bad_input;
 mod keyless;
 mod producers;
+mod schemes;
 
 use std::collections::BTreeMap;
 

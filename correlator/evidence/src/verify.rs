@@ -18,7 +18,7 @@ use crate::work::Work;
 use crate::{bundle, cloud_build, cosign, pep740, predicate, sbom, statement};
 
 /// The version of this code. Evidence is verified again by another version, so it grows whenever a result may change.
-pub const VERIFIER_VERSION: u32 = 5;
+pub const VERIFIER_VERSION: u32 = 6;
 
 /// Evidence as an agent delivered it. Nothing about it is proven, its media type and its place included.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct Unverified<'a> {
 }
 
 /// Verifies evidence. Pure: the same bytes and trust set give the same outcome, except that a log time is compared with
-/// the machine's clock by the verifying crate, to refuse one from the future.
+/// the machine's clock, to refuse one from the future.
 pub fn verify(evidence: &Unverified<'_>, trust: &TrustSet) -> Outcome {
     // Parsers of others read hostile bytes here. One that panics must not be asked again and again: it is a refusal.
     let result = std::panic::catch_unwind(|| attempt(evidence, trust)).unwrap_or_else(|_| {

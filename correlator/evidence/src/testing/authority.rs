@@ -122,15 +122,6 @@ impl Authority {
         }
     }
 
-    /// A certificate for these claims around a key of some algorithm.
-    pub(crate) fn identity_of(
-        &self,
-        claims: &[(u64, String)],
-        algorithm: &'static rcgen::SignatureAlgorithm,
-    ) -> Vec<u8> {
-        self.certify(claims, &rcgen::KeyPair::generate_for(algorithm).unwrap(), true, |_| {})
-    }
-
     /// A certificate for these claims, with its transparency proof.
     pub(crate) fn identity(&self, claims: &[(u64, String)]) -> Identity {
         self.issue(claims, true, |_| {})
@@ -224,10 +215,29 @@ impl Authority {
         x509_cert::der::asn1::OctetStringRef::new(&list).unwrap().to_der().unwrap()
     }
 
-    /// A log entry for a body, the only one of its tree.
-    fn entry(&self, body: &[u8]) -> (Vec<u8>, Value) {
+    /// A certificate for these claims around this key.
+    pub(crate) fn certificate_for(
+        &self,
+        claims: &[(u64, String)],
+        key: &rcgen::KeyPair,
+        with_proof: bool,
+    ) -> Vec<u8> {
+        self.certify(claims, key, with_proof, |_| {})
+    }
+
+    pub(crate) fn log_id(&self) -> Vec<u8> {
+        log_id(&self.log)
+    }
+
+    /// A log entry for a body, the only one of its tree: the promise of index 5 a minute after the certificate begins, and
+    /// the proof.
+    pub(crate) fn entry(&self, body: &[u8]) -> (Vec<u8>, Value) {
+        self.entry_at(body, SIGNED_AT + 60)
+    }
+
+    /// The same with the promise of another time.
+    pub(crate) fn entry_at(&self, body: &[u8], time: i64) -> (Vec<u8>, Value) {
         let id = log_id(&self.log);
-        let time = SIGNED_AT + 60;
         let promised = format!(
             r#"{{"body":"{}","integratedTime":{time},"logID":"{}","logIndex":5}}"#,
             STANDARD.encode(body),
@@ -323,6 +333,11 @@ impl Authority {
 
     /// The annotations of cosign's older attestation: certificate, chain and log entry around `body`.
     pub(crate) fn annotations(&self, identity: &Identity, body: &[u8]) -> Vec<(String, String)> {
+        self.annotations_of(Some(&identity.certificate), body)
+    }
+
+    /// The same of a key, where there is no certificate.
+    pub(crate) fn annotations_of(&self, certificate: Option<&[u8]>, body: &[u8]) -> Vec<(String, String)> {
         let (promise, _) = self.entry(body);
         let entry = json!({
             "SignedEntryTimestamp": STANDARD.encode(promise),
@@ -334,11 +349,12 @@ impl Authority {
             },
         });
         let annotation = |name: &str, value: String| (format!("dev.sigstore.cosign/{name}"), value);
-        vec![
-            annotation("certificate", identity.pem()),
-            annotation("chain", pem_of(&self.certificate)),
-            annotation("bundle", entry.to_string()),
-        ]
+        let mut annotations = vec![annotation("bundle", entry.to_string())];
+        if let Some(certificate) = certificate {
+            annotations.push(annotation("certificate", pem_of(certificate)));
+            annotations.push(annotation("chain", pem_of(&self.certificate)));
+        }
+        annotations
     }
 }
 
@@ -371,7 +387,7 @@ impl Identity {
     }
 }
 
-fn pem_of(der: &[u8]) -> String {
+pub(crate) fn pem_of(der: &[u8]) -> String {
     sigstore_verify::types::DerCertificate::from_bytes(der).to_pem()
 }
 

@@ -375,9 +375,14 @@ fn a_signature_that_this_version_cannot_verify_is_no_forgery() {
     let authority = Authority::new();
     let trust = trust(&authority, Demands::default());
     let said = statement(PROVENANCE, provenance());
-    let p521 = authority.identity_of(&release_claims(), &rcgen::PKCS_ECDSA_P521_SHA512);
-    let mut bundle = authority.bundle(&authority.identity(&release_claims()), &said);
-    bundle["verificationMaterial"]["certificate"]["rawBytes"] = json!(STANDARD.encode(p521));
+    let identity = authority.identity(&release_claims());
+    // The key's curve becomes prime192v1 (RFC 5480, section 2.1.1.1), which nobody signs with any more.
+    let mut certificate = identity.certificate.clone();
+    let curve = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    let place = certificate.windows(curve.len()).position(|bytes| bytes == curve).unwrap();
+    certificate[place + curve.len() - 1] = 0x01;
+    let mut bundle = authority.bundle(&identity, &said);
+    bundle["verificationMaterial"]["certificate"]["rawBytes"] = json!(STANDARD.encode(certificate));
     let found = refused(check(&bundle, &trust));
     assert_eq!(found.reason, RefusalReason::Unsupported, "{found:?}");
 }

@@ -1,0 +1,62 @@
+//! That a log holds an entry: the inclusion proof up to the root of the log's tree (RFC 9162, section 2.1.3) and the
+//! checkpoint in which the log signed that root (C2SP, tlog-checkpoint).
+
+use correlator_core::facts::RefusalReason;
+use jiff::Timestamp;
+use sigstore_verify::types::{Checkpoint, InclusionProof, Sha256Hash, TransparencyLogEntry};
+
+use crate::log_entries::{is_of_origin, is_version_2};
+use crate::refusal::{Failed, Step, refusal};
+use crate::trust::TrustRoot;
+
+/// Verifies the entry's proof, where it has one, with a key of the entry's own log that had begun by `now`.
+pub(crate) fn verify(entry: &TransparencyLogEntry, root: &TrustRoot, now: Timestamp) -> Result<(), Failed> {
+    let Some(proof) = &entry.inclusion_proof else { return Ok(()) };
+    let Some(checkpoint) = proof.checkpoint.checkpoint() else {
+        return Err(bad("a checkpoint", "none"));
+    };
+    verify_proof(entry, proof, checkpoint)?;
+    verify_checkpoint(entry, checkpoint, root, now)
+}
+
+fn verify_proof(
+    entry: &TransparencyLogEntry,
+    proof: &InclusionProof,
+    checkpoint: &Checkpoint,
+) -> Result<(), Failed> {
+    if proof.root_hash != *checkpoint.root_hash() {
+        return Err(bad("a proof to the checkpoint's root", "another root"));
+    }
+    // What a proof of Rekor v2 repeats nobody signed: index and size are the entry's and the checkpoint's.
+    let (index, size) = if is_version_2(entry) {
+        (entry.log_index.get(), checkpoint.tree_size())
+    } else {
+        (proof.log_index.get(), proof.tree_size)
+    };
+    let leaf = sigstore_merkle::hash_leaf(entry.canonicalized_body.as_bytes());
+    sigstore_merkle::verify_inclusion_proof(&leaf, index, size, &proof.hashes, checkpoint.root_hash())
+        .map_err(|error| bad("a proof that the entry is in the log", &error.to_string()))
+}
+
+fn verify_checkpoint(
+    entry: &TransparencyLogEntry,
+    checkpoint: &Checkpoint,
+    root: &TrustRoot,
+    now: Timestamp,
+) -> Result<(), Failed> {
+    let id = Sha256Hash::try_from(entry.log_id.key_id.as_bytes())
+        .map_err(|error| bad("a log id", &error.to_string()))?;
+    let Some(key) = root.log_keys().key_started_by(&id, now) else {
+        return Err(bad("a log of the trust root", &entry.log_id.key_id.to_string()));
+    };
+    let is_signed = checkpoint.signatures().iter().any(|one| {
+        id.as_bytes().starts_with(one.key_id.as_bytes())
+            && is_of_origin(&one.name, checkpoint.origin())
+            && key.verify(checkpoint.signed_data(), &one.signature).is_ok()
+    });
+    if is_signed { Ok(()) } else { Err(bad("a checkpoint signed by the log", "no signature of it")) }
+}
+
+fn bad(expected: &str, found: &str) -> Failed {
+    Failed::at(Step::Log, refusal(RefusalReason::BadLogEntry, expected, found))
+}

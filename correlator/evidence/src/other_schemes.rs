@@ -1,0 +1,232 @@
+//! Bundles that the verifying crate has no words for: ECDSA P-521, RSASSA-PSS and Ed25519ph, the hash that is not the key's
+//! usual one, and log entries about another digest than SHA-256. Everything that the crate checks is checked here, in the
+//! order of sigstore/architecture-docs, client-spec.md, section 4; the sections stand beside the steps.
+//!
+//! The pieces are those of the crate wherever it offers them: the shape of bundles, timestamps, Merkle trees, the keys of
+//! logs. What [`crate::keyless`] and [`crate::managed_key`] check beyond the crate they check after these steps too.
+
+use correlator_core::facts::{Refusal, RefusalReason};
+use jiff::Timestamp;
+use sigstore_verify::bundle::{ValidationOptions, validate_bundle_with_options};
+use sigstore_verify::crypto::KeyAlgorithm;
+use sigstore_verify::tsa::verify_timestamp_for_authority;
+use sigstore_verify::types::{Bundle, DerPublicKey, SignatureBytes, SignatureContent};
+use sigstore_verify::{Error, TimestampError};
+
+use crate::keyless::Certified;
+use crate::logged_body::{self, Described};
+use crate::promise::Promise;
+use crate::refusal::{Failed, Step, from_sigstore, refusal, unsupported};
+use crate::scheme::Scheme;
+use crate::signature::{Signed, Unfitting};
+use crate::trust::TrustRoot;
+use crate::work::Work;
+use crate::{certificate, inclusion};
+
+/// Whether the verifying crate verifies a bundle with this key and scheme: it knows one scheme for each kind of key and
+/// digest, and log entries of that digest.
+pub(crate) fn is_known(bundle: &Bundle, key: &[u8], scheme: Scheme) -> bool {
+    let digest = match &bundle.content {
+        SignatureContent::MessageSignature(message) => message.message_digest.as_ref(),
+        _ => None,
+    };
+    let algorithm = KeyAlgorithm::from_spki(&DerPublicKey::new(key.to_vec())).ok();
+    let usual = algorithm.and_then(|algorithm| match digest {
+        Some(digest) => algorithm.resolve_signing_scheme(digest.algorithm).ok(),
+        None => Some(algorithm.default_signing_scheme()),
+    });
+    let mut entries = bundle.verification_material.tlog_entries.iter();
+    usual.map(Scheme::Known) == Some(scheme) && entries.all(|entry| logged_body::is_known(entry, scheme))
+}
+
+/// A signature and what it is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signature<'a> {
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) signed: Signed<'a>,
+    /// The scheme by which the signer's key made it, where it did.
+    pub(crate) scheme: Result<Scheme, Unfitting>,
+    /// The signer's key (SubjectPublicKeyInfo in DER).
+    pub(crate) key: &'a [u8],
+}
+
+/// Verifies a signature by a certificate of the root. Who may sign is judged elsewhere.
+pub(crate) fn by_certificate(
+    signature: &Signature<'_>,
+    certificates: &[Vec<u8>],
+    root: &TrustRoot,
+    work: &mut Work,
+) -> Result<Certified, Failed> {
+    let demands = root.demands();
+    let now = Timestamp::now();
+    let Some((leaf, others)) = certificates.split_first() else {
+        return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
+    };
+    work.step()?;
+
+    // 0. The shape that the bundle's version demands (sigstore/protobuf-specs, sigstore_bundle.proto).
+    let has_entries = !signature.bundle.verification_material.tlog_entries.is_empty();
+    check_shape(signature.bundle, demands.log || has_entries)?;
+    let info = certificate::info(leaf).map_err(|found| {
+        Failed::at(Step::Shape, refusal(RefusalReason::BadCertificate, "a certificate", found))
+    })?;
+
+    // 1. [4.2] Establish the signing times from timestamps (RFC 3161) and inclusion promises: at least one.
+    let mut times = timestamps(signature, root)?;
+    times.extend(promised_times(signature.bundle, root, now)?);
+    if times.is_empty() {
+        let expected = "a time that a log or a timestamp authority vouches for";
+        return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, expected, "none")));
+    }
+
+    // 2. [4.3] Chain to the root, code signing and validity at each of these times, so that a log's time is inside the
+    //    certificate's validity too; then the certificate's transparency proof (RFC 6962, 3.2).
+    for time in &times {
+        let chain = certificate::chain_at(leaf, others, *time, root)?;
+        certificate::check_validity(&info, *time)?;
+        if demands.certificate_transparency {
+            certificate::verify_transparency(leaf, &chain.issuer_key, root)?;
+        }
+    }
+
+    // 3. [4.4] Each entry is in its log: inclusion proof and checkpoint (RFC 9162, 2.1.3).
+    for entry in &signature.bundle.verification_material.tlog_entries {
+        inclusion::verify(entry, root, now)?;
+    }
+
+    // 4. [4.5] The certificate's key signed the artifact, or the envelope; and what the bundle says of its digest is true.
+    let scheme = scheme_of(signature)?;
+    check_message_digest(signature.bundle, signature.signed)?;
+
+    // 5. [4.4] The body of each entry is about this certificate, signature and digest, by this scheme (CVE-2022-36056).
+    check_bodies(signature, scheme, Some(leaf))?;
+    Ok(Certified { times, info, is_published: demands.certificate_transparency })
+}
+
+/// Verifies what surrounds a signature by a key of the contracts, and gives the times that are vouched for. There is no
+/// certificate, so that the steps 2 and 3 of the certificate's times do not apply.
+pub(crate) fn by_key(
+    signature: &Signature<'_>,
+    is_logged: bool,
+    root: &TrustRoot,
+    work: &mut Work,
+) -> Result<Vec<Timestamp>, Failed> {
+    let now = Timestamp::now();
+    work.step()?;
+
+    // 0. The shape that the bundle's version demands (sigstore/protobuf-specs, sigstore_bundle.proto).
+    check_shape(signature.bundle, is_logged)?;
+
+    // 1. [4.2] The times of timestamps (RFC 3161) and inclusion promises, where there are any.
+    let mut times = timestamps(signature, root)?;
+    times.extend(promised_times(signature.bundle, root, now)?);
+
+    // 3. [4.4] Each entry is in its log: inclusion proof and checkpoint (RFC 9162, 2.1.3).
+    for entry in &signature.bundle.verification_material.tlog_entries {
+        inclusion::verify(entry, root, now)?;
+    }
+
+    // 4. [4.5] The key signed the artifact, or the envelope; and what the bundle says of its digest is true.
+    let scheme = scheme_of(signature)?;
+    check_message_digest(signature.bundle, signature.signed)?;
+
+    // 5. [4.4] The body of each entry is about this key, signature and digest, by this scheme (CVE-2022-36056).
+    check_bodies(signature, scheme, None)?;
+    Ok(times)
+}
+
+fn check_shape(bundle: &Bundle, is_logged: bool) -> Result<(), Failed> {
+    let options =
+        ValidationOptions::new().with_require_inclusion_proof(is_logged).with_require_timestamp(false);
+    validate_bundle_with_options(bundle, &options).map_err(|error| from_sigstore(&Error::Bundle(error)))
+}
+
+/// Each timestamp is over the signature, by an authority of the root that was valid then.
+fn timestamps(signature: &Signature<'_>, root: &TrustRoot) -> Result<Vec<Timestamp>, Failed> {
+    let stamped = &signature.bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+    if stamped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let authorities = root.trusted_root().tsa_authorities();
+    let bytes = SignatureBytes::from_bytes(signature.bytes);
+    let mut times = Vec::new();
+    for timestamp in stamped {
+        let mut found = "no timestamp authority in the trust root".to_owned();
+        let time = authorities.iter().find_map(|authority| {
+            verify_timestamp_for_authority(&timestamp.signed_timestamp, &bytes, authority)
+                .map_err(|error| found = error.to_string())
+                .ok()
+        });
+        times.push(time.ok_or_else(|| from_sigstore(&Error::Timestamp(TimestampError::Invalid(found))))?);
+    }
+    Ok(times)
+}
+
+/// Each promise is by the entry's own log, and of a time that has come.
+fn promised_times(bundle: &Bundle, root: &TrustRoot, now: Timestamp) -> Result<Vec<Timestamp>, Failed> {
+    let mut times = Vec::new();
+    for entry in &bundle.verification_material.tlog_entries {
+        let (Some(promise), Some(integrated_time)) = (&entry.inclusion_promise, entry.integrated_time) else {
+            continue;
+        };
+        let promise = Promise {
+            body: entry.canonicalized_body.as_bytes(),
+            integrated_time,
+            log_id: entry.log_id.key_id.as_bytes(),
+            log_index: entry.log_index.as_i64(),
+            signature: promise.signed_entry_timestamp.as_bytes(),
+        };
+        let time = promise.verify(root)?;
+        if time > now {
+            let refused = refusal(RefusalReason::BadTime, "a log time in the past", time.to_string());
+            return Err(Failed::at(Step::Chain, refused));
+        }
+        times.push(time);
+    }
+    Ok(times)
+}
+
+fn scheme_of(signature: &Signature<'_>) -> Result<Scheme, Failed> {
+    signature.scheme.map_err(|unfitting| Failed::at(Step::Signature, unfitting.refused()))
+}
+
+/// A message signature may say what it is over; then that is what the signature is over.
+pub(crate) fn check_message_digest(bundle: &Bundle, signed: Signed<'_>) -> Result<(), Failed> {
+    let SignatureContent::MessageSignature(message) = &bundle.content else { return Ok(()) };
+    let Some(said) = &message.message_digest else { return Ok(()) };
+    let found = hex::encode(said.digest.as_bytes());
+    let refused = |refused: Refusal| Err(Failed::at(Step::Shape, refused));
+    match signed.digest(said.algorithm) {
+        Some(digest) if digest == said.digest.as_bytes() => Ok(()),
+        Some(digest) => refused(refusal(
+            RefusalReason::BadSubject,
+            format!("a signature over {}:{}", said.algorithm.as_rekor_str(), hex::encode(digest)),
+            found,
+        )),
+        None => refused(refusal(
+            RefusalReason::BadSubject,
+            format!("a signature over {signed}"),
+            format!("{}:{found}", said.algorithm.as_rekor_str()),
+        )),
+    }
+}
+
+fn check_bodies(signature: &Signature<'_>, scheme: Scheme, certificate: Option<&[u8]>) -> Result<(), Failed> {
+    let envelope = match &signature.bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => Some(envelope),
+        _ => None,
+    };
+    let described = Described {
+        scheme,
+        signature: signature.bytes,
+        signed: signature.signed,
+        envelope,
+        certificate,
+        key: signature.key,
+    };
+    for entry in &signature.bundle.verification_material.tlog_entries {
+        logged_body::check(entry, &described).map_err(|refused| Failed::at(Step::Binding, refused))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+#![no_main]
+
+custody_fuzz::target!("log_entry");
