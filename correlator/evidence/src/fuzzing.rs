@@ -86,7 +86,7 @@ fn read_root(bytes: &[u8]) {
 fn read_key(bytes: &[u8]) {
     drop(TrustedKey::from_pem("key", &String::from_utf8_lossy(bytes), LogDemand::Required));
     drop(certificate::info(bytes));
-    drop(signature::scheme_of(bytes, bytes, Signed::Bytes(bytes)));
+    let _ = signature::scheme_of(bytes, bytes, Signed::Bytes(bytes));
 }
 
 /// The bytes as the body of each kind of entry; and where they are a bundle, its certificates and the bodies of its entries.

@@ -104,8 +104,8 @@ pub(crate) fn by_certificate(
     Ok(Certified { times, info, is_published: demands.certificate_transparency })
 }
 
-/// Verifies what surrounds a signature by a key of the contracts, and gives the times that are vouched for. There is no
-/// certificate, so that the steps 2 and 3 of the certificate's times do not apply.
+/// Verifies what surrounds a signature by a key of the contracts, and gives the times that are vouched for. Step 2 is about
+/// certificates.
 pub(crate) fn by_key(
     signature: &Signature<'_>,
     is_logged: bool,
