@@ -16,6 +16,8 @@ use super::tool_run::run;
 use crate::provision::Tool;
 
 const KEY_PASSWORD: &str = "only-for-tests";
+/// Nobody listens at this port.
+const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// How a signature with a key is stored in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +214,9 @@ impl Cosign {
             .env("COSIGN_PASSWORD", KEY_PASSWORD)
             .env("DOCKER_CONFIG", &self.folder)
             .env("HOME", &self.folder)
-            .env("TUF_ROOT", self.folder.join("tuf"));
+            .env("TUF_ROOT", self.folder.join("tuf"))
+            // Where a call is told of no trust root, cosign would fetch the public one.
+            .env("TUF_MIRROR", NOWHERE);
         command
     }
 
