@@ -4,6 +4,7 @@
 //! state changes here only, one input after the other.
 
 mod batch;
+mod lists;
 mod scopes;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bus_schema::cluster::InventoryObserved;
 use bus_schema::{ClusterId, Event};
 use fleet_runtime::health::Check;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,15 +27,18 @@ use crate::kubernetes::owners::Owners;
 use crate::kubernetes::survey::{Survey, SurveyError, Surveyor};
 use crate::kubernetes::tracker::{TooManyPods, Tracker};
 use crate::kubernetes::translate::Dated;
-use crate::kubernetes::watch::{ScopeSeen, follow};
+use crate::kubernetes::watch::{ScopeSeen, Tools, follow};
 use crate::report::{Heartbeat, Report, ReportError};
 use crate::settings::Settings;
+use lists::TakenList;
 use scopes::Scopes;
 
 /// What was seen and waits to be said; the connection to the server waits with it.
 const SEEN_QUEUED_MAX: usize = 1024;
 /// How much of it is taken at once.
 const SEEN_AT_ONCE: usize = 128;
+/// How many pages of the followers' lists are in memory at once, however many scopes there are.
+const LISTED_PAGES_MAX: usize = 1;
 /// A failed inventory is made again after this, or after the interval where that is shorter.
 const INVENTORY_RETRY: Duration = Duration::from_secs(30);
 /// An inventory that was not due is made this long after the one before at the earliest.
@@ -80,6 +84,8 @@ pub(crate) struct Following {
     epoch: Epoch,
     tracker: Tracker,
     scopes: Scopes,
+    /// By scope.
+    lists: Vec<TakenList>,
     /// When the next inventory is due; absent until everything is listed.
     inventory_due: Option<Instant>,
     inventory_made: Option<Instant>,
@@ -98,8 +104,13 @@ impl Following {
             cluster_name: settings.cluster_name.clone(),
         };
         Following {
-            tracker: Tracker::new(settings.cluster_name.clone(), settings.list_limits.pods_max),
+            tracker: Tracker::new(
+                settings.cluster_name.clone(),
+                settings.scopes.len(),
+                settings.list_limits.pods_max,
+            ),
             scopes: Scopes::new(settings.scopes.len(), epoch.began_at()),
+            lists: vec![TakenList::default(); settings.scopes.len()],
             cluster,
             owners,
             surveyor,
@@ -116,12 +127,17 @@ impl Following {
     /// Runs until `stop`.
     pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<(), FollowingError> {
         let (sender, mut seen) = mpsc::channel(SEEN_QUEUED_MAX);
+        let tools = Tools {
+            api: self.surveyor.api.clone(),
+            limits: self.settings.list_limits,
+            pages: Arc::new(Semaphore::new(LISTED_PAGES_MAX)),
+            seen: sender,
+        };
         let mut followers = JoinSet::new();
         for (index, scope) in self.settings.scopes.iter().enumerate() {
-            let api = self.surveyor.api.clone();
-            followers.spawn(follow(api, index, scope.clone(), self.settings.list_limits, sender.clone()));
+            followers.spawn(follow(tools.clone(), index, scope.clone()));
         }
-        drop(sender);
+        drop(tools);
         let mut surveys: JoinSet<SurveyDone> = JoinSet::new();
         let mut report_due = tokio::time::interval(self.settings.report_interval);
         report_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -155,10 +171,25 @@ impl Following {
         let (epoch, sequence) = (self.epoch.began_at(), self.epoch.next_inventory());
         let (surveyor, report) = (self.surveyor.clone(), Arc::clone(&self.report));
         surveys.spawn(async move {
-            let survey = surveyor.survey().await?;
-            let (observed_at, containers) = (survey.observed_at, survey.containers);
-            for event in inventory_events(survey, &surveyor, &report, epoch, sequence) {
-                report.say(event).await?;
+            let Survey { observed_at, parts, containers } = surveyor.survey().await?;
+            let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+            // One part after the other: the next is made when this one is said.
+            for (part, number) in parts.zip(1..=count) {
+                let event = InventoryObserved {
+                    agent: report.agent().clone(),
+                    cluster: surveyor.cluster.clone(),
+                    cluster_name: surveyor.cluster_name.clone(),
+                    epoch,
+                    sequence,
+                    part: number,
+                    parts: count,
+                    after: part.after,
+                    until: part.until,
+                    containers: part.containers,
+                    observed_at,
+                };
+                let event = Event::InventoryObserved(event);
+                report.say(Dated { occurred: observed_at, event }).await?;
             }
             Ok(Surveyed { observed_at, containers, sequence })
         });
@@ -227,34 +258,6 @@ enum SurveyFailure {
     Survey(#[from] SurveyError),
     #[error(transparent)]
     Report(#[from] ReportError),
-}
-
-fn inventory_events(
-    survey: Survey,
-    surveyor: &Surveyor,
-    report: &Report,
-    epoch: Timestamp,
-    sequence: u64,
-) -> Vec<Dated> {
-    let observed_at = survey.observed_at;
-    let parts = u32::try_from(survey.parts.len()).unwrap_or(u32::MAX);
-    let event = |(number, part): (u32, crate::kubernetes::inventory::Part)| {
-        let data = InventoryObserved {
-            agent: report.agent().clone(),
-            cluster: surveyor.cluster.clone(),
-            cluster_name: surveyor.cluster_name.clone(),
-            epoch,
-            sequence,
-            part: number,
-            parts,
-            after: part.after,
-            until: part.until,
-            containers: part.containers,
-            observed_at,
-        };
-        Dated { occurred: observed_at, event: Event::InventoryObserved(data) }
-    };
-    (1..=parts).zip(survey.parts).map(event).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

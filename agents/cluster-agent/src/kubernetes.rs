@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod connect;
 pub(crate) mod cut;
 pub(crate) mod inventory;
+pub(crate) mod kept;
 pub(crate) mod lines;
 pub(crate) mod list;
 pub(crate) mod owners;

@@ -20,6 +20,7 @@ pub(super) struct FakeCluster {
     state: Mutex<FakeState>,
     changed: watch::Sender<u64>,
     pub(super) lists: AtomicUsize,
+    pub(super) pages: AtomicUsize,
     pub(super) watches: AtomicUsize,
 }
 
@@ -47,7 +48,8 @@ impl FakeCluster {
     pub(super) fn new() -> Arc<FakeCluster> {
         let (changed, _) = watch::channel(0);
         let state = Mutex::new(FakeState { version: 10, ..FakeState::default() });
-        Arc::new(FakeCluster { state, changed, lists: AtomicUsize::new(0), watches: AtomicUsize::new(0) })
+        let (lists, pages, watches) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(FakeCluster { state, changed, lists, pages, watches })
     }
 
     pub(super) fn client(self: &Arc<FakeCluster>) -> kube::Client {
@@ -178,6 +180,7 @@ async fn pods(State(cluster): Shared, Query(query): Query<HashMap<String, String
 
 fn list_pods(cluster: &FakeCluster, query: &HashMap<String, String>) -> Response {
     assert!(!query.contains_key("resourceVersion"), "a list is the most recent state");
+    cluster.pages.fetch_add(1, Ordering::SeqCst);
     let mut state = cluster.state.lock().unwrap();
     let limit: usize = query["limit"].parse().unwrap();
     let from: usize = match query.get("continue") {
@@ -194,7 +197,10 @@ fn list_pods(cluster: &FakeCluster, query: &HashMap<String, String>) -> Response
     let items: Vec<&str> = state.pods.values().skip(from).take(limit).map(String::as_str).collect();
     let next = from + items.len();
     let token = if next < state.pods.len() { next.to_string() } else { String::new() };
-    let metadata = json!({ "resourceVersion": state.version.to_string(), "continue": token });
+    let mut metadata = json!({ "resourceVersion": state.version.to_string(), "continue": token });
+    if !token.is_empty() {
+        metadata["remainingItemCount"] = json!(state.pods.len() - next);
+    }
     format!("{{\"kind\":\"PodList\",\"metadata\":{metadata},\"items\":[{}]}}", items.join(","))
         .into_response()
 }

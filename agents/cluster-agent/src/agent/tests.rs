@@ -3,6 +3,8 @@
 
 #[path = "fake_cluster.rs"]
 mod fake_cluster;
+#[path = "page_tests.rs"]
+mod page_tests;
 
 use std::sync::atomic::Ordering;
 
@@ -331,23 +333,8 @@ async fn a_second_process_says_when_nobody_watched_and_keeps_the_beginning_of_it
 }
 
 #[tokio::test]
-async fn lists_come_in_pages_and_begin_anew_when_the_server_forgets_the_place() {
-    let mut stage = Stage::new(json!({ "page_pods_max": 2 })).await;
-    for uid in ["a", "b", "c", "d", "e"] {
-        stage.cluster.apply(pod(uid));
-    }
-    stage.cluster.forget_pages(1);
-    stage.start();
-    let events = stage.until(|events| !inventories(events).is_empty()).await;
-    assert_eq!(changes(&events).len(), 5);
-    assert_eq!(listed_ids(&inventories(&events)[0]).len(), 5);
-    assert!(gaps(&events).is_empty(), "nothing was missed");
-    stage.stop().await;
-}
-
-#[tokio::test]
 async fn a_cluster_with_too_many_pods_is_refused_as_a_whole() {
-    let mut stage = Stage::new(json!({ "pods_max": 2 })).await;
+    let mut stage = Stage::new(json!({ "pods_max": 2, "page_pods_max": 1 })).await;
     for uid in ["a", "b", "c"] {
         stage.cluster.apply(pod(uid));
     }

@@ -1,22 +1,16 @@
 //! Takes what was seen, in order: owners are looked up for many pods at once, changes are made one by one.
 
-use std::collections::HashSet;
-
-use bus_schema::{Event, WorkloadRef};
+use bus_schema::WorkloadRef;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{Following, FollowingError};
-use crate::kubernetes::list::PodList;
 use crate::kubernetes::payload::{Pod, ReadPod};
 use crate::kubernetes::survey::LOOKUPS_AT_ONCE;
 use crate::kubernetes::tracker::workload_ref;
 use crate::kubernetes::translate::Dated;
-use crate::kubernetes::watch::{ListCause, ScopeSeen, Seen};
-
-/// How many pods of a list are said at once.
-const LISTED_AT_ONCE: usize = 256;
+use crate::kubernetes::watch::{ScopeSeen, Seen};
 
 impl Following {
     pub(super) async fn take(&mut self, batch: Vec<ScopeSeen>) -> Result<(), FollowingError> {
@@ -26,9 +20,18 @@ impl Following {
         let mut in_touch = Vec::new();
         for ((scope, seen), workload) in batch.into_iter().zip(workloads) {
             match seen {
-                Seen::Listed { list, cause } => {
+                Seen::ListBegun { at, cause } => {
                     self.say(&mut events).await?;
-                    self.take_list(scope, list, cause).await?;
+                    self.take_list_begun(scope, at, cause).await?;
+                }
+                Seen::ListedPods { pods, at, page } => {
+                    self.say(&mut events).await?;
+                    self.take_listed(scope, pods, at).await?;
+                    drop(page);
+                }
+                Seen::ListEnded { at, cause } => {
+                    self.say(&mut events).await?;
+                    self.take_list_ended(scope, at, cause).await?;
                 }
                 Seen::Applied { pod, at } => {
                     in_touch.push((scope, at));
@@ -58,61 +61,7 @@ impl Following {
         Ok(())
     }
 
-    async fn take_list(
-        &mut self,
-        scope: usize,
-        list: PodList,
-        cause: ListCause,
-    ) -> Result<(), FollowingError> {
-        let was_listed = self.scopes.are_listed();
-        self.report.metrics().list_seen();
-        if let ListCause::Forgotten { from } = cause {
-            let reason = "the API server no longer knew what happened (410 Gone)";
-            let gap = self.gaps.open(from, list.requested_at, reason).await?;
-            self.say_gap(gap).await?;
-        }
-        let uids: HashSet<&str> = list.pods.iter().filter_map(uid_of).collect();
-        let is_whole = list.pods.iter().all(|pod| uid_of(pod).is_some());
-        let mut events = match is_whole {
-            true => self.tracker.keep_only(scope, &uids, list.requested_at),
-            // A pod that cannot be told apart may be any of those that seem to be missing.
-            false => Vec::new(),
-        };
-        for chunk in list.pods.chunks(LISTED_AT_ONCE) {
-            let workloads = self.workloads(chunk.iter().map(|pod| pod.as_deref().ok()).collect()).await;
-            for (pod, workload) in chunk.iter().zip(workloads) {
-                events.extend(self.applied(scope, pod, workload, list.requested_at).await?);
-            }
-            self.say(&mut events).await?;
-        }
-        self.say(&mut events).await?;
-        self.scopes.listed(scope, list.requested_at);
-        tracing::info!(scope, pods = list.pods.len(), ?cause, "listed the pods");
-        if self.scopes.are_listed() {
-            if !was_listed {
-                self.begin_coverage(list.requested_at).await?;
-            }
-            // What a gap hid is found again by an inventory made after it.
-            self.is_due(tokio::time::Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Every scope is listed for the first time.
-    async fn begin_coverage(&mut self, at: Timestamp) -> Result<(), FollowingError> {
-        match self.gaps.begin(at).await? {
-            Some(gap) => self.say_gap(gap).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn say_gap(&mut self, gap: bus_schema::fleet::AgentGap) -> Result<(), FollowingError> {
-        self.report.metrics().gap_opened();
-        tracing::warn!(reason = gap.reason, from = %gap.from, until = %gap.until, "something may have been missed");
-        Ok(self.report.say(Dated { occurred: gap.until, event: Event::AgentGap(gap) }).await?)
-    }
-
-    async fn applied(
+    pub(super) async fn applied(
         &mut self,
         scope: usize,
         pod: &ReadPod,
@@ -136,7 +85,7 @@ impl Following {
     }
 
     /// The workload of each pod, in order.
-    async fn workloads(&self, pods: Vec<Option<&Pod>>) -> Vec<Option<WorkloadRef>> {
+    pub(super) async fn workloads(&self, pods: Vec<Option<&Pod>>) -> Vec<Option<WorkloadRef>> {
         let mut look_ups: Vec<BoxFuture<'_, Option<WorkloadRef>>> = Vec::with_capacity(pods.len());
         for pod in pods {
             look_ups.push(Box::pin(async move {
@@ -147,7 +96,7 @@ impl Following {
         futures::stream::iter(look_ups).buffered(LOOKUPS_AT_ONCE).collect().await
     }
 
-    async fn say(&self, events: &mut Vec<Dated>) -> Result<(), FollowingError> {
+    pub(super) async fn say(&self, events: &mut Vec<Dated>) -> Result<(), FollowingError> {
         Ok(self.report.say_all(std::mem::take(events)).await?)
     }
 
@@ -166,7 +115,7 @@ fn pod_of(seen: &Seen) -> Option<&Pod> {
     }
 }
 
-fn uid_of(pod: &ReadPod) -> Option<&str> {
+pub(super) fn uid_of(pod: &ReadPod) -> Option<&str> {
     match pod {
         Ok(pod) => Some(&pod.metadata.uid),
         Err(unreadable) => unreadable.uid.as_deref(),

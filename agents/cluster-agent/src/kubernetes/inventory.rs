@@ -1,12 +1,14 @@
 //! Cuts the list of everything that runs into parts, each complete for its range of pod UIDs.
 //!
-//! In: the running containers of every pod, and the pods that could not be read. Out: parts in order. A pod lies in
-//! one part as a whole. A range never covers a pod that could not be read: what a range covers and does not list counts
-//! as stopped.
+//! In: the running containers of every pod, and the pods that could not be read. Out: parts in order, each made when it
+//! is asked for. A pod lies in one part as a whole. A range never covers a pod that could not be read: what a range
+//! covers and does not list counts as stopped.
 
 use std::collections::BTreeMap;
 
 use bus_schema::cluster::{Container, INVENTORY_CONTAINERS_MAX};
+
+use super::kept::{Commons, KeptContainer};
 
 /// The most JSON text of containers in one part, in bytes: three quarters of what one message carries.
 const PART_BYTES_MAX: usize = bus_schema::envelope::ENVELOPE_BYTES_MAX / 4 * 3;
@@ -14,12 +16,13 @@ const PART_BYTES_MAX: usize = bus_schema::envelope::ENVELOPE_BYTES_MAX / 4 * 3;
 /// What a list said, by pod UID.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
-    pods: BTreeMap<String, Listed>,
+    pods: BTreeMap<Box<str>, Listed>,
+    commons: Commons,
 }
 
 #[derive(Debug)]
 enum Listed {
-    Read { containers: Vec<Container>, bytes: usize },
+    Read { containers: Box<[KeptContainer]>, bytes: usize },
     Unreadable,
 }
 
@@ -38,12 +41,19 @@ impl Inventory {
             self.add_unreadable(uid);
             return Err(TooLarge { bytes });
         }
-        self.pods.insert(uid.to_owned(), Listed::Read { containers, bytes });
+        let keep = |container| KeptContainer::new(container, &mut self.commons);
+        let containers = containers.into_iter().map(keep).collect();
+        self.pods.insert(uid.into(), Listed::Read { containers, bytes });
         Ok(())
     }
 
     pub(crate) fn add_unreadable(&mut self, uid: &str) {
-        self.pods.insert(uid.to_owned(), Listed::Unreadable);
+        self.pods.insert(uid.into(), Listed::Unreadable);
+    }
+
+    /// Adds what another list said.
+    pub(crate) fn add_all(&mut self, mut other: Inventory) {
+        self.pods.append(&mut other.pods);
     }
 
     pub(crate) fn containers_count(&self) -> usize {
@@ -55,15 +65,15 @@ impl Inventory {
     }
 
     /// The parts. The first range is open at its start and the last at its end, unless an unreadable pod lies there.
-    pub(crate) fn into_parts(self) -> Vec<Part> {
+    pub(crate) fn into_parts(self) -> Parts {
         let mut cutter = Cutter::default();
-        for (uid, listed) in self.pods {
+        for (uid, listed) in &self.pods {
             match listed {
-                Listed::Read { containers, bytes } => cutter.add(uid, containers, bytes),
+                Listed::Read { containers, bytes } => cutter.add(uid, containers.len(), *bytes),
                 Listed::Unreadable => cutter.leave_out(uid),
             }
         }
-        cutter.finish()
+        Parts { cuts: cutter.finish().into_iter(), pods: self.pods }
     }
 }
 
@@ -74,29 +84,70 @@ pub(crate) struct TooLarge {
     bytes: usize,
 }
 
-#[derive(Default)]
-struct Cutter {
-    parts: Vec<Part>,
+/// The parts of an inventory, one after the other: what was given out is no longer held.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    cuts: std::vec::IntoIter<Cut>,
+    /// What was not yet given out.
+    pods: BTreeMap<Box<str>, Listed>,
+}
+
+impl ExactSizeIterator for Parts {}
+
+impl Iterator for Parts {
+    type Item = Part;
+
+    fn next(&mut self) -> Option<Part> {
+        let Cut { after, until, containers } = self.cuts.next()?;
+        let mut part = Part { after, until, containers: Vec::with_capacity(containers) };
+        while let Some(first) = self.pods.first_entry() {
+            if part.until.as_deref().is_some_and(|until| &**first.key() > until) {
+                break;
+            }
+            let (uid, listed) = first.remove_entry();
+            if let Listed::Read { containers, .. } = listed {
+                part.containers.extend(containers.iter().map(|container| container.to_container(&uid)));
+            }
+        }
+        Some(part)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.cuts.size_hint()
+    }
+}
+
+/// The range of one part, and how many containers lie in it.
+#[derive(Debug)]
+struct Cut {
     after: Option<String>,
+    until: Option<String>,
+    containers: usize,
+}
+
+#[derive(Default)]
+struct Cutter<'a> {
+    cuts: Vec<Cut>,
+    after: Option<&'a str>,
     /// The last pod of the part that is being filled.
-    last: Option<String>,
-    containers: Vec<Container>,
+    last: Option<&'a str>,
+    containers: usize,
     bytes: usize,
 }
 
-impl Cutter {
-    fn add(&mut self, uid: String, containers: Vec<Container>, bytes: usize) {
-        let is_over = self.containers.len() + containers.len() > INVENTORY_CONTAINERS_MAX
-            || self.bytes + bytes > PART_BYTES_MAX;
+impl<'a> Cutter<'a> {
+    fn add(&mut self, uid: &'a str, containers: usize, bytes: usize) {
+        let is_over =
+            self.containers + containers > INVENTORY_CONTAINERS_MAX || self.bytes + bytes > PART_BYTES_MAX;
         if is_over {
             self.close();
         }
-        self.containers.extend(containers);
+        self.containers += containers;
         self.bytes += bytes;
         self.last = Some(uid);
     }
 
-    fn leave_out(&mut self, uid: String) {
+    fn leave_out(&mut self, uid: &'a str) {
         self.close();
         self.after = Some(uid);
     }
@@ -104,14 +155,19 @@ impl Cutter {
     /// Ends the part at the last pod that was added; without one there is nothing to end.
     fn close(&mut self) {
         let Some(until) = self.last.take() else { return };
-        let after = self.after.replace(until.clone());
-        self.bytes = 0;
-        self.parts.push(Part { after, until: Some(until), containers: std::mem::take(&mut self.containers) });
+        let after = self.after.replace(until);
+        self.cut(after, Some(until));
     }
 
-    fn finish(mut self) -> Vec<Part> {
-        self.parts.push(Part { after: self.after, until: None, containers: self.containers });
-        self.parts
+    fn finish(mut self) -> Vec<Cut> {
+        self.cut(self.after, None);
+        self.cuts
+    }
+
+    fn cut(&mut self, after: Option<&str>, until: Option<&str>) {
+        let (after, until) = (after.map(str::to_owned), until.map(str::to_owned));
+        self.cuts.push(Cut { after, until, containers: std::mem::take(&mut self.containers) });
+        self.bytes = 0;
     }
 }
 
@@ -133,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_empty_cluster_is_one_part_without_ends() {
-        let parts = Inventory::default().into_parts();
+        let parts: Vec<Part> = Inventory::default().into_parts().collect();
         assert_eq!(parts, vec![Part { after: None, until: None, containers: Vec::new() }]);
     }
 
@@ -172,9 +228,24 @@ mod tests {
         large.image_text = "x".repeat(PART_BYTES_MAX);
         inventory.add("a", vec![container("a", 0)]).unwrap();
         inventory.add("b", vec![large]).unwrap_err();
-        let parts = inventory.into_parts();
+        let parts: Vec<Part> = inventory.into_parts().collect();
         assert!(parts.iter().all(|part| !covers(part, "b")));
         assert!(parts.iter().any(|part| covers(part, "a")) && parts.iter().any(|part| covers(part, "z")));
+    }
+
+    #[test]
+    fn what_was_given_out_is_no_longer_held() {
+        let mut inventory = Inventory::default();
+        for number in 0..3 * INVENTORY_CONTAINERS_MAX {
+            let uid = format!("{number:04}");
+            inventory.add(&uid, vec![container(&uid, 0)]).unwrap();
+        }
+        let mut parts = inventory.into_parts();
+        let mut held = Vec::new();
+        while parts.next().is_some() {
+            held.push(parts.pods.len());
+        }
+        assert_eq!(held, [2 * INVENTORY_CONTAINERS_MAX, INVENTORY_CONTAINERS_MAX, 0]);
     }
 
     proptest! {
@@ -224,7 +295,11 @@ mod tests {
         for uid in unreadable {
             inventory.add_unreadable(uid);
         }
-        inventory.into_parts()
+        let parts = inventory.into_parts();
+        let stated = parts.len();
+        let parts: Vec<Part> = parts.collect();
+        assert_eq!(parts.len(), stated);
+        parts
     }
 
     fn covers(part: &Part, uid: &str) -> bool {

@@ -1,12 +1,13 @@
 //! The list of all pods as of one moment, page by page.
 //!
-//! In: an API. Out: every pod, read or refused, with the resource version to watch from and a time before the list was
-//! asked for. It is the most recent state and never a cached one: what an inventory does not list counts as stopped.
+//! In: an API. Out: every pod, read or refused, in pages; at the end the resource version to watch from. It is the most
+//! recent state and never a cached one: what an inventory does not list counts as stopped. Nothing of a page is held
+//! here once it is given out.
 
 use jiff::Timestamp;
 
 use super::api::{Api, ApiError, PodScope};
-use super::payload::{Page, ReadPod, describe, read_pod};
+use super::payload::{Page, PageMetadata, ReadPod, describe, read_pod};
 
 /// How often a list begins anew because the server forgot its place in it.
 const RESTARTS_MAX: u32 = 3;
@@ -18,11 +19,43 @@ pub(crate) struct ListLimits {
     pub(crate) pods_max: usize,
 }
 
+/// A list that is being read.
 #[derive(Debug)]
-pub(crate) struct PodList {
-    pub(crate) pods: Vec<ReadPod>,
-    pub(crate) resource_version: String,
-    pub(crate) requested_at: Timestamp,
+pub(crate) struct Listing<'a> {
+    api: &'a Api,
+    scope: &'a PodScope,
+    limits: ListLimits,
+    restarts: u32,
+    page_pods_max: u32,
+    begun: Begun,
+}
+
+/// One attempt at the list.
+#[derive(Debug)]
+struct Begun {
+    at: Timestamp,
+    /// The pods that were given out.
+    pods: usize,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Start,
+    After { token: String },
+    End { resource_version: String },
+}
+
+/// What comes next in a list.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    Pods(Vec<ReadPod>),
+    /// The server forgot its place: the list begins anew, and what was given out of it counts no more.
+    Anew,
+    /// That was all. What happens behind it is told from this resource version on.
+    End {
+        resource_version: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -33,45 +66,71 @@ pub(crate) enum ListError {
     TooMany { pods_max: usize },
 }
 
-/// Lists the pods of `scope`.
-pub(crate) async fn list(api: &Api, scope: &PodScope, limits: ListLimits) -> Result<PodList, ListError> {
-    let mut restarts = 0;
-    loop {
-        match list_once(api, scope, limits).await {
-            Err(ListError::Api(ApiError::Gone)) if restarts < RESTARTS_MAX => restarts += 1,
-            result => return result,
+impl<'a> Listing<'a> {
+    /// Begins to list the pods of `scope`.
+    pub(crate) fn begin(api: &'a Api, scope: &'a PodScope, limits: ListLimits) -> Listing<'a> {
+        let page_pods_max = limits.page_pods_max;
+        Listing { api, scope, limits, restarts: 0, page_pods_max, begun: Begun::now() }
+    }
+
+    /// A time before the list was asked for. It is a later one when the list has begun anew.
+    pub(crate) fn requested_at(&self) -> Timestamp {
+        self.begun.at
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Listed, ListError> {
+        match self.page().await {
+            Err(ListError::Api(ApiError::Gone)) if self.restarts < RESTARTS_MAX => {
+                self.restarts += 1;
+                self.begun = Begun::now();
+                Ok(Listed::Anew)
+            }
+            result => result,
         }
     }
-}
 
-async fn list_once(api: &Api, scope: &PodScope, limits: ListLimits) -> Result<PodList, ListError> {
-    let requested_at = Timestamp::now();
-    let mut pods = Vec::new();
-    let mut page_pods_max = limits.page_pods_max;
-    let mut token: Option<String> = None;
-    loop {
-        let text = match api.page(scope, page_pods_max, token.as_deref()).await {
-            Err(ApiError::TooLarge { .. }) if page_pods_max > 1 => {
-                page_pods_max /= 2;
-                continue;
+    async fn page(&mut self) -> Result<Listed, ListError> {
+        let token = match &self.begun.place {
+            Place::Start => None,
+            Place::After { token } => Some(token.as_str()),
+            Place::End { resource_version } => {
+                return Ok(Listed::End { resource_version: resource_version.clone() });
             }
-            result => result?,
         };
-        let page = read_page(&text)?;
-        if pods.len() + page.items.len() > limits.pods_max {
-            return Err(ListError::TooMany { pods_max: limits.pods_max });
-        }
-        pods.extend(page.items.iter().map(|item| read_pod(item.get())));
-        let metadata = page.metadata;
-        if metadata.continue_token.is_empty() {
-            let resource_version = metadata.resource_version;
-            return Ok(PodList { pods, resource_version, requested_at });
-        }
-        let is_stuck = page.items.is_empty() && token.as_ref() == Some(&metadata.continue_token);
+        let text = loop {
+            match self.api.page(self.scope, self.page_pods_max, token).await {
+                Err(ApiError::TooLarge { .. }) if self.page_pods_max > 1 => self.page_pods_max /= 2,
+                result => break result?,
+            }
+        };
+        let (pods, metadata) = self.read(&text)?;
+        let is_stuck = pods.is_empty() && token == Some(&metadata.continue_token);
         if is_stuck {
             return Err(ApiError::Unreadable("the list goes nowhere".to_owned()).into());
         }
-        token = Some(metadata.continue_token);
+        self.begun.pods += pods.len();
+        self.begun.place = match metadata.continue_token.is_empty() {
+            true => Place::End { resource_version: metadata.resource_version },
+            false => Place::After { token: metadata.continue_token },
+        };
+        Ok(Listed::Pods(pods))
+    }
+
+    /// Refuses more pods than are allowed, and those of which the server says that they follow.
+    fn read(&self, text: &[u8]) -> Result<(Vec<ReadPod>, PageMetadata), ListError> {
+        let page = read_page(text)?;
+        let following = usize::try_from(page.metadata.remaining_item_count).unwrap_or(0);
+        let pods = self.begun.pods.saturating_add(page.items.len()).saturating_add(following);
+        if pods > self.limits.pods_max {
+            return Err(ListError::TooMany { pods_max: self.limits.pods_max });
+        }
+        Ok((page.items.iter().map(|item| read_pod(item.get())).collect(), page.metadata))
+    }
+}
+
+impl Begun {
+    fn now() -> Begun {
+        Begun { at: Timestamp::now(), pods: 0, place: Place::Start }
     }
 }
 

@@ -195,6 +195,9 @@ pub(crate) struct PageMetadata {
     pub(crate) resource_version: String,
     #[serde(default, rename = "continue")]
     pub(crate) continue_token: String,
+    /// How many follow, where the server says so.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub(crate) remaining_item_count: i64,
 }
 
 /// One line of a watch.

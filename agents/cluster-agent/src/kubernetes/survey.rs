@@ -10,10 +10,10 @@ use futures::StreamExt;
 use jiff::Timestamp;
 
 use super::api::{Api, PodScope};
-use super::inventory::{Inventory, Part};
-use super::list::{ListError, ListLimits, list};
+use super::inventory::{Inventory, Parts};
+use super::list::{ListError, ListLimits, Listed, Listing};
 use super::owners::Owners;
-use super::payload::Pod;
+use super::payload::{Pod, ReadPod};
 use super::tracker::workload_ref;
 use super::translate::{View, running};
 
@@ -34,7 +34,7 @@ pub(crate) struct Surveyor {
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) observed_at: Timestamp,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Parts,
     pub(crate) containers: usize,
 }
 
@@ -52,27 +52,44 @@ impl Surveyor {
         let observed_at = Timestamp::now();
         let mut inventory = Inventory::default();
         for scope in &self.scopes {
-            self.add(scope, &mut inventory).await?;
+            inventory.add_all(self.survey_scope(scope).await?);
         }
         let containers = inventory.containers_count();
         Ok(Survey { observed_at, parts: inventory.into_parts(), containers })
     }
 
-    async fn add(&self, scope: &PodScope, inventory: &mut Inventory) -> Result<(), SurveyError> {
-        let list = list(&self.api, scope, self.limits).await?;
-        let mut pods = Vec::with_capacity(list.pods.len());
-        for pod in list.pods {
+    /// Of each page only what runs is kept when the next is asked for.
+    async fn survey_scope(&self, scope: &PodScope) -> Result<Inventory, SurveyError> {
+        let mut inventory = Inventory::default();
+        let mut list = Listing::begin(&self.api, scope, self.limits);
+        loop {
+            match list.next().await? {
+                Listed::Pods(pods) => self.add(pods, list.requested_at(), &mut inventory).await?,
+                Listed::Anew => inventory = Inventory::default(),
+                Listed::End { .. } => return Ok(inventory),
+            }
+        }
+    }
+
+    async fn add(
+        &self,
+        pods: Vec<ReadPod>,
+        seen: Timestamp,
+        inventory: &mut Inventory,
+    ) -> Result<(), SurveyError> {
+        let mut read = Vec::with_capacity(pods.len());
+        for pod in pods {
             match pod {
-                Ok(pod) => pods.push(pod),
+                Ok(pod) => read.push(pod),
                 Err(unreadable) => match unreadable.uid {
                     Some(uid) => inventory.add_unreadable(&uid),
                     None => return Err(SurveyError::Nameless(unreadable.reason.to_string())),
                 },
             }
         }
-        let mut read = futures::stream::iter(pods)
+        let mut read = futures::stream::iter(read)
             .map(|pod| async move {
-                let containers = self.containers(&pod, list.requested_at).await;
+                let containers = self.containers(&pod, seen).await;
                 (pod.metadata.uid, containers)
             })
             .buffered(LOOKUPS_AT_ONCE);

@@ -16,8 +16,8 @@ use bus_schema::{Event, WorkloadRef};
 use jiff::Timestamp;
 
 use super::payload::Pod;
-pub(crate) use known::KnownPod;
 use known::KnownSlot;
+pub(crate) use known::{KeptPod, KnownPod};
 use slot::{End, Run, Slot};
 
 /// What the translation needs beside the pod.

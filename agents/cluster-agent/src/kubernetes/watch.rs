@@ -7,14 +7,15 @@
 //! `kube`'s own watcher is not used: one object that does not parse fails its whole page there, forever, and neither
 //! pages nor lines are bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::api::{Api, ApiError, PodScope};
 use super::lines::{LINE_BYTES_MAX, Line, next_line};
-use super::list::{ListLimits, PodList, list};
+use super::list::{ListError, ListLimits, Listed, Listing};
 use super::payload::{
     ErrorStatus, Marked, ReadPod, UnreadablePod, UnreadableReason, WatchLine, describe, read_pod,
 };
@@ -31,9 +32,20 @@ const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
 /// What was seen of one scope.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    /// All pods as of one moment. What was known before and is not listed is gone.
-    Listed {
-        list: PodList,
+    /// A list of all pods as of one moment begins. What an earlier one said that did not end counts no more.
+    ListBegun {
+        at: Timestamp,
+        cause: ListCause,
+    },
+    /// Some pods of the list. The next ones are asked for when these are dropped.
+    ListedPods {
+        pods: Vec<ReadPod>,
+        at: Timestamp,
+        page: OwnedSemaphorePermit,
+    },
+    /// What was known before and was not in the list is gone.
+    ListEnded {
+        at: Timestamp,
         cause: ListCause,
     },
     Applied {
@@ -72,25 +84,27 @@ pub(crate) type ScopeSeen = (usize, Seen);
 /// Nobody listens any more.
 struct Closed;
 
+/// What followers work with.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    pub(crate) api: Api,
+    pub(crate) limits: ListLimits,
+    /// How many pages of lists there may be at once, those of all followers together.
+    pub(crate) pages: Arc<Semaphore>,
+    pub(crate) seen: mpsc::Sender<ScopeSeen>,
+}
+
 /// Follows a scope until nobody listens.
-pub(crate) async fn follow(
-    api: Api,
-    index: usize,
-    scope: PodScope,
-    limits: ListLimits,
-    seen: mpsc::Sender<ScopeSeen>,
-) {
-    let follower = Follower { api, index, scope, limits, seen, pause: PAUSE_MIN, in_touch: Timestamp::now() };
+pub(crate) async fn follow(tools: Tools, index: usize, scope: PodScope) {
+    let follower = Follower { tools, index, scope, pause: PAUSE_MIN, in_touch: Timestamp::now() };
     // The only way out is a closed channel.
     let Err(Closed) = follower.run().await;
 }
 
 struct Follower {
-    api: Api,
+    tools: Tools,
     index: usize,
     scope: PodScope,
-    limits: ListLimits,
-    seen: mpsc::Sender<ScopeSeen>,
     pause: Duration,
     /// Until when everything has been seen.
     in_touch: Timestamp,
@@ -100,18 +114,45 @@ impl Follower {
     async fn run(mut self) -> Result<std::convert::Infallible, Closed> {
         let mut cause = ListCause::Start;
         loop {
-            let list = match list(&self.api, &self.scope, self.limits).await {
-                Ok(list) => list,
+            let mut version = match self.list(cause).await? {
+                Ok(version) => version,
                 Err(error) => {
                     self.fail(fleet_runtime::error_chain(&error)).await?;
                     continue;
                 }
             };
-            let mut version = list.resource_version.clone();
-            self.in_touch = list.requested_at;
-            self.say(Seen::Listed { list, cause }).await?;
             self.watch_until_forgotten(&mut version).await?;
             cause = ListCause::Forgotten { from: self.in_touch };
+        }
+    }
+
+    /// One list. Returns the version to watch from.
+    async fn list(&mut self, cause: ListCause) -> Result<Result<String, ListError>, Closed> {
+        // Not a borrow of the follower: what is listed is said meanwhile.
+        let (tools, scope) = (self.tools.clone(), self.scope.clone());
+        let mut list = Listing::begin(&tools.api, &scope, tools.limits);
+        let mut begun = None;
+        loop {
+            let page = Arc::clone(&tools.pages).acquire_owned().await.map_err(|_| Closed)?;
+            let listed = match list.next().await {
+                Ok(listed) => listed,
+                Err(error) => return Ok(Err(error)),
+            };
+            let at = list.requested_at();
+            match listed {
+                Listed::Pods(pods) => {
+                    if begun.replace(at) != Some(at) {
+                        self.say(Seen::ListBegun { at, cause }).await?;
+                    }
+                    self.say(Seen::ListedPods { pods, at, page }).await?;
+                }
+                Listed::Anew => begun = None,
+                Listed::End { resource_version } => {
+                    self.in_touch = at;
+                    self.say(Seen::ListEnded { at, cause }).await?;
+                    return Ok(Ok(resource_version));
+                }
+            }
         }
     }
 
@@ -138,12 +179,12 @@ impl Follower {
 
     /// One connection. Moves `version` forward with what was said.
     async fn watch(&mut self, version: &mut String) -> Result<Result<(), ApiError>, Closed> {
-        let mut stream = match self.api.watch(&self.scope, version).await {
+        let mut stream = match self.tools.api.watch(&self.scope, version).await {
             Ok(stream) => stream,
             Err(error) => return Ok(Err(error)),
         };
         self.say(Seen::Connected).await?;
-        let silence_max = self.api.watch_silence_max();
+        let silence_max = self.tools.api.watch_silence_max();
         loop {
             let line = tokio::time::timeout(silence_max, next_line(&mut stream, LINE_BYTES_MAX)).await;
             let line = match line {
@@ -173,14 +214,14 @@ impl Follower {
         self.say(Seen::OutOfTouch { reason }).await?;
         tokio::select! {
             () = tokio::time::sleep(self.pause) => {}
-            () = self.seen.closed() => return Err(Closed),
+            () = self.tools.seen.closed() => return Err(Closed),
         }
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         Ok(())
     }
 
     async fn say(&self, seen: Seen) -> Result<(), Closed> {
-        self.seen.send((self.index, seen)).await.map_err(|_| Closed)
+        self.tools.seen.send((self.index, seen)).await.map_err(|_| Closed)
     }
 }
 
