@@ -16,6 +16,8 @@ use crate::{AgentId, Event, EventId, JsonError, ParseError, TraceParent, depth};
 pub const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
 /// The deepest nesting of arrays and objects in an envelope. The events need less than a third of it.
 pub const ENVELOPE_DEPTH_MAX: usize = 32;
+/// What an envelope usually takes around its data, in bytes.
+const AROUND_DATA_BYTES: usize = 1024;
 const SOURCE_PREFIX: &str = "urn:custody:agent:";
 pub(crate) const SCHEMA_PREFIX: &str = "urn:custody:schema:";
 const CONTENT_TYPE: &str = "application/json";
@@ -137,7 +139,9 @@ impl Envelope {
             traceparent: self.traceparent.clone(),
             data: WireData(std::borrow::Cow::Owned(data)),
         };
-        let bytes = serde_json::to_vec(&wire).map_err(malformed)?;
+        // Of a large envelope most is data; grown step by step it would take twice its size.
+        let mut bytes = Vec::with_capacity(wire.data.0.get().len() + AROUND_DATA_BYTES);
+        serde_json::to_writer(&mut bytes, &wire).map_err(malformed)?;
         match bytes.len() > ENVELOPE_BYTES_MAX {
             true => Err(EnvelopeError::TooLarge { bytes: bytes.len() }),
             false => Ok(bytes),
