@@ -2,21 +2,21 @@
 //! checkpoint in which the log signed that root (C2SP, tlog-checkpoint).
 
 use correlator_core::facts::RefusalReason;
-use jiff::Timestamp;
-use sigstore_verify::types::{Checkpoint, InclusionProof, Sha256Hash, TransparencyLogEntry};
+use sigstore_verify::crypto::VerificationKey;
+use sigstore_verify::types::{Checkpoint, InclusionProof, TransparencyLogEntry};
 
 use crate::log_entries::{is_of_origin, is_version_2};
 use crate::refusal::{Failed, Step, refusal};
 use crate::trust::TrustRoot;
 
-/// Verifies the entry's proof, where it has one, with a key of the entry's own log that had begun by `now`.
-pub(crate) fn verify(entry: &TransparencyLogEntry, root: &TrustRoot, now: Timestamp) -> Result<(), Failed> {
+/// Verifies the entry's proof, where it has one, with the key of the entry's own log, which has begun.
+pub(crate) fn verify(entry: &TransparencyLogEntry, root: &TrustRoot) -> Result<(), Failed> {
     let Some(proof) = &entry.inclusion_proof else { return Ok(()) };
     let Some(checkpoint) = proof.checkpoint.checkpoint() else {
         return Err(bad("a checkpoint", "none"));
     };
     verify_proof(entry, proof, checkpoint)?;
-    verify_checkpoint(entry, checkpoint, root, now)
+    verify_checkpoint(entry, checkpoint, root)
 }
 
 fn verify_proof(
@@ -42,13 +42,11 @@ fn verify_checkpoint(
     entry: &TransparencyLogEntry,
     checkpoint: &Checkpoint,
     root: &TrustRoot,
-    now: Timestamp,
 ) -> Result<(), Failed> {
-    let id = Sha256Hash::try_from(entry.log_id.key_id.as_bytes())
-        .map_err(|error| bad("a log id", &error.to_string()))?;
-    let Some(key) = root.log_keys().key_started_by(&id, now) else {
-        return Err(bad("a log of the trust root", &entry.log_id.key_id.to_string()));
-    };
+    let id = &entry.log_id.key_id;
+    let key = root.trusted_root().rekor_key_for_log(id);
+    let key = key.ok().and_then(|key| VerificationKey::from_spki(&key).ok());
+    let key = key.ok_or_else(|| bad("a log of the trust root, which has begun", &id.to_string()))?;
     let is_signed = checkpoint.signatures().iter().any(|one| {
         id.as_bytes().starts_with(one.key_id.as_bytes())
             && is_of_origin(&one.name, checkpoint.origin())

@@ -59,7 +59,6 @@ pub(crate) fn by_certificate(
     work: &mut Work,
 ) -> Result<Certified, Failed> {
     let demands = root.demands();
-    let now = Timestamp::now();
     let Some((leaf, others)) = certificates.split_first() else {
         return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
     };
@@ -74,7 +73,7 @@ pub(crate) fn by_certificate(
 
     // 1. [4.2] Establish the signing times from timestamps (RFC 3161) and inclusion promises: at least one.
     let mut times = timestamps(signature, root)?;
-    times.extend(promised_times(signature.bundle, root, now)?);
+    times.extend(promised_times(signature.bundle, root)?);
     if times.is_empty() {
         let expected = "a time that a log or a timestamp authority vouches for";
         return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, expected, "none")));
@@ -92,7 +91,7 @@ pub(crate) fn by_certificate(
 
     // 3. [4.4] Each entry is in its log: inclusion proof and checkpoint (RFC 9162, 2.1.3).
     for entry in &signature.bundle.verification_material.tlog_entries {
-        inclusion::verify(entry, root, now)?;
+        inclusion::verify(entry, root)?;
     }
 
     // 4. [4.5] The certificate's key signed the artifact, or the envelope; and what the bundle says of its digest is true.
@@ -112,7 +111,6 @@ pub(crate) fn by_key(
     root: &TrustRoot,
     work: &mut Work,
 ) -> Result<Vec<Timestamp>, Failed> {
-    let now = Timestamp::now();
     work.step()?;
 
     // 0. The shape that the bundle's version demands (sigstore/protobuf-specs, sigstore_bundle.proto).
@@ -120,11 +118,11 @@ pub(crate) fn by_key(
 
     // 1. [4.2] The times of timestamps (RFC 3161) and inclusion promises, where there are any.
     let mut times = timestamps(signature, root)?;
-    times.extend(promised_times(signature.bundle, root, now)?);
+    times.extend(promised_times(signature.bundle, root)?);
 
     // 3. [4.4] Each entry is in its log: inclusion proof and checkpoint (RFC 9162, 2.1.3).
     for entry in &signature.bundle.verification_material.tlog_entries {
-        inclusion::verify(entry, root, now)?;
+        inclusion::verify(entry, root)?;
     }
 
     // 4. [4.5] The key signed the artifact, or the envelope; and what the bundle says of its digest is true.
@@ -164,7 +162,7 @@ fn timestamps(signature: &Signature<'_>, root: &TrustRoot) -> Result<Vec<Timesta
 }
 
 /// Each promise is by the entry's own log, and of a time that has come.
-fn promised_times(bundle: &Bundle, root: &TrustRoot, now: Timestamp) -> Result<Vec<Timestamp>, Failed> {
+fn promised_times(bundle: &Bundle, root: &TrustRoot) -> Result<Vec<Timestamp>, Failed> {
     let mut times = Vec::new();
     for entry in &bundle.verification_material.tlog_entries {
         let (Some(promise), Some(integrated_time)) = (&entry.inclusion_promise, entry.integrated_time) else {
@@ -178,7 +176,7 @@ fn promised_times(bundle: &Bundle, root: &TrustRoot, now: Timestamp) -> Result<V
             signature: promise.signed_entry_timestamp.as_bytes(),
         };
         let time = promise.verify(root)?;
-        if time > now {
+        if !root.has_come(time) {
             let refused = refusal(RefusalReason::BadTime, "a log time in the past", time.to_string());
             return Err(Failed::at(Step::Chain, refused));
         }

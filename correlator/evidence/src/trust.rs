@@ -224,6 +224,17 @@ impl TrustRoot {
             .any(|certificate| certificate.raw_bytes.as_bytes() == der)
     }
 
+    /// Whether a time has come, by the clock of the verifying crate, which alone may read one: it gives out no key of a log
+    /// that begins later.
+    pub(crate) fn has_come(&self, time: Timestamp) -> bool {
+        let mut root = self.trusted_root.clone();
+        root.tlogs.truncate(1);
+        let Some(log) = root.tlogs.first_mut() else { return false };
+        log.public_key.valid_for = Some(TimeRange::new(time, None));
+        let id = log.log_id.key_id.clone();
+        root.rekor_key_for_log(&id).is_ok()
+    }
+
     /// Whether the root has a signature log of this id.
     pub(crate) fn knows_log(&self, log_id: &[u8]) -> bool {
         self.trusted_root.tlogs.iter().any(|log| log.log_id.key_id.as_bytes() == log_id)
@@ -380,6 +391,14 @@ mod tests {
         // What GitHub's instance cannot give is not demanded of it: it has neither kind of log.
         assert!(roots[1].trusted_root().tlogs.is_empty() && roots[1].trusted_root().ctlogs.is_empty());
         assert!(!roots[1].demands().log && !roots[1].demands().certificate_transparency);
+    }
+
+    #[test]
+    fn a_time_has_come_or_not() {
+        let root = embedded_root(EmbeddedRoot::PublicGood);
+        let root = TrustRoot::from_json("root", root, Demands::default()).unwrap();
+        assert!(root.has_come("2024-01-02T00:00:00Z".parse().unwrap()));
+        assert!(!root.has_come("9000-01-01T00:00:00Z".parse().unwrap()));
     }
 
     #[test]

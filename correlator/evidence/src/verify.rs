@@ -35,7 +35,7 @@ pub struct Unverified<'a> {
 }
 
 /// Verifies evidence. Pure: the same bytes and trust set give the same outcome, except that a log time is compared with
-/// the machine's clock, to refuse one from the future.
+/// the machine's clock by the verifying crate, to refuse one from the future.
 pub fn verify(evidence: &Unverified<'_>, trust: &TrustSet) -> Outcome {
     // Parsers of others read hostile bytes here. One that panics must not be asked again and again: it is a refusal.
     let result = std::panic::catch_unwind(|| attempt(evidence, trust)).unwrap_or_else(|_| {

@@ -289,3 +289,22 @@ fn what_a_root_demands_is_demanded_of_every_scheme() {
         case.verify_with(&bundle, LogDemand::Required, lenient).unwrap();
     });
 }
+
+#[test]
+fn a_promise_of_a_time_to_come_dates_nothing() {
+    /// The year 2100.
+    const TO_COME: i64 = 4_102_444_800;
+    each_case(|case| {
+        let kind = if case.is_envelope { Logged::Dsse } else { Logged::HashedRekord };
+        if case.by_certificate || !is_of_a_log(case.key.form, &[kind]) {
+            return;
+        }
+        let signing = case.signing();
+        let early = case.authority.entry_at(signing.body(kind).to_string().as_bytes(), TO_COME);
+        let mut bundle = signing.bundle(case.authority, &[kind]);
+        set(&mut bundle, "integratedTime", json!(TO_COME.to_string()));
+        set(&mut bundle, "inclusionPromise/signedEntryTimestamp", json!(STANDARD.encode(early.0)));
+        let found = case.verify(&bundle).map(drop).unwrap_err();
+        assert_eq!(found.reason, RefusalReason::BadTime, "{:?}: {found:?}", case.key.form);
+    });
+}
