@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod authority;
-pub(crate) mod schemes;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! Signatures by every scheme, with and without log entries.
 
 mod altered;
+mod signing;
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,12 @@ use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use serde_json::Value;
 
+use signing::{Content, Form, Logged, SchemeKey, Signing};
+
 use super::{PROVENANCE, provenance};
 use crate::Demands;
 use crate::proof::{Artifact, Proof, verify_bundle};
 use crate::testing::authority::{Authority, SIGNED_AT};
-use crate::testing::schemes::{Content, Form, Logged, SchemeKey, Signing};
 use crate::testing::{image, refused, statement, verify_layer};
 use crate::trust::{LogDemand, TrustSet};
 

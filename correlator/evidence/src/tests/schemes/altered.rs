@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use correlator_core::facts::RefusalReason;
 use serde_json::{Value, json};
 
+use super::signing::{Content, Form, Logged, SchemeKey, Signing, entry, hash};
 use super::{Case, PROVENANCE, each_case, is_of_a_log, provenance};
 use crate::Demands;
 use crate::testing::authority::{Authority, SIGNED_AT};
-use crate::testing::schemes::{Content, Form, Logged, SchemeKey, Signing, entry, hash};
 use crate::testing::statement;
 use crate::trust::LogDemand;
 

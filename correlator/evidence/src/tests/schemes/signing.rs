@@ -14,8 +14,9 @@ use ed25519_dalek::Digest as _;
 use rcgen::PublicKeyData as _;
 use serde_json::{Value, json};
 
-use super::authority::{Authority, SIGNED_AT, pem_of, release_claims};
 use crate::envelope::IN_TOTO;
+use crate::testing::BUNDLE;
+use crate::testing::authority::{Authority, SIGNED_AT, pem_of, release_claims};
 use crate::trust::{LogDemand, TrustedKey};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +239,7 @@ impl Signing {
             ),
         };
         json!({
-            "mediaType": super::BUNDLE,
+            "mediaType": BUNDLE,
             "verificationMaterial": { signer.0: signer.1, "tlogEntries": entries },
             content.0: content.1,
         })
