@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-const DEFAULT_FILTER: &str = "info";
+/// What the client of NATS says of its connection, the bus says in its own words.
+const DEFAULT_FILTER: &str = "info,async_nats=warn";
 
 /// How a process logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

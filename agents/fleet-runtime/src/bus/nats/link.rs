@@ -57,6 +57,8 @@ struct Heard {
     denied: Mutex<VecDeque<(u64, String)>>,
     /// Our own inbox, when we may not subscribe to it: then no answer ever comes.
     deaf: Mutex<Option<String>>,
+    /// What was logged last of the connection: while a server is away each attempt to reach it says the same.
+    logged: Mutex<Option<String>>,
 }
 
 impl Link {
@@ -71,6 +73,7 @@ impl Link {
             denials: watch::Sender::new(0),
             denied: Mutex::default(),
             deaf: Mutex::default(),
+            logged: Mutex::default(),
         });
         let options = options(settings, &heard)?;
         let unavailable = |reason: String| BusError::Unavailable { reason };
@@ -222,6 +225,7 @@ impl Heard {
                 tracing::info!("connected to the bus");
                 // Rights may have been given meanwhile.
                 *lock(&self.deaf) = None;
+                *lock(&self.logged) = None;
                 self.connections.send_modify(|count| *count += 1);
             }
             Event::ServerError(ServerError::Other(text)) => {
@@ -234,7 +238,15 @@ impl Heard {
                     "messages were dropped, they come again: this process reads too slowly"
                 );
             }
-            other => tracing::warn!(event = %other, "the bus connection changed"),
+            other => self.log_once(other.to_string()),
+        }
+    }
+
+    fn log_once(&self, event: String) {
+        let before = lock(&self.logged).replace(event.clone());
+        match before.as_ref() == Some(&event) {
+            true => tracing::debug!(event, "the bus connection changed"),
+            false => tracing::warn!(event, "the bus connection changed"),
         }
     }
 
