@@ -70,7 +70,10 @@ async fn unfinished(fleet: &mut Fleet) -> Vec<String> {
     let waiting = &status["waiting"];
     let counts = ["verifications", "publications", "deliveries"].map(|lane| waiting[lane].as_u64().unwrap());
     let deadline = status["log"]["nextDeadline"].as_str().map(|text| text.parse::<Timestamp>().unwrap());
-    let is_soon = deadline.is_some_and(|at| at.duration_since(Timestamp::now()) < WINDOW);
+    // After a clock that was ahead the log's time goes on from there.
+    let recorded = status["log"]["recorded"].as_str().map(|text| text.parse::<Timestamp>().unwrap());
+    let now = recorded.max(Some(Timestamp::now())).unwrap();
+    let is_soon = deadline.is_some_and(|at| at.duration_since(now) < WINDOW);
     let is_judged = status["log"]["position"] == status["log"]["applied"];
     if waiting["eventsCaughtUp"] != true || counts != [0, 0, 0] || is_soon || !is_judged {
         found.push(format!("waiting: {waiting}, log: {}", status["log"]));

@@ -10,8 +10,10 @@ use harness::servers::listener::Listener;
 use harness::servers::login::Login;
 use harness::servers::nats::{Nats, NatsCluster};
 use harness::servers::nats_wire::NatsWire;
+use jiff::SignedDuration;
 use tempfile::TempDir;
 
+use crate::clock::{self, Clock};
 use crate::images::{CONTRACT, HOST, Images, NAME};
 use crate::proxy::{Network, Proxy};
 use crate::registry::Registry;
@@ -38,6 +40,9 @@ contracts = "contracts"
 head_interval = "5s"
 [registry_agent]
 report_interval = "4s"
+# Longer than a clock jumps. An agent that is started after its clock was set cannot tell that from a time without it: it says that it
+# may have missed something, which is right, and not what a calm run says.
+gap_after = "12h"
 look_up_backoff = "100ms"
 [[registry]]
 host = "HOST"
@@ -80,8 +85,12 @@ pub(crate) struct Fleet {
     /// Where the registry's notifications go; another address after each start.
     pub(crate) intake: Arc<Mutex<String>>,
     _registry: Registry,
+    agent_clock: Clock,
+    correlator_clock: Clock,
     /// What this test killed since the fleet was whole.
     struck: Vec<Who>,
+    /// The servers that can write nothing.
+    read_only: Vec<usize>,
 }
 
 impl Fleet {
@@ -140,15 +149,30 @@ impl Fleet {
         let mib = outbox_mib_max.to_string();
         let correlator =
             ["correlator", "--config", "custody.toml", "--data", "correlator", "--bus", &correlators];
-        let mut correlator = Custody::start("correlator", place, &correlator).unwrap();
+        let library = clock::build_library(place);
+        let clock = |name: &str| Clock::new(&library, place, name);
+        let (agent_clock, correlator_clock) = (clock("agent"), clock("correlator"));
+        let environment = correlator_clock.environment();
+        let mut correlator = Custody::start_with("correlator", place, &correlator, &environment).unwrap();
         assert!(correlator.started().await.unwrap());
         let agent = ["agent", "registry", "--config", "custody.toml", "--data", "agent", "--bus", &agents];
         let agent = [&agent[..], &["--outbox-mib-max", &mib]].concat();
-        let mut agent = Custody::start("agent", place, &agent).unwrap();
+        let mut agent = Custody::start_with("agent", place, &agent, &agent_clock.environment()).unwrap();
         assert!(agent.started().await.unwrap());
         let intake = Arc::new(Mutex::new(agent.address("webhooks").to_owned()));
-        let (folder, struck) = (Some(folder), Vec::new());
-        Fleet { folder, bus, agent, correlator, alerts, intake, _registry: registry, struck }
+        Fleet {
+            folder: Some(folder),
+            bus,
+            agent,
+            correlator,
+            alerts,
+            intake,
+            _registry: registry,
+            agent_clock,
+            correlator_clock,
+            struck: Vec::new(),
+            read_only: Vec::new(),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -167,6 +191,20 @@ impl Fleet {
             Who::Correlator => self.correlator.kill(),
             Who::Server(number) => self.bus.node(number).process.kill(),
         }
+    }
+
+    /// The clock of one of our processes.
+    pub(crate) fn clock(&self, who: Who) -> &Clock {
+        match who {
+            Who::Agent => &self.agent_clock,
+            _ => &self.correlator_clock,
+        }
+    }
+
+    /// A server can write nothing more.
+    pub(crate) fn make_read_only(&mut self, number: usize) {
+        self.read_only.push(number);
+        self.bus.node(number).process.limit_files(Some(0)).unwrap();
     }
 
     /// Starts what was killed, whether or not the others are there. A correlator without a bus ends again.
@@ -203,6 +241,12 @@ impl Fleet {
         }
         self.agent.limit_files(None).unwrap();
         self.correlator.limit_files(None).unwrap();
+        for clock in [&self.agent_clock, &self.correlator_clock] {
+            clock.set(SignedDuration::ZERO);
+        }
+        for number in std::mem::take(&mut self.read_only) {
+            self.kill(Who::Server(number));
+        }
         for number in 0..self.bus.nodes() {
             if self.bus.node(number).process.exit_status().unwrap().is_some() {
                 self.bus.start_again(number).await;

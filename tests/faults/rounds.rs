@@ -82,6 +82,7 @@ async fn suffer(
     if random.one_in(TWO_FAULTS_ONE_IN) {
         faults.push(Fault::choose(random, &fleet.bus));
     }
+    faults.sort_by_key(|fault| !fault.needs_the_bus());
     for fault in &faults {
         tokio::time::sleep(random.millis(0..300)).await;
         println!("seed {seed}, round {round}: {fault:?}");

@@ -3,7 +3,10 @@
 //!
 //! `CUSTODY_CRASH_SEED` and `CUSTODY_CRASH_SEEDS` choose where the seeds begin and how many there are.
 
-use bus_schema::Envelope;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus_schema::{Envelope, EventId};
 use correlator_core::input::Input;
 use jiff::SignedDuration;
 use scenarios::names::read_back;
@@ -11,15 +14,17 @@ use scenarios::play::Play;
 use scenarios::steps::{Happening, Script, happening, start};
 
 use crate::any_order::{EVERY_WINDOW_HOURS, pass_every_window};
-use crate::process::Fleet;
+use crate::fleet::Fleet;
 use crate::random::Random;
-use crate::{Scenario, played};
+use crate::{Scenario, given, played};
 
 const SEEDS: u64 = 2000;
 /// Between how many writes a crash comes, on average: one of these.
-const CRASH_ONE_IN: [usize; 4] = [4, 10, 30, 100];
-/// The most things that are done between two events that arrive.
-const STEPS_MAX: usize = 6;
+const CRASH_ONE_IN: [usize; 4] = [8, 20, 50, 150];
+/// The longest time between two events that arrive: one of these.
+const PAUSE_MILLIS_MAX: [usize; 3] = [500, 4_000, 30_000];
+/// Seeds that are played twice, to see that a seed is one story.
+const SEEDS_PLAYED_TWICE: u64 = 30;
 
 #[test]
 fn crashes_between_any_two_writes_change_no_conclusion() {
@@ -43,6 +48,18 @@ fn crashes_between_any_two_writes_change_no_conclusion() {
     println!("crashes: seeds {first}..{}, {crashes} crashes, lost 0, twice 0", first + seeds - 1);
 }
 
+#[test]
+fn a_seed_is_the_same_story_every_time() {
+    for seed in 0..SEEDS_PLAYED_TWICE {
+        let number = usize::try_from(seed).unwrap() % played().len();
+        let script = &played()[number].0.script;
+        let (first, second) = (survive(script, seed).trace, survive(script, seed).trace);
+        let differ = first.iter().zip(&second).find(|(one, other)| one != other);
+        assert_eq!(differ, None, "seed {seed}");
+        assert_eq!(first.len(), second.len(), "seed {seed}");
+    }
+}
+
 /// What each scenario comes to in its order, when nothing crashes.
 fn calm() -> Vec<String> {
     let conclusions = played().iter().map(|(scenario, play)| {
@@ -60,26 +77,41 @@ fn check(seed: u64, calm: &[String], wrong: &mut Vec<String>) -> usize {
     let mut object = |what: String| {
         wrong.push(format!("{name}: {what}\n(again: CUSTODY_CRASH_SEED={seed} CUSTODY_CRASH_SEEDS=1)"));
     };
-    let (fleet, said, found) = survive(script, seed);
-    let (calm, found) = (&calm[number], read_back(&found, names));
+    let survived = survive(script, seed);
+    let (calm, found) = (&calm[number], read_back(&survived.found, names));
     if found != *calm {
         object(format!("--- calm\n{calm}\n--- after crashes\n{found}"));
     }
-    let logged = fleet.logged();
-    let lost = said.iter().filter(|envelope| !logged.contains_key(&envelope.id)).count();
+    let logged = &survived.logged;
+    let lost = survived.said.iter().filter(|envelope| !logged.contains_key(&envelope.id)).count();
     let twice = logged.values().filter(|count| **count > 1).count();
     if (lost, twice) != (0, 0) {
         object(format!("{lost} events lost, {twice} twice"));
     }
-    let used_twice = fleet.ids_used_twice();
-    if !used_twice.is_empty() {
-        object(format!("two changes under one id: {used_twice:?}"));
+    if !survived.used_twice.is_empty() {
+        object(format!("two changes under one id: {:?}", survived.used_twice));
     }
-    fleet.crashes
+    survived.crashes
 }
 
-/// Tells what was said and what it came to.
-fn survive(script: &Script, seed: u64) -> (Fleet, Vec<Envelope>, String) {
+/// What a fleet came to.
+struct Survived {
+    said: Vec<Envelope>,
+    found: String,
+    logged: BTreeMap<EventId, usize>,
+    /// Ids of alerts that tell of more than one change.
+    used_twice: Vec<String>,
+    crashes: usize,
+    trace: Vec<String>,
+}
+
+/// Runs a fleet under the time of a simulation.
+fn survive(script: &Script, seed: u64) -> Survived {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(live(script, seed))
+}
+
+async fn live(script: &Script, seed: u64) -> Survived {
     let mut random = Random::of_seed(seed);
     let happenings: Vec<Happening> =
         script.steps.iter().enumerate().map(|(index, step)| happening(step, index)).collect();
@@ -87,10 +119,11 @@ fn survive(script: &Script, seed: u64) -> (Fleet, Vec<Envelope>, String) {
     let last = script.steps.iter().map(|step| step.at).max().unwrap_or(0).max(0);
     let begin = start().checked_add(SignedDuration::from_secs(last)).unwrap();
     let one_in = CRASH_ONE_IN[random.below(CRASH_ONE_IN.len())];
-    let mut fleet = Fleet::new(Random::of_seed(!seed), one_in, begin, script.answers.clone(), outcomes);
+    let pause_max = PAUSE_MILLIS_MAX[random.below(PAUSE_MILLIS_MAX.len())];
+    let mut fleet = Fleet::begin(seed, one_in, begin, script.answers.clone(), outcomes);
     // What people set stays in its order, and is read as a play reads it.
     let mut set = Play::new(script);
-    fleet.load(loaded(&set));
+    fleet.correlator().load(loaded(&set));
     let (mut events, settings): (Vec<Happening>, Vec<Happening>) =
         happenings.into_iter().partition(|happening| happening.event.is_some());
     for index in (1..events.len()).rev() {
@@ -102,30 +135,35 @@ fn survive(script: &Script, seed: u64) -> (Fleet, Vec<Envelope>, String) {
     let mut said = Vec::new();
     for (index, happened) in events.into_iter().enumerate() {
         while let Some((setting, _)) = settings.next_if(|(_, place)| *place <= index) {
-            apply(&mut fleet, &mut set, setting);
+            apply(&fleet, &mut set, setting);
         }
         let event = happened.event.unwrap();
-        fleet.post(&event);
+        fleet.world.post(&event).await;
         said.push(*event);
-        for _ in 0..random.below(STEPS_MAX) {
-            fleet.step();
-        }
+        let pause = random.below(pause_max) as u64;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-    settings.for_each(|(setting, _)| apply(&mut fleet, &mut set, setting));
+    settings.for_each(|(setting, _)| apply(&fleet, &mut set, setting));
     let windows = SignedDuration::from_secs(script.wait) + SignedDuration::from_hours(EVERY_WINDOW_HOURS);
-    set.records = fleet.come_to_rest(windows).clone();
-    let found = set.conclusions();
-    (fleet, said, found)
+    fleet.come_to_rest(windows).await;
+    let correlator = fleet.correlator();
+    set.records = correlator.records().clone();
+    let (found, logged, used_twice) =
+        (set.conclusions(), correlator.logged(), correlator.ids_used_twice().map(str::to_owned).collect());
+    drop(correlator);
+    let (crashes, trace) = (fleet.world.crashes(), fleet.world.take_trace());
+    fleet.world.end();
+    Survived { said, found, logged, used_twice, crashes, trace }
 }
 
-fn apply(fleet: &mut Fleet, set: &mut Play, setting: Happening) {
+fn apply(fleet: &Fleet, set: &mut Play, setting: Happening) {
     if let Some(answers) = &setting.answers {
-        fleet.answers = answers.clone();
+        fleet.correlator().answers = answers.clone();
     }
     let before = set.entries.len();
     set.happen(setting);
     if set.entries.len() > before {
-        fleet.load(loaded(set));
+        fleet.correlator().load(loaded(set));
     }
 }
 
@@ -133,9 +171,4 @@ fn apply(fleet: &mut Fleet, set: &mut Play, setting: Happening) {
 fn loaded(play: &Play) -> Input {
     let inputs = play.entries.iter().rev().map(|entry| &entry.input);
     inputs.into_iter().find(|input| matches!(input, Input::ContractLoaded(_))).unwrap().clone()
-}
-
-fn given(variable: &str, usual: u64) -> u64 {
-    let given = std::env::var(variable).ok();
-    given.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }

@@ -7,19 +7,25 @@
 mod any_order;
 mod bounded_work;
 mod cases;
+mod correlator;
 mod crashes;
+mod disk;
 mod dropped_events;
 mod every_scenario;
+mod fleet;
+mod flood;
 mod found_again;
 mod incidents;
 mod inventories;
-mod process;
 mod random;
 mod replay;
 mod revoked;
 mod together;
+mod wire;
+mod world;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use scenarios::play::Play;
@@ -44,6 +50,12 @@ fn played() -> &'static [(Scenario, Play)] {
         };
         all().into_iter().map(play).collect()
     })
+}
+
+/// A number that the environment may say.
+fn given<T: FromStr>(variable: &str, usual: T) -> T {
+    let given = std::env::var(variable).ok();
+    given.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
 fn root() -> PathBuf {

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod asked;
 pub mod bus;
+pub mod database;
 pub mod dead_letters;
 mod error_chain;
 pub mod health;

@@ -19,13 +19,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use crate::bus::embedded::{EmbeddedBus, EmbeddedLimits, StreamLimits};
+use crate::bus::embedded::{EmbeddedBus, EmbeddedLimits, Simulated, StreamLimits};
 use crate::bus::{
     Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored, Stream,
 };
 use crate::metrics::AgentMetrics;
 
-use self::key::WireKey;
+use self::key::{KEY_BYTES, WireKey};
 
 /// The streams that an agent writes.
 const STREAMS: [Stream; 2] = [Stream::Events, Stream::DeadLetters];
@@ -64,7 +64,27 @@ impl Outbox {
         metrics: AgentMetrics,
     ) -> Result<Arc<Outbox>, BusError> {
         let here = EmbeddedBus::open(folder, limits(bytes_max)).await?;
-        let key = WireKey::of_folder(folder)?;
+        Outbox::over(here, WireKey::of_folder(folder)?, there, metrics).await
+    }
+
+    /// Opens an outbox in the storage of a simulation, with the secret of its ids.
+    pub async fn simulate(
+        simulated: &Simulated,
+        secret: [u8; KEY_BYTES],
+        bytes_max: u64,
+        there: Arc<dyn Bus>,
+        metrics: AgentMetrics,
+    ) -> Result<Arc<Outbox>, BusError> {
+        let here = EmbeddedBus::simulate(simulated, limits(bytes_max))?;
+        Outbox::over(here, WireKey::new(secret), there, metrics).await
+    }
+
+    async fn over(
+        here: Arc<EmbeddedBus>,
+        key: WireKey,
+        there: Arc<dyn Bus>,
+        metrics: AgentMetrics,
+    ) -> Result<Arc<Outbox>, BusError> {
         let (waiting, written) = (Arc::default(), Arc::default());
         let outbox = Outbox { here, there, key, waiting, written, metrics };
         for stream in STREAMS {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
@@ -48,6 +48,8 @@ pub(crate) struct Agent {
     pub(crate) reports: AtomicU64,
     /// The gaps of this epoch.
     pub(crate) gaps: AtomicU64,
+    /// It is known what was missed before this process.
+    pub(crate) has_begun: AtomicBool,
     /// Held while waiting events are said, so that they are said in their order.
     saying: Mutex<()>,
     /// A look was queued.
@@ -109,6 +111,7 @@ impl Agent {
             epoch,
             reports: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
+            has_begun: AtomicBool::new(false),
             saying: Mutex::default(),
             queued: Notify::new(),
         }

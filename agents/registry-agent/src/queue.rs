@@ -89,19 +89,18 @@ async fn look(agent: &Arc<Agent>, waiting: Waiting) -> Result<(), SayError> {
             again.then(|| agent.backoff(attempts - 1, problem.retry_after))
         }
     };
-    let not_before = wait.map(|wait| Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX));
     // What could not be read counts as an image: a push is rather said once too often than not at all.
     let is_said = match found.content {
         Some(content) => content == Content::Image,
-        None => not_before.is_none(),
+        None => wait.is_none(),
     };
     let forget_unsaid = is_said || found.content.is_some();
     let ended = agent.state.write(move |batch| {
         if is_said {
             waiting.record.unsaid.iter().try_for_each(|unsaid| batch.say(unsaid))?;
         }
-        match not_before {
-            Some(not_before) => batch.look_again(&waiting, not_before, forget_unsaid),
+        match wait {
+            Some(wait) => batch.look_again(&waiting, Timestamp::now(), wait, forget_unsaid),
             None => batch.looked(&waiting),
         }
     });

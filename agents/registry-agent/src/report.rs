@@ -18,10 +18,14 @@ use crate::state::{Batch, OpenGap, RegistryRecord, StateError};
 /// The agent's kind, as its heartbeat says it.
 const KIND: &str = "registry";
 
-/// Notes, before anything else, in which registries something may have been missed since the last time.
+/// Notes, before anything else, in which registries something may have been missed since the last process. A loop that begins
+/// again has missed nothing: what came meanwhile was taken in, whatever the clock says of the time.
 pub(crate) async fn begin(agent: &Arc<Agent>) -> Result<(), SayError> {
-    let own = agent.clone();
-    agent.state.write(move |batch| own.note_gaps(batch, Timestamp::now())).await?;
+    if !agent.has_begun.load(Ordering::Relaxed) {
+        let own = agent.clone();
+        agent.state.write(move |batch| own.note_gaps(batch, Timestamp::now())).await?;
+        agent.has_begun.store(true, Ordering::Relaxed);
+    }
     agent.say_waiting().await
 }
 

@@ -12,6 +12,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fleet_runtime::database;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
 use file::{Opener, StateFile};
@@ -33,7 +34,7 @@ pub(crate) struct State {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error("the state file {path} cannot be opened")]
-    Open { path: String, source: Box<redb::DatabaseError> },
+    Open { path: String, source: Box<redb::Error> },
     #[error("the folder {path} cannot be made")]
     Folder { path: String, source: std::io::Error },
     #[error(
@@ -130,9 +131,7 @@ impl State {
 }
 
 fn open_database(path: &Path) -> Result<Database, StateError> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES_MAX)
-        .create(path)
+    database::open(path, CACHE_BYTES_MAX)
         .map_err(|source| StateError::Open { path: path.display().to_string(), source: Box::new(source) })
 }
 

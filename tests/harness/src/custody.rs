@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::ensure;
 use serde_json::Value;
 
 use crate::provision;
@@ -30,8 +28,21 @@ pub struct Custody {
 impl Custody {
     /// Starts it in the folder, where its log is too.
     pub fn start(name: &'static str, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(name, folder, arguments, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub fn start_with(
+        name: &'static str,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> anyhow::Result<Self> {
         let plan = Plan::new(name, "sh", folder).args(["-c", WITHOUT_THE_SIGNAL, name]);
-        let plan = plan.arg(provision::program()?).args(arguments).args(["--output", "json"]);
+        let mut plan = plan.arg(provision::program()?).args(arguments).args(["--output", "json"]);
+        for (name, value) in environment {
+            plan = plan.env(name, value);
+        }
         Ok(Self { process: Process::start(plan)?, log_bytes: 0, started: Value::Null })
     }
 
@@ -70,15 +81,7 @@ impl Custody {
 
     /// Limits the size of files that it writes, in bytes, or no more.
     pub fn limit_files(&mut self, bytes_max: Option<u64>) -> anyhow::Result<()> {
-        if !self.is_running()? {
-            return Ok(());
-        }
-        let soft = bytes_max.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
-        let mut command = Command::new("prlimit");
-        command.arg("--pid").arg(self.process.pid()?.to_string());
-        let status = command.arg(format!("--fsize={soft}:unlimited")).status()?;
-        ensure!(status.success() || !self.is_running()?, "prlimit: {status}");
-        Ok(())
+        self.process.limit_files(bytes_max)
     }
 
     /// Asks it to end and waits until it has.

@@ -20,6 +20,7 @@ mod limits;
 mod owed;
 mod read;
 mod shared;
+mod simulated;
 mod standing;
 mod tables;
 mod watchers;
@@ -39,15 +40,17 @@ use super::{
     Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, FETCH_MESSAGES_MAX, KeyValue, Message,
     Published, Stored, Stream, StreamStanding, check_key,
 };
+use crate::database;
 
 pub use limits::{EmbeddedLimits, StreamLimits};
+pub use simulated::{Simulated, Storage};
 
 /// The embedded bus. Dropping the last handle closes it.
 #[derive(Debug)]
 pub struct EmbeddedBus {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
-    blobs: Arc<FileBlobs>,
+    blobs: Arc<dyn Blobs>,
     limits: EmbeddedLimits,
 }
 
@@ -59,12 +62,18 @@ impl EmbeddedBus {
         let opened = tokio::task::spawn_blocking(move || {
             let folder = folder::Folder::open(&data)?;
             let blobs = FileBlobs::open(&data)?;
-            let database = folder.database_file();
-            let opener = Box::new(move || tables::open_database(&database, limits.cache_bytes_max));
+            let file = folder.database_file();
+            let opener = Box::new(move || database::open(&file, limits.cache_bytes_max));
             let (queue, shared) = writer::start(folder, opener, limits)?;
             Ok(Arc::new(EmbeddedBus { queue, shared, blobs: Arc::new(blobs), limits }))
         });
         opened.await.map_err(|error| BusError::storage("open the bus", error))?
+    }
+
+    /// Opens a bus as a task of this runtime, for a simulation.
+    pub fn simulate(simulated: &Simulated, limits: EmbeddedLimits) -> Result<Arc<EmbeddedBus>, BusError> {
+        let (queue, shared) = writer::start_simulated(simulated, limits)?;
+        Ok(Arc::new(EmbeddedBus { queue, shared, blobs: simulated.blobs.clone(), limits }))
     }
 }
 

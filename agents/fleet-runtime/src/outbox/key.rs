@@ -12,13 +12,17 @@ use sha2::Sha256;
 use crate::bus::BusError;
 
 const FILE_NAME: &str = "wire-key";
-const KEY_BYTES: usize = 32;
+pub(super) const KEY_BYTES: usize = 32;
 
 /// The key. It never leaves the folder; another folder is another outbox.
 #[derive(Debug)]
 pub(super) struct WireKey(SecretBox<[u8; KEY_BYTES]>);
 
 impl WireKey {
+    pub(super) fn new(key: [u8; KEY_BYTES]) -> WireKey {
+        WireKey(SecretBox::new(Box::new(key)))
+    }
+
     /// Reads the folder's key, or makes one.
     pub(super) fn of_folder(folder: &Path) -> Result<WireKey, BusError> {
         let path = folder.join(FILE_NAME);
@@ -46,7 +50,7 @@ impl WireKey {
 fn read(mut file: File) -> std::io::Result<WireKey> {
     let mut key = [0; KEY_BYTES];
     file.read_exact(&mut key)?;
-    Ok(WireKey(SecretBox::new(Box::new(key))))
+    Ok(WireKey::new(key))
 }
 
 /// Whole or not at all: a key that was cut off would be another key after the next start.

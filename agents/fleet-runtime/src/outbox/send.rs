@@ -44,6 +44,7 @@ impl Outbox {
                 continue;
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 // What was written is no reason to ask a bus that is away.
                 () = self.written.notified(), if wait == IDLE => {}

@@ -1,6 +1,7 @@
 //! Changes of the state inside one commit.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bus_schema::{Digest, Envelope, ImageRepository, Tag, TraceParent};
 use jiff::Timestamp;
@@ -183,6 +184,7 @@ impl<'t> Batch<'t> {
             attempts: 0,
             queued_at,
             not_before: now,
+            waits_since: Some(now),
             trace: trace.cloned(),
             unsaid: all_unsaid,
         };
@@ -198,16 +200,19 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Looks again later, unless it was queued again while it ran.
+    /// Looks again after a wait, unless it was queued again while it ran.
     pub(crate) fn look_again(
         &mut self,
         waiting: &Waiting,
-        not_before: Timestamp,
+        now: Timestamp,
+        wait: Duration,
         forget_unsaid: bool,
     ) -> Result<(), StateError> {
         if self.is_unchanged(waiting)? {
             let attempts = waiting.record.attempts + 1;
-            let mut record = LookUpRecord { attempts, not_before, ..waiting.record.clone() };
+            let not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+            let waits_since = Some(now);
+            let mut record = LookUpRecord { attempts, not_before, waits_since, ..waiting.record.clone() };
             if forget_unsaid {
                 record.unsaid.clear();
             }

@@ -36,9 +36,10 @@ impl Disk {
                 let mut options = std::fs::OpenOptions::new();
                 let file = options.create(true).truncate(false).read(true).write(true).open(&opened).unwrap();
                 let file = OnDisk { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
-                Database::builder()
-                    .create_with_backend(file)
-                    .map_err(|source| StateError::Open { path: FILE.to_owned(), source: Box::new(source) })
+                Database::builder().create_with_backend(file).map_err(|source| StateError::Open {
+                    path: FILE.to_owned(),
+                    source: Box::new(source.into()),
+                })
             }),
         )
     }

@@ -39,7 +39,18 @@ pub(crate) struct LookUpRecord {
     pub(crate) attempts: u32,
     pub(crate) queued_at: Timestamp,
     pub(crate) not_before: Timestamp,
+    /// When its wait began.
+    #[serde(default)]
+    pub(crate) waits_since: Option<Timestamp>,
     pub(crate) trace: Option<bus_schema::TraceParent>,
     /// Pushes that are said when the look shows an image.
     pub(crate) unsaid: Vec<bus_schema::Envelope>,
+}
+
+impl LookUpRecord {
+    /// Whether its time has come. A clock that stands before the beginning of the wait was set back: it says nothing of how long
+    /// was waited, and the look is taken.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.not_before <= now || self.waits_since.is_some_and(|since| now < since)
+    }
 }

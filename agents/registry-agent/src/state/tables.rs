@@ -115,7 +115,7 @@ impl View {
                 continue;
             }
             let record: LookUpRecord = serde_json::from_slice(value.value())?;
-            match record.not_before <= now {
+            match record.is_due(now) {
                 true => due.push(Waiting { key: key.value().to_owned(), record }),
                 false => {
                     next = Some(next.map_or(record.not_before, |at: Timestamp| at.min(record.not_before)))

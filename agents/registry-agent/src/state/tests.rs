@@ -62,13 +62,30 @@ async fn a_look_that_is_queued_again_while_it_runs_is_taken_again() {
     state.write(move |batch| batch.looked(&running)).await.unwrap();
     let again = due().await.0.pop().unwrap();
     assert_eq!(again.record.queued_at, now, "its age counts from the first time");
-    let later = Timestamp::now() + std::time::Duration::from_secs(60);
-    let failed = again.clone();
-    state.write(move |batch| batch.look_again(&failed, later, true)).await.unwrap();
+    let (now, wait) = (Timestamp::now(), std::time::Duration::from_secs(60));
+    let (failed, later) = (again.clone(), now + wait);
+    state.write(move |batch| batch.look_again(&failed, now, wait, true)).await.unwrap();
     let (none, next) = due().await;
     assert!(none.is_empty() && next == Some(later));
     state.write(move |batch| batch.looked(&again)).await.unwrap();
     assert_eq!(due().await.1, Some(later), "what has changed since is not ended");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_hold_up_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let right = Timestamp::now();
+    let (hour, wait) = (std::time::Duration::from_secs(3600), std::time::Duration::from_secs(60));
+    let due = async |now: Timestamp| {
+        let due = state.read(move |view| view.due_look_ups(now, 10, &Default::default()));
+        due.await.unwrap().0.pop()
+    };
+    state.write(move |batch| batch.queue(&look_up(), right + hour, None, None)).await.unwrap();
+    let looked = due(right).await.expect("it was queued by a clock that was an hour ahead");
+    state.write(move |batch| batch.look_again(&looked, right + hour, wait, true)).await.unwrap();
+    assert!(due(right + hour).await.is_none(), "its wait has begun");
+    assert!(due(right).await.is_some(), "nobody knows how long it has waited");
 }
 
 #[tokio::test]

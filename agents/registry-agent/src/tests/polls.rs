@@ -198,6 +198,18 @@ async fn the_time_without_the_agent_is_a_gap_until_a_poll_has_read_everything() 
 }
 
 #[tokio::test]
+async fn a_loop_that_begins_again_in_one_process_has_missed_nothing() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
+    for _ in 0..2 {
+        let before = reports(&bench).await.len();
+        bench.run_until(async || reports(&bench).await.len() > before).await;
+        // Longer than what counts as a gap.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(gaps(&bench).await.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_one_tag_or_repository_hides_nothing_in_the_others() {
     let bench = Bench::with("repositories = [\"acme/app\", \"acme/other\", \"acme/third\"]").await;
     bench.fake.image(APP, Some("broken"), "a");

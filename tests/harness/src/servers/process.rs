@@ -209,6 +209,22 @@ impl Process {
         Ok(())
     }
 
+    /// Limits the size of files that it writes, in bytes, or no more. With 0 it writes nothing, and reads go on. What has ended
+    /// needs no limit.
+    pub fn limit_files(&mut self, bytes_max: Option<u64>) -> anyhow::Result<()> {
+        if self.exit_status()?.is_some() {
+            return Ok(());
+        }
+        let soft = bytes_max.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut command = Command::new("prlimit");
+        command.arg("--pid").arg(self.pid()?.to_string());
+        let status = command.arg(format!("--fsize={soft}:unlimited")).status()?;
+        if !status.success() && self.exit_status()?.is_none() {
+            bail!("limit the files of {}: {status}", self.plan.name);
+        }
+        Ok(())
+    }
+
     /// Asks the process to end and waits until it has; kills it when it takes too long, which is an error.
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         if let Some(status) = self.exit_status()? {

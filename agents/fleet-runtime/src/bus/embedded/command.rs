@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::owed::Owed;
@@ -82,26 +83,36 @@ pub(super) struct Queued {
     _share: OwnedSemaphorePermit,
 }
 
-/// The way to the writer thread. Waits for room; never holds more than its byte bound.
+/// The queue to the writer. Waits for room; never holds more than its byte bound.
 #[derive(Debug)]
 pub(super) struct Queue {
-    sender: Mutex<Option<mpsc::Sender<Queued>>>,
+    way: Mutex<Option<Way>>,
     room: Arc<Semaphore>,
     units_max: usize,
-    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The way to the writer.
+#[derive(Debug)]
+pub(super) enum Way {
+    ToThread(mpsc::Sender<Queued>, JoinHandle<()>),
+    ToTask(UnboundedSender<Queued>),
+}
+
+impl Way {
+    fn send(&self, queued: Queued) -> Result<(), BusError> {
+        match self {
+            Way::ToThread(sender, _) => sender.send(queued).map_err(|_| BusError::Closed),
+            Way::ToTask(sender) => sender.send(queued).map_err(|_| BusError::Closed),
+        }
+    }
 }
 
 const UNIT_BYTES: usize = 1024;
 
 impl Queue {
-    pub(super) fn new(sender: mpsc::Sender<Queued>, bytes_max: usize, thread: JoinHandle<()>) -> Queue {
+    pub(super) fn new(way: Way, bytes_max: usize) -> Queue {
         let units_max = (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Queue {
-            sender: Mutex::new(Some(sender)),
-            room: Arc::new(Semaphore::new(units_max)),
-            units_max,
-            thread: Mutex::new(Some(thread)),
-        }
+        Queue { way: Mutex::new(Some(way)), room: Arc::new(Semaphore::new(units_max)), units_max }
     }
 
     /// Sends a command and waits for its answer.
@@ -120,17 +131,17 @@ impl Queue {
         let units = (1 + bytes / UNIT_BYTES).min(self.units_max);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let share = self.room.clone().acquire_many_owned(units).await.map_err(|_| BusError::Closed)?;
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = sender.as_ref().ok_or(BusError::Closed)?;
-        sender.send(Queued { command, bytes, _share: share }).map_err(|_| BusError::Closed)
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        way.as_ref().ok_or(BusError::Closed)?.send(Queued { command, bytes, _share: share })
     }
 }
 
 impl Drop for Queue {
     /// Lets the writer finish what it has, so that the folder is free when the last handle is gone.
     fn drop(&mut self) {
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Way::ToThread(sender, thread)) = way {
+            drop(sender);
             // A panic of the writer has been reported by the panic hook; there is nobody left to tell.
             let _ = thread.join();
         }

@@ -111,6 +111,7 @@ impl Consumer for EmbeddedConsumer {
             }
             let next = self.owed.next_due().map_or(deadline, |due| due.min(deadline));
             tokio::select! {
+                biased;
                 () = changed => {}
                 () = sleep_until(next) => {}
             }

@@ -12,6 +12,8 @@ use crate::bus::{BusError, Stream};
 pub(super) struct Shared {
     slot: Mutex<Slot>,
     consumers: Mutex<BTreeMap<(Stream, String), Arc<Owed>>>,
+    /// A simulation has no other thread.
+    reads_on_the_spot: bool,
 }
 
 /// The database, or why there is none.
@@ -25,12 +27,19 @@ enum Slot {
 }
 
 impl Shared {
+    pub(super) fn reading_on_the_spot() -> Shared {
+        Shared { reads_on_the_spot: true, ..Shared::default() }
+    }
+
     /// Runs a read on a thread that may block.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, BusError> + Send + 'static,
     ) -> Result<T, BusError> {
         let database = self.database()?;
+        if self.reads_on_the_spot {
+            return read(&database);
+        }
         let done = tokio::task::spawn_blocking(move || read(&database));
         done.await.map_err(|error| BusError::storage("read", error))?
     }

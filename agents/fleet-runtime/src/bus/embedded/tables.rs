@@ -1,7 +1,6 @@
 //! The tables of the bus and how a message lies in them. A change here is a new format (see `folder`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -31,10 +30,6 @@ pub(super) const KEY_VALUE_BYTES: &str = "key-value-bytes";
 pub(super) type Row<'a> = (i64, &'a str, &'a str, &'a [u8], &'a [u8]);
 /// Opens the database again, after a failure of the disk too.
 pub(super) type Opener = Box<dyn Fn() -> Result<Database, redb::Error> + Send>;
-
-pub(super) fn open_database(file: &Path, cache_bytes_max: usize) -> Result<Database, redb::Error> {
-    Ok(Database::builder().set_cache_size(cache_bytes_max).create(file)?)
-}
 
 /// Creates every table, so that readers find them.
 pub(super) fn create_all(transaction: &WriteTransaction) -> Result<(), redb::Error> {

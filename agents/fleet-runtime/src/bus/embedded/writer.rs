@@ -1,21 +1,25 @@
-//! The one thread that writes: it gathers what many ask into one fsynced transaction.
+//! The one who writes: it gathers what many ask into one fsynced transaction.
 //!
 //! In: the queue. Out: answers, only after the commit. When the disk fails it answers everybody of the batch with
 //! the failure, opens the database again and reads its state anew; nothing of the batch was accepted.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+mod run;
+
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use redb::{Database, WriteTransaction};
+use tokio::time::Instant;
 
-use super::command::{Command, Queue, Queued};
+use self::run::Next;
+use super::command::{Command, Queue, Queued, Way};
 use super::folder::Folder;
 use super::ledger::{self, Ledger, Outcome, Tables};
 use super::limits::EmbeddedLimits;
 use super::owed::Owed;
 use super::shared::Shared;
+use super::simulated::Simulated;
 use super::tables::{self, Opener};
 use super::watchers::Watchers;
 use crate::bus::{BusError, Entry, Stream, Watched};
@@ -39,34 +43,28 @@ pub(super) fn start(
     limits: EmbeddedLimits,
 ) -> Result<(Arc<Queue>, Arc<Shared>), BusError> {
     let shared = Arc::new(Shared::default());
-    let opened = open(&opener, limits).map_err(|error| BusError::storage("open the bus database", error))?;
-    let (database, ledger) = opened;
+    let mut writer = Writer::new(opener, limits, shared.clone(), Arc::new(Timestamp::now))?;
     folder.sync()?;
-    ledger::consumers::load(&database, &shared)
-        .map_err(|error| BusError::storage("read the consumers", error))?;
-    shared.open(database);
+    writer.folder = Some(folder);
     let (sender, receiver) = mpsc::channel();
-    let mut writer = Writer {
-        folder: Some(folder),
-        opener,
-        limits,
-        shared: shared.clone(),
-        ledger,
-        watchers: Watchers::default(),
-        unsaved: Vec::new(),
-        unsaved_since: None,
-        expected_commands: 0,
-        trimmed_at: Instant::now(),
-        reopened_at: Instant::now(),
-    };
     let thread = std::thread::Builder::new()
         .name("bus-writer".to_owned())
-        .spawn(move || {
-            writer.run(&receiver);
-            writer.release();
-        })
+        .spawn(move || writer.run_on_thread(&receiver))
         .map_err(|error| BusError::storage("start the writer", error))?;
-    Ok((Arc::new(Queue::new(sender, limits.queue_bytes_max, thread)), shared))
+    Ok((Arc::new(Queue::new(Way::ToThread(sender, thread), limits.queue_bytes_max)), shared))
+}
+
+/// The same as a task of this runtime, which reads on the spot.
+pub(super) fn start_simulated(
+    simulated: &Simulated,
+    limits: EmbeddedLimits,
+) -> Result<(Arc<Queue>, Arc<Shared>), BusError> {
+    let shared = Arc::new(Shared::reading_on_the_spot());
+    let opener = simulated.opener(limits.cache_bytes_max);
+    let writer = Writer::new(opener, limits, shared.clone(), simulated.now.clone())?;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(writer.run_as_task(receiver));
+    Ok((Arc::new(Queue::new(Way::ToTask(sender), limits.queue_bytes_max)), shared))
 }
 
 fn open(opener: &Opener, limits: EmbeddedLimits) -> Result<(Arc<Database>, Ledger), redb::Error> {
@@ -90,6 +88,7 @@ struct Writer {
     /// Locked until the database is closed.
     folder: Option<Folder>,
     opener: Opener,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     limits: EmbeddedLimits,
     shared: Arc<Shared>,
     ledger: Ledger,
@@ -100,83 +99,107 @@ struct Writer {
     expected_commands: usize,
     trimmed_at: Instant,
     reopened_at: Instant,
+    /// The database failed and takes nothing more until it is opened again.
+    has_failed: bool,
 }
 
 /// What one transaction takes.
-#[derive(Default)]
 struct Batch {
     commands: Vec<Queued>,
     bytes: usize,
+    /// How long more commands are waited for.
+    until: Instant,
+    /// Somebody waits for this commit.
+    lingers: bool,
     /// The queue has ended, or somebody asked to close.
     is_last: bool,
 }
 
+impl Batch {
+    fn is_whole(&self) -> bool {
+        self.is_last || self.commands.len() >= BATCH_COMMANDS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+}
+
 impl Writer {
-    fn run(&mut self, receiver: &Receiver<Queued>) {
-        loop {
-            let batch = self.gather(receiver);
-            let is_last = batch.is_last;
-            let settles_are_due = self.unsaved_since.is_some_and(|since| since.elapsed() >= SETTLE_WAIT);
-            if !batch.commands.is_empty() || settles_are_due || (is_last && !self.unsaved.is_empty()) {
-                self.commit(batch);
-            }
-            if is_last {
-                return;
-            }
-            if self.trimmed_at.elapsed() >= TRIM_INTERVAL {
-                self.trim();
-            }
+    /// Opens the database and loads its state.
+    fn new(
+        opener: Opener,
+        limits: EmbeddedLimits,
+        shared: Arc<Shared>,
+        now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Result<Writer, BusError> {
+        let opened = open(&opener, limits);
+        let (database, ledger) = opened.map_err(|error| BusError::storage("open the bus database", error))?;
+        ledger::consumers::load(&database, &shared)
+            .map_err(|error| BusError::storage("read the consumers", error))?;
+        shared.open(database);
+        Ok(Writer {
+            folder: None,
+            opener,
+            now,
+            limits,
+            shared,
+            ledger,
+            watchers: Watchers::default(),
+            unsaved: Vec::new(),
+            unsaved_since: None,
+            expected_commands: 0,
+            trimmed_at: Instant::now(),
+            reopened_at: Instant::now(),
+            has_failed: false,
+        })
+    }
+
+    /// A batch that waits for commands until one needs a commit or a time is over.
+    fn begin(&self) -> Batch {
+        let settle_at = self.unsaved_since.map(|since| since + SETTLE_WAIT);
+        let trim_at = self.trimmed_at + TRIM_INTERVAL;
+        let until = settle_at.unwrap_or(trim_at).min(trim_at);
+        Batch { commands: Vec::new(), bytes: 0, until, lingers: false, is_last: false }
+    }
+
+    /// Puts a command into the batch.
+    fn take(&mut self, queued: Queued, batch: &mut Batch) {
+        if let Command::Settle { owed, sequence } = &queued.command {
+            self.unsaved.push((owed.clone(), *sequence));
+            self.unsaved_since.get_or_insert_with(Instant::now);
+        } else {
+            batch.bytes += queued.bytes;
+            batch.is_last = matches!(queued.command, Command::Close { .. });
+            batch.commands.push(queued);
+        }
+        if !batch.lingers && !batch.commands.is_empty() {
+            batch.lingers = true;
+            let wait = if self.expected_commands > 1 { LINGER } else { Duration::ZERO };
+            batch.until = Instant::now() + wait;
+        }
+        if batch.lingers && batch.commands.len() >= self.expected_commands {
+            batch.until = Instant::now();
         }
     }
 
-    /// Waits for commands until one needs a commit or a time is over.
-    fn gather(&mut self, receiver: &Receiver<Queued>) -> Batch {
-        let mut batch = Batch::default();
-        let settle_at = self.unsaved_since.map(|since| since + SETTLE_WAIT);
-        let trim_at = self.trimmed_at + TRIM_INTERVAL;
-        let mut until = settle_at.unwrap_or(trim_at).min(trim_at);
-        let mut lingers = false;
-        while batch.commands.len() < BATCH_COMMANDS_MAX && batch.bytes < BATCH_BYTES_MAX {
-            match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(queued) => {
-                    let is_last = self.take(queued, &mut batch);
-                    if is_last {
-                        break;
-                    }
-                    if !lingers && !batch.commands.is_empty() {
-                        lingers = true;
-                        let wait = if self.expected_commands > 1 { LINGER } else { Duration::ZERO };
-                        until = Instant::now() + wait;
-                    }
-                    if lingers && batch.commands.len() >= self.expected_commands {
-                        until = Instant::now();
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => {
-                    batch.is_last = true;
-                    break;
-                }
-            }
-        }
+    /// Commits what a batch and the time ask for.
+    fn finish(&mut self, batch: Batch) -> Next {
+        let is_last = batch.is_last;
         if !batch.commands.is_empty() {
             // Slowly forgotten, so that two groups of publishers do not take turns for ever.
             self.expected_commands = batch.commands.len().max(self.expected_commands * 7 / 8);
         }
-        batch
-    }
-
-    /// Puts a command into the batch; true when it is the last one.
-    fn take(&mut self, queued: Queued, batch: &mut Batch) -> bool {
-        if let Command::Settle { owed, sequence } = &queued.command {
-            self.unsaved.push((owed.clone(), *sequence));
-            self.unsaved_since.get_or_insert_with(Instant::now);
-            return false;
+        let settles_are_due = self.unsaved_since.is_some_and(|since| since.elapsed() >= SETTLE_WAIT);
+        if !batch.commands.is_empty() || settles_are_due || (is_last && !self.unsaved.is_empty()) {
+            self.commit(batch);
         }
-        batch.bytes += queued.bytes;
-        batch.is_last = matches!(queued.command, Command::Close { .. });
-        batch.commands.push(queued);
-        batch.is_last
+        if !is_last && !self.has_failed && self.trimmed_at.elapsed() >= TRIM_INTERVAL {
+            self.trim();
+        }
+        match is_last {
+            true => Next::End,
+            false if self.has_failed => {
+                Next::Reopen(REOPEN_INTERVAL.saturating_sub(self.reopened_at.elapsed()))
+            }
+            false => Next::Batch,
+        }
     }
 
     fn commit(&mut self, batch: Batch) {
@@ -184,13 +207,13 @@ impl Writer {
             Ok(outcomes) => {
                 self.unsaved.clear();
                 self.unsaved_since = None;
-                self.finish(batch.commands, outcomes);
+                self.answer(batch.commands, outcomes);
             }
             Err(error) => {
                 tracing::error!(error = %error, "failed to commit to the bus database");
                 let failure = BusError::storage("commit to the bus database", error);
                 batch.commands.into_iter().for_each(|queued| fail(queued.command, &failure));
-                self.reopen();
+                self.has_failed = true;
             }
         }
     }
@@ -198,7 +221,7 @@ impl Writer {
     fn write(&mut self, commands: &[Queued]) -> Result<Vec<Outcome>, redb::Error> {
         let database =
             self.shared.database().map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
-        let now_micros = Timestamp::now().as_microsecond();
+        let now_micros = (self.now)().as_microsecond();
         let transaction = begin(&database)?;
         let mut outcomes = Vec::with_capacity(commands.len());
         {
@@ -218,7 +241,7 @@ impl Writer {
     }
 
     /// Answers everybody, in the order of the commands. A receiver that is gone does not matter.
-    fn finish(&mut self, commands: Vec<Queued>, outcomes: Vec<Outcome>) {
+    fn answer(&mut self, commands: Vec<Queued>, outcomes: Vec<Outcome>) {
         let mut published: Vec<Stream> = Vec::new();
         let mut closing = None;
         for (queued, outcome) in commands.into_iter().zip(outcomes) {
@@ -272,8 +295,11 @@ impl Writer {
 
     fn trim(&mut self) {
         self.trimmed_at = Instant::now();
-        let Ok(database) = self.shared.database() else { return self.reopen() };
-        let now_micros = Timestamp::now().as_microsecond();
+        let Ok(database) = self.shared.database() else {
+            self.has_failed = true;
+            return;
+        };
+        let now_micros = (self.now)().as_microsecond();
         let trimmed = self.ledger.has_expired(&database, &self.shared, now_micros).and_then(|has_expired| {
             if !has_expired {
                 return Ok(());
@@ -289,16 +315,13 @@ impl Writer {
         drop(database);
         if let Err(error) = trimmed {
             tracing::error!(error = %error, "failed to trim the bus database");
-            self.reopen();
+            self.has_failed = true;
         }
     }
 
-    /// After a failure the database takes nothing more until it is opened again.
     fn reopen(&mut self) {
-        if self.reopened_at.elapsed() < REOPEN_INTERVAL {
-            std::thread::sleep(REOPEN_INTERVAL.saturating_sub(self.reopened_at.elapsed()));
-        }
         self.reopened_at = Instant::now();
+        self.has_failed = false;
         let before = self.shared.database().ok();
         self.shared.break_off();
         release(before);
