@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::owed::Owed;
@@ -95,14 +95,15 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) enum Way {
     ToThread(mpsc::Sender<Queued>, JoinHandle<()>),
-    ToTask(UnboundedSender<Queued>),
+    ToTask(Sender<Queued>),
 }
 
 impl Way {
     fn send(&self, queued: Queued) -> Result<(), BusError> {
         match self {
             Way::ToThread(sender, _) => sender.send(queued).map_err(|_| BusError::Closed),
-            Way::ToTask(sender) => sender.send(queued).map_err(|_| BusError::Closed),
+            // There is room for as many as there are shares of the queue.
+            Way::ToTask(sender) => sender.try_send(queued).map_err(|_| BusError::Closed),
         }
     }
 }
@@ -111,8 +112,13 @@ const UNIT_BYTES: usize = 1024;
 
 impl Queue {
     pub(super) fn new(way: Way, bytes_max: usize) -> Queue {
-        let units_max = (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        let units_max = Queue::units_max(bytes_max);
         Queue { way: Mutex::new(Some(way)), room: Arc::new(Semaphore::new(units_max)), units_max }
+    }
+
+    /// The most commands in a queue of so many bytes: each takes one unit or more.
+    pub(super) fn units_max(bytes_max: usize) -> usize {
+        (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS)
     }
 
     /// Sends a command and waits for its answer.

@@ -62,7 +62,7 @@ pub(super) fn start_simulated(
     let shared = Arc::new(Shared::reading_on_the_spot());
     let opener = simulated.opener(limits.cache_bytes_max);
     let writer = Writer::new(opener, limits, shared.clone(), simulated.now.clone())?;
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, receiver) = tokio::sync::mpsc::channel(Queue::units_max(limits.queue_bytes_max));
     tokio::spawn(writer.run_as_task(receiver));
     Ok((Arc::new(Queue::new(Way::ToTask(sender), limits.queue_bytes_max)), shared))
 }

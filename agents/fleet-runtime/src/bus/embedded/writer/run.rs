@@ -3,7 +3,6 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Writer;
@@ -40,7 +39,7 @@ impl Writer {
         }
     }
 
-    pub(super) async fn run_as_task(mut self, mut receiver: UnboundedReceiver<Queued>) {
+    pub(super) async fn run_as_task(mut self, mut receiver: tokio::sync::mpsc::Receiver<Queued>) {
         loop {
             let mut batch = self.begin();
             while !batch.is_whole() {
