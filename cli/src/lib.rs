@@ -4,6 +4,7 @@
 //! and asks them; it judges nothing itself. Text from outside never reaches a terminal with its control characters.
 
 mod agents;
+mod allocator;
 mod answers;
 mod args;
 mod client;
@@ -42,6 +43,9 @@ pub fn run() -> ExitCode {
             return exit.into();
         }
     };
+    if matches!(arguments.command, Command::Agent(_)) {
+        allocator::be_slim();
+    }
     let done = match runtime(&arguments.command) {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),
         Err(error) => Err(anyhow::Error::new(error).context("failed to start the runtime")),

@@ -25,6 +25,8 @@ mod policy;
 mod questions;
 #[path = "command/refusals.rs"]
 mod refusals;
+#[path = "command/slim.rs"]
+mod slim;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -34,8 +34,10 @@ pub const BYTES_MAX: u64 = 256 << 20;
 /// Nothing in an outbox is too old to be said.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const MESSAGES_READ_MAX: usize = 256;
+/// Payloads read at once, so that large messages are not in memory by the hundred.
+const READ_BYTES_MAX: usize = 1 << 20;
 /// Pages of the outbox in memory: what is written is read once, soon.
-const CACHE_BYTES_MAX: usize = 4 << 20;
+const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// A bus whose messages go through a folder on this machine first.
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Outbox {
     async fn count(&self, stream: Stream) -> Result<(), BusError> {
         let mut from = 0;
         loop {
-            let read = self.here.read(stream, from, MESSAGES_READ_MAX).await?;
+            let read = self.here.read_within(stream, from, MESSAGES_READ_MAX, READ_BYTES_MAX).await?;
             let Some(last) = read.last() else { return Ok(()) };
             from = last.sequence + 1;
             read.iter().for_each(|stored| self.waiting.add(&stored.message));

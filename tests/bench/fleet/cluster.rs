@@ -18,7 +18,13 @@ use crate::place::{Memory, Place, Sync};
 const WRITING_MAX: usize = 16;
 const PODS_PER_WORKLOAD: u64 = 10;
 const WORKLOADS_PER_NAMESPACE: u64 = 20;
-const SEEN_WITHIN: Duration = Duration::from_secs(120);
+/// Each leaves behind what it leaves behind.
+const INVENTORIES: u64 = 4;
+const INVENTORY_INTERVAL: Duration = Duration::from_secs(5);
+const TOLD_WITHIN: Duration = Duration::from_secs(300);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the memory of a process is left alone before it is read.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// The agent of a cluster with so many pods.
 #[derive(Debug, Serialize)]
@@ -37,8 +43,9 @@ pub(crate) async fn measure(sizes: &[u64]) -> anyhow::Result<Vec<ClusterAgent>> 
     let kubeconfig = server.kubeconfig(ADMIN_TOKEN, "agent")?;
     let settings = format!(
         "[log]\nformat = \"json\"\nfilter = \"warn\"\n[operations]\nlisten = \"127.0.0.1:0\"\n\
-         [[cluster]]\ncluster_name = \"prod-1\"\nkubeconfig = \"{}\"\n",
-        kubeconfig.display()
+         [[cluster]]\ncluster_name = \"prod-1\"\nkubeconfig = \"{}\"\ninventory_interval = \"{}s\"\n",
+        kubeconfig.display(),
+        INVENTORY_INTERVAL.as_secs()
     );
     std::fs::write(place.folder().join("agent.toml"), settings)?;
     let mut agents = Vec::new();
@@ -59,27 +66,32 @@ pub(crate) async fn measure(sizes: &[u64]) -> anyhow::Result<Vec<ClusterAgent>> 
             "--id",
             "cluster-agent",
         ];
-        let before = correlator.done().await?;
         let mut agent = Custody::start("agent", place.folder(), &arguments)?;
         ensure!(agent.started().await?, "the agent ended: {}", agent.process().log_tail());
-        // The inventory, in parts, and a report.
         let began = Instant::now();
-        let parts = pods.div_ceil(bus_schema::cluster::INVENTORY_CONTAINERS_MAX as u64);
-        loop {
-            let done = correlator.done().await?;
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-            if done.events - before.events >= parts as f64 {
-                break;
-            }
-            ensure!(began.elapsed() < SEEN_WITHIN, "the agent did not tell what runs: {done:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        while !has_told(&agent).await? {
+            ensure!(began.elapsed() < TOLD_WITHIN, "the agent did not tell what runs in time");
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(SETTLED_AFTER).await;
         agents.push(ClusterAgent { pods, memory: Memory::of(agent.process().pid()?)? });
         agent.stop().await?;
     }
     correlator.stop().await?;
     Ok(agents)
+}
+
+/// Whether every container and so many inventories are on the bus.
+async fn has_told(agent: &Custody) -> anyhow::Result<bool> {
+    let text = reqwest::get(format!("{}/metrics", agent.address("operations"))).await?.text().await?;
+    let value = |name: &str, label: &str| -> Option<f64> {
+        let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
+        line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok())
+    };
+    let inventories = value("custody_events_seen_total", "\"inventory\"").unwrap_or(0.0);
+    let waiting = value("custody_outbox_messages", "").unwrap_or(1.0);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    Ok(inventories >= INVENTORIES as f64 && waiting == 0.0)
 }
 
 async fn write(client: &Client, numbers: std::ops::Range<u64>) -> anyhow::Result<()> {

@@ -215,6 +215,8 @@ impl Correlator {
 pub(crate) struct Memory {
     pub(crate) now: f64,
     pub(crate) most: f64,
+    /// The part of `now` that is the program's own file, which a machine has once for all processes of it.
+    pub(crate) program: f64,
 }
 
 impl Memory {
@@ -225,6 +227,6 @@ impl Memory {
             let kib = line.and_then(|rest| rest.trim().split(' ').next()).context("no such field")?;
             Ok(kib.parse::<f64>()? * 1024.0 / 1e6)
         };
-        Ok(Memory { now: field("VmRSS:")?, most: field("VmHWM:")? })
+        Ok(Memory { now: field("VmRSS:")?, most: field("VmHWM:")?, program: field("RssFile:")? })
     }
 }

@@ -55,8 +55,8 @@ pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
 pub(crate) fn cluster(rows: Vec<ClusterAgent>) -> Value {
     for row in &rows {
         eprintln!(
-            "cluster agent, {} pods: {:.1} MB, at most {:.1} MB",
-            row.pods, row.memory.now, row.memory.most
+            "cluster agent, {} pods: {:.1} MB, at most {:.1} MB; the program is {:.1} MB of it",
+            row.pods, row.memory.now, row.memory.most, row.memory.program
         );
     }
     as_json(&rows)

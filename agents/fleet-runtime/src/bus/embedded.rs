@@ -82,6 +82,21 @@ pub fn check_format(data: &Path) -> Result<(), BusError> {
     folder::check_format(data)
 }
 
+impl EmbeddedBus {
+    /// Like [`Bus::read`], with a bound of the caller's choice for the payloads; the first message always fits.
+    pub(crate) async fn read_within(
+        &self,
+        stream: Stream,
+        from: u64,
+        messages_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Stored>, BusError> {
+        let messages_max = messages_max.min(FETCH_MESSAGES_MAX);
+        let read = move |database: &_| read::from_sequence(database, stream, from, messages_max, bytes_max);
+        self.shared.read(read).await
+    }
+}
+
 #[async_trait]
 impl Bus for EmbeddedBus {
     async fn publish(&self, message: Message) -> Result<Published, BusError> {
@@ -103,8 +118,7 @@ impl Bus for EmbeddedBus {
     }
 
     async fn read(&self, stream: Stream, from: u64, messages_max: usize) -> Result<Vec<Stored>, BusError> {
-        let messages_max = messages_max.min(FETCH_MESSAGES_MAX);
-        self.shared.read(move |database| read::from_sequence(database, stream, from, messages_max)).await
+        self.read_within(stream, from, messages_max, read::READ_BYTES_MAX).await
     }
 
     async fn remove(&self, stream: Stream, sequence: u64) -> Result<bool, BusError> {

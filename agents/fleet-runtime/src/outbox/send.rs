@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::{MESSAGES_READ_MAX, Outbox, STREAMS};
+use super::{MESSAGES_READ_MAX, Outbox, READ_BYTES_MAX, STREAMS};
 use crate::bus::{Bus, BusError, Stored, Stream};
 use crate::health::Check;
 
@@ -57,7 +57,7 @@ impl Outbox {
     pub(super) async fn round(&self) -> Result<usize, BusError> {
         let mut sent = 0;
         for stream in STREAMS {
-            let page = self.here.read(stream, 0, MESSAGES_READ_MAX).await?;
+            let page = self.here.read_within(stream, 0, MESSAGES_READ_MAX, READ_BYTES_MAX).await?;
             sent += self.send_page(stream, page).await?;
         }
         Ok(sent)
@@ -71,7 +71,8 @@ impl Outbox {
         let sending = page.map(|stored| async {
             let mut message = stored.message.clone();
             message.id = self.key.wire_id(&message.id);
-            self.there.publish(message).await.map(|_| stored)
+            // A runtime that makes a busy task pause would let what comes after it go first.
+            tokio::task::unconstrained(self.there.publish(message)).await.map(|_| stored)
         });
         let mut sending = std::pin::pin!(sending.buffered(SENDING_MAX));
         let mut taken = Vec::new();

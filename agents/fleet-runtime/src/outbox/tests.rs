@@ -219,6 +219,20 @@ async fn nobody_else_can_make_the_id_of_a_message() {
 }
 
 #[tokio::test]
+async fn large_messages_are_in_memory_a_few_at_a_time() {
+    let place = Place::new().await;
+    let outbox = place.outbox(BYTES_MAX).await;
+    for number in 0..4 {
+        let payload = vec![b'x'; READ_BYTES_MAX / 2];
+        outbox.publish(Message { payload: payload.into(), ..event(number) }).await.unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(outbox.round().await.unwrap(), 2);
+    }
+    assert_eq!(outbox.waiting_messages(), 0);
+}
+
+#[tokio::test]
 async fn two_processes_do_not_share_an_outbox() {
     let place = Place::new().await;
     let _outbox = place.outbox(BYTES_MAX).await;

@@ -6,7 +6,7 @@ use super::tables::{MESSAGES, decode};
 use crate::bus::{BusError, Pattern, Stored, Stream};
 
 /// Payload bytes that one read returns at most; the first message always fits.
-const READ_BYTES_MAX: usize = 8 << 20;
+pub(super) const READ_BYTES_MAX: usize = 8 << 20;
 /// Messages that one read looks at, so that a narrow filter does not hold a thread for long.
 const LOOKED_AT_MAX: usize = 4096;
 
@@ -27,6 +27,7 @@ pub(super) fn from_sequence(
     stream: Stream,
     from: u64,
     messages_max: usize,
+    bytes_max: usize,
 ) -> Result<Vec<Stored>, BusError> {
     let read = || -> Result<Vec<Stored>, ReadError> {
         let messages = database.begin_read()?.open_table(MESSAGES)?;
@@ -35,7 +36,7 @@ pub(super) fn from_sequence(
         for row in messages.range((stream.number(), from)..=(stream.number(), u64::MAX))? {
             let (key, value) = row?;
             bytes += value.value().4.len();
-            if found.len() == messages_max || (bytes > READ_BYTES_MAX && !found.is_empty()) {
+            if found.len() == messages_max || (bytes > bytes_max && !found.is_empty()) {
                 break;
             }
             found.push(decode(key.value().1, value.value())?);

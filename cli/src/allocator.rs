@@ -1,0 +1,53 @@
+//! How the C library's allocator serves a process: told by its environment, and only before it begins.
+//!
+//! An agent does little at once and lives long in somebody else's cluster. glibc gives each of its threads an arena of
+//! its own and lets the free end of each grow with the largest buffer ever freed: after a few inventories an agent has
+//! twice the memory that it uses. With one arena that gives back what is free it has what it uses.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Whoever sets one of these has chosen already.
+const CHOICES: [&str; 5] = [
+    "GLIBC_TUNABLES",
+    "MALLOC_ARENA_MAX",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "MALLOC_MMAP_THRESHOLD_",
+];
+/// One arena, and at most so many free bytes at its end: what glibc begins with, and keeps to when it is told.
+const SLIM: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
+/// Begins this program again in the same process, with a slim allocator. Returns where it has one already, where somebody
+/// chose another, and where it cannot be begun again: then it is larger, and nothing else.
+pub(crate) fn be_slim() {
+    if !cfg!(target_env = "gnu") || is_chosen(|name| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new(program);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    // Only a failure returns.
+    let _ =
+        again.args(arguments).envs(SLIM.map(|(name, value)| (OsStr::new(name), OsStr::new(value)))).exec();
+}
+
+fn is_chosen(is_set: impl Fn(&str) -> bool) -> bool {
+    CHOICES.into_iter().any(is_set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slim_process_is_not_begun_again_and_a_choice_is_left_alone() {
+        assert!(!is_chosen(|_| false));
+        assert!(is_chosen(|name| SLIM.iter().any(|(slim, _)| *slim == name)));
+        assert!(is_chosen(|name| name == "GLIBC_TUNABLES"));
+    }
+}
