@@ -63,13 +63,12 @@ struct UnreadShown {
 pub(crate) async fn run(check: &Check, config: Option<&Path>, output: Output) -> anyhow::Result<Exit> {
     let subject = Subject::parse(&check.subject)?;
     let given = read_evidence(check)?;
-    let terms = contract::terms(check, &subject)?;
-    let looked = look::look(&subject, &terms.repository, config).await?;
     let now = Timestamp::now();
+    let terms = contract::terms(check, &subject, now)?;
+    let looked = look::look(&subject, &terms.repository, config).await?;
     let mut best: Option<Judged> = None;
     for digest in &looked.digests {
         let mut case = Case {
-            contracts: terms.contracts.clone(),
             repository: terms.repository.clone(),
             digest: *digest,
             found: looked.events.clone(),
@@ -81,7 +80,7 @@ pub(crate) async fn run(check: &Check, config: Option<&Path>, output: Output) ->
         for (item, bytes) in &given {
             case.hand_over(item.clone(), bytes.clone(), now);
         }
-        let judged = judge(&case, now).map_err(failure)?;
+        let judged = judge(&case, &terms.checked, now).map_err(failure)?;
         if best.as_ref().is_none_or(|best| rank(&judged) > rank(best)) {
             best = Some(judged);
         }

@@ -58,6 +58,11 @@ impl Ledger {
         Ok(Ledger { contracts: Arc::new(contracts), roots: Arc::new(roots) })
     }
 
+    /// The ledger over a state that holds nothing yet, under contracts that are in force from the start.
+    pub fn under(contracts: ContractSet) -> Ledger {
+        Ledger { contracts: Arc::new(contracts), roots: Arc::default() }
+    }
+
     pub fn contracts(&self) -> &Arc<ContractSet> {
         &self.contracts
     }

@@ -19,7 +19,7 @@ use bus_schema::{AgentId, Digest, Envelope, ImageRepository};
 use bytes::Bytes;
 use correlator_core::contracts::{Claim, ContractSet};
 use correlator_core::decision::Decision;
-use correlator_core::facts::{RootVersion, Verified};
+use correlator_core::facts::Verified;
 use correlator_core::input::{ContractLoaded, Entry, Input};
 use correlator_core::ledger::Ledger;
 use correlator_core::records::{MemoryRecords, Records, RecordsError, Table};
@@ -39,10 +39,29 @@ const EVIDENCE_SHOWN_MAX: usize = 500;
 /// The agent in whose name what was found enters the ledger.
 const AGENT: &str = "one-shot";
 
+/// What is judged by: contracts that were checked, and what evidence is verified against under them.
+#[derive(Debug)]
+pub struct Terms {
+    contracts: ContractSet,
+    trust: TrustSet,
+}
+
+impl Terms {
+    /// Checks contracts as of now.
+    pub fn check(contracts: &ContractLoaded, now: Timestamp) -> Result<Terms, JudgeError> {
+        let checked = contracts::check_with_trust(contracts, now);
+        let (contracts, trust) = checked.map_err(|problems| JudgeError::Contracts { problems })?;
+        Ok(Terms { contracts, trust })
+    }
+
+    pub fn contracts(&self) -> &ContractSet {
+        &self.contracts
+    }
+}
+
 /// What is judged, and everything that is known about it.
 #[derive(Debug, Clone)]
 pub struct Case {
-    pub contracts: ContractLoaded,
     /// The repository through which a pipeline claims the digest.
     pub repository: ImageRepository,
     pub digest: Digest,
@@ -103,26 +122,25 @@ pub enum JudgeError {
 }
 
 /// Judges a case as of when every window that begins now has ended.
-pub fn judge(case: &Case, now: Timestamp) -> Result<Judged, JudgeError> {
-    let checked = contracts::check_with_trust(&case.contracts, now);
-    let (set, trust) = checked.map_err(|problems| JudgeError::Contracts { problems })?;
-    let pipeline = match set.claim(&case.repository) {
+pub fn judge(case: &Case, terms: &Terms, now: Timestamp) -> Result<Judged, JudgeError> {
+    let Terms { contracts, trust } = terms;
+    let pipeline = match contracts.claim(&case.repository) {
         Claim::Claimed(pipeline) => pipeline.name.clone(),
         Claim::Unclaimed => {
-            let images = set.pipelines.values().flat_map(|pipeline| &pipeline.images);
+            let images = contracts.pipelines.values().flat_map(|pipeline| &pipeline.images);
             let claimed = images.map(ToString::to_string).collect();
             return Err(JudgeError::Unclaimed { repository: case.repository.clone(), claimed });
         }
     };
-    let records = MemoryRecords::default();
+    let agent: AgentId = AGENT.parse()?;
     let mut play = Play {
         case,
-        trust: &trust,
-        trust_version: set.trust_version(),
-        agent: AGENT.parse()?,
-        ledger: Ledger::open(&records)?,
-        records,
-        waiting: first_inputs(case, &set, &AGENT.parse()?, now),
+        trust,
+        trust_version: contracts.trust_version(),
+        ledger: Ledger::under(contracts.clone()),
+        records: MemoryRecords::default(),
+        waiting: first_inputs(case, &agent, now),
+        agent,
         now,
         position: 0,
     };
@@ -132,17 +150,11 @@ pub fn judge(case: &Case, now: Timestamp) -> Result<Judged, JudgeError> {
     let Some(record) = record else {
         return Err(JudgeError::Unclaimed { repository: case.repository.clone(), claimed: Vec::new() });
     };
-    Ok(Judged { verdict: record.verdict, evidence: play.evidence()?, warnings: set.warnings.clone() })
+    Ok(Judged { verdict: record.verdict, evidence: play.evidence()?, warnings: contracts.warnings.clone() })
 }
 
-/// The contracts, that the digest is there, and what was found about it.
-fn first_inputs(case: &Case, set: &ContractSet, agent: &AgentId, now: Timestamp) -> VecDeque<Input> {
-    let mut inputs = VecDeque::new();
-    for root in set.roots.values() {
-        let version = RootVersion { name: root.name.clone(), content: root.content };
-        inputs.push_back(Input::TrustRootLoaded(version));
-    }
-    inputs.push_back(Input::ContractLoaded(Box::new(case.contracts.clone())));
+/// That the digest is there, and what was found about it.
+fn first_inputs(case: &Case, agent: &AgentId, now: Timestamp) -> VecDeque<Input> {
     // Nobody saw it pushed; it is there because it was looked at.
     let there = Event::ImagePushed(ImagePushed {
         repository: case.repository.clone(),
@@ -155,11 +167,8 @@ fn first_inputs(case: &Case, set: &ContractSet, agent: &AgentId, now: Timestamp)
         pushed_at: now,
     });
     let events = std::iter::once(&there).chain(&case.found);
-    inputs
-        .extend(events.map(|event| {
-            Input::Event(Box::new(Envelope::new(agent.clone(), now, now, None, event.clone())))
-        }));
-    inputs
+    let envelope = |event: &Event| Envelope::new(agent.clone(), now, now, None, event.clone());
+    events.map(|event| Input::Event(Box::new(envelope(event)))).collect()
 }
 
 /// The ledger at work: inputs in, decisions carried out at once, the clock turned to the next deadline when nothing is left.

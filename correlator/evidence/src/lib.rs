@@ -65,5 +65,7 @@ pub use cloud_build::{MEDIA_TYPE as CLOUD_BUILD, split as split_cloud_build};
 pub use correlator_core::contracts::trust_root::Demands;
 pub use proof::{Artifact, Proof, verify_bundle};
 pub use sbom::{SbomError, read as read_sbom};
-pub use trust::{LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey, embedded_root, staging_root};
+pub use trust::{
+    Embedded, LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey, embedded_root, staging_root,
+};
 pub use verify::{Unverified, VERIFIER_VERSION, is_evidence, verify};

@@ -82,9 +82,11 @@ fn attempt(
     let entries = &material.tlog_entries;
     let knows_logs =
         |root: &&TrustRoot| entries.iter().all(|entry| root.knows_log(entry.log_id.key_id.as_bytes()));
-    let roots: Vec<&TrustRoot> = trust.roots().iter().filter(knows_logs).collect();
-    if !entries.is_empty() && !roots.is_empty() {
-        return with_roots(&signature, artifact, key, &roots, true, work);
+    if !entries.is_empty() {
+        let roots: Vec<&TrustRoot> = trust.roots().filter(knows_logs).collect();
+        if !roots.is_empty() {
+            return with_roots(&signature, artifact, key, &roots, true, work);
+        }
     }
     if key.log() == LogDemand::Required {
         let found = if entries.is_empty() { "none" } else { "an entry in a log that no trust root knows" };
@@ -95,9 +97,11 @@ fn attempt(
     // 3. A timestamp, where there is one and some root has authorities, verifies too.
     let stamped = !material.timestamp_verification_data.rfc3161_timestamps.is_empty();
     let has_authorities = |root: &&TrustRoot| !root.trusted_root().timestamp_authorities.is_empty();
-    let roots: Vec<&TrustRoot> = trust.roots().iter().filter(has_authorities).collect();
-    if stamped && !roots.is_empty() && entries.is_empty() {
-        return with_roots(&signature, artifact, key, &roots, false, work);
+    if stamped && entries.is_empty() {
+        let roots: Vec<&TrustRoot> = trust.roots().filter(has_authorities).collect();
+        if !roots.is_empty() {
+            return with_roots(&signature, artifact, key, &roots, false, work);
+        }
     }
     Ok(Proof { signer: signer(key, false), signed_at: None, root: None, rests_on: RootParts::default() })
 }

@@ -1,7 +1,8 @@
 //! What evidence is verified against: trust roots with their demands, and keys.
 //!
 //! A set is built once when contracts are loaded and shared by all verifications. Building it parses and checks
-//! everything; nothing here looks at a clock, a file or the network.
+//! everything that came from outside; the roots that the program brings along are read when evidence needs them first.
+//! Nothing here looks at a clock, a file or the network.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -48,15 +49,65 @@ pub enum TrustError {
 /// The trust roots and keys of one load of the contracts.
 #[derive(Debug)]
 pub struct TrustSet {
-    roots: Vec<TrustRoot>,
+    roots: Vec<Member>,
     keys: Vec<TrustedKey>,
     hash: Digest,
+}
+
+/// A root of a set.
+#[derive(Debug)]
+struct Member {
+    version: RootVersion,
+    demands: Demands,
+    /// What it is read from, where the program brings it along.
+    text: &'static str,
+    /// `None` where it does not parse: then it vouches for nothing. A test says that each of this build's does.
+    root: OnceLock<Option<TrustRoot>>,
+}
+
+impl Member {
+    fn read(root: TrustRoot) -> Member {
+        let (version, demands) = (root.version.clone(), root.demands);
+        Member { version, demands, text: "", root: OnceLock::from(Some(root)) }
+    }
+
+    fn root(&self) -> Option<&TrustRoot> {
+        let read = || TrustRoot::from_json(&self.version.name, self.text, self.demands).ok();
+        self.root.get_or_init(read).as_ref()
+    }
+}
+
+/// A root that the program brings along, as the contracts name it and what they demand of it.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    pub name: String,
+    pub root: EmbeddedRoot,
+    pub demands: Demands,
+}
+
+impl Embedded {
+    fn member(self) -> Member {
+        let text = embedded_root(self.root);
+        let version = RootVersion { name: self.name, content: Digest::sha256_of(text.as_bytes()) };
+        Member { version, demands: self.demands, text, root: OnceLock::new() }
+    }
 }
 
 impl TrustSet {
     /// Roots are tried in the order of their names. One key given twice counts once, with the weaker demand for a log:
     /// whether a signature was logged is a fact of its own, so that a contract can still demand it.
-    pub fn new(mut roots: Vec<TrustRoot>, keys: Vec<TrustedKey>) -> Result<TrustSet, TrustError> {
+    pub fn new(roots: Vec<TrustRoot>, keys: Vec<TrustedKey>) -> Result<TrustSet, TrustError> {
+        TrustSet::with_embedded(roots, Vec::new(), keys)
+    }
+
+    /// The same with roots that the program brings along beside those that were read.
+    pub fn with_embedded(
+        roots: Vec<TrustRoot>,
+        embedded: Vec<Embedded>,
+        keys: Vec<TrustedKey>,
+    ) -> Result<TrustSet, TrustError> {
+        let embedded = embedded.into_iter().map(Embedded::member);
+        let mut roots: Vec<Member> = roots.into_iter().map(Member::read).chain(embedded).collect();
         if roots.len() > ROOTS_MAX {
             return Err(TrustError::TooManyRoots);
         }
@@ -77,8 +128,9 @@ impl TrustSet {
         self.hash
     }
 
-    pub fn roots(&self) -> &[TrustRoot] {
-        &self.roots
+    /// The roots, in the order in which they are tried.
+    pub fn roots(&self) -> impl Iterator<Item = &TrustRoot> {
+        self.roots.iter().filter_map(Member::root)
     }
 
     pub fn keys(&self) -> &[TrustedKey] {
@@ -99,7 +151,7 @@ fn merge_keys(mut keys: Vec<TrustedKey>) -> Vec<TrustedKey> {
     keys
 }
 
-fn hash_of(roots: &[TrustRoot], keys: &[TrustedKey]) -> Digest {
+fn hash_of(roots: &[Member], keys: &[TrustedKey]) -> Digest {
     let mut fields = vec!["trust-set".to_owned()];
     for root in roots {
         fields.extend(["root".to_owned(), root.version.name.clone(), root.version.content.to_string()]);
@@ -381,6 +433,25 @@ mod tests {
 
     use super::*;
     use crate::testing::Key;
+
+    #[test]
+    fn a_root_that_the_program_brings_along_is_read_when_it_is_needed_and_is_the_same_root() {
+        let (root, demands) = (EmbeddedRoot::PublicGood, Demands::default());
+        let embedded = Embedded { name: "own".to_owned(), root, demands };
+        let later = TrustSet::with_embedded(Vec::new(), vec![embedded], Vec::new()).unwrap();
+        let read = TrustRoot::from_json("own", embedded_root(root), demands).unwrap();
+        let at_once = TrustSet::new(vec![read], Vec::new()).unwrap();
+        assert!(later.roots[0].root.get().is_none());
+        assert_eq!(later.hash(), at_once.hash());
+        let versions = |set: &TrustSet| set.roots().map(|root| root.version().clone()).collect::<Vec<_>>();
+        assert_eq!(versions(&later), versions(&at_once));
+        assert!(later.roots[0].root.get().is_some());
+        let twice = |name: &str| Embedded { name: name.to_owned(), root, demands };
+        assert_eq!(
+            TrustSet::with_embedded(Vec::new(), vec![twice("one"), twice("one")], Vec::new()).unwrap_err(),
+            TrustError::RootTwice { name: "one".to_owned() }
+        );
+    }
 
     #[test]
     fn the_embedded_roots_parse_and_have_versions() {

@@ -11,7 +11,7 @@ use bus_schema::{Digest, ImageRepository};
 use correlator_core::facts::{CertificateClaims, Signer};
 use correlator_service::one_shot::evidence_file::pieces;
 use correlator_service::one_shot::expectation::{Expectation, Lenience, Ref, Roots, Source};
-use correlator_service::one_shot::{Case, Judged, judge};
+use correlator_service::one_shot::{Case, Judged, Terms, judge};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -160,10 +160,9 @@ fn judged(
         roots: Roots::Given(root.to_owned()),
         lenience,
     };
-    let contracts = expectation.contracts().unwrap();
+    let terms = Terms::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap();
     let case = |digest: &Digest| {
         let mut case = Case {
-            contracts: contracts.clone(),
             repository: repository.clone(),
             digest: *digest,
             found: Vec::new(),
@@ -179,7 +178,7 @@ fn judged(
                 case.hand_over(item, bytes, Timestamp::now());
             }
         }
-        judge(&case, Timestamp::now()).unwrap()
+        judge(&case, &terms, Timestamp::now()).unwrap()
     };
     digests.iter().map(case).collect()
 }

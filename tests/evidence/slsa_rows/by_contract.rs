@@ -8,7 +8,7 @@ use bus_schema::verdict::VerdictState;
 use bus_schema::{Digest, RepositoryRef};
 use correlator_core::input::ContractLoaded;
 use correlator_service::one_shot::evidence_file::pieces;
-use correlator_service::one_shot::{Case, Judged, judge};
+use correlator_service::one_shot::{Case, Judged, Terms, judge};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -65,14 +65,15 @@ fn judged(testdata: &Path, file: &RowFile, row: &Value) -> Option<Result<Judged,
         Ok(pieces) => pieces,
         Err(error) => return Some(Err(error.to_string())),
     };
-    let mut case = case(digest, row["source"].as_str()?);
+    let terms = terms(row["source"].as_str()?);
+    let mut case = case(digest);
     for (item, bytes) in pieces {
         case.hand_over(item, bytes, Timestamp::now());
     }
-    Some(Ok(judge(&case, Timestamp::now()).unwrap()))
+    Some(Ok(judge(&case, &terms, Timestamp::now()).unwrap()))
 }
 
-fn case(digest: Digest, source: &str) -> Case {
+fn terms(source: &str) -> Terms {
     let mut files = BTreeMap::new();
     let mut signers = Vec::new();
     for (number, (id, pem)) in googles_keys().unwrap().iter().enumerate() {
@@ -92,8 +93,11 @@ fn case(digest: Digest, source: &str) -> Case {
         },
     });
     let documents = BTreeMap::from([("image.yaml".to_owned(), pipeline.to_string())]);
+    Terms::check(&ContractLoaded { documents, files }, Timestamp::now()).unwrap()
+}
+
+fn case(digest: Digest) -> Case {
     Case {
-        contracts: ContractLoaded { documents, files },
         repository: REPOSITORY.parse().unwrap(),
         digest,
         found: Vec::new(),

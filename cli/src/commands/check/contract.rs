@@ -1,16 +1,18 @@
 //! What is expected, as a contract: the one that was named, or the one that the flags amount to.
 
 use bus_schema::ImageRepository;
-use correlator_core::contracts::parse;
+use correlator_core::contracts::ContractSet;
 use correlator_core::contracts::pattern::ImagePattern;
 use correlator_core::input::ContractLoaded;
+use correlator_service::one_shot;
 use correlator_service::one_shot::expectation::{
     Expectation, ExpectationError, Identity, Lenience, Ref, Roots, Source, Text, with_roots,
 };
+use jiff::Timestamp;
 
 use super::arguments::Check;
-use super::file;
 use super::subject::Subject;
+use super::{failure, file};
 use crate::exit::Failure;
 
 /// The repositories as which flags judge what has none.
@@ -22,11 +24,12 @@ const ANY_NAME: &str = "any";
 /// The contract, and the repository through which it claims what is checked.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    pub(crate) contracts: ContractLoaded,
+    pub(crate) checked: one_shot::Terms,
     pub(crate) repository: ImageRepository,
 }
 
-pub(crate) fn terms(check: &Check, subject: &Subject) -> anyhow::Result<Terms> {
+pub(crate) fn terms(check: &Check, subject: &Subject, now: Timestamp) -> anyhow::Result<Terms> {
+    let checked = |contracts: &ContractLoaded| one_shot::Terms::check(contracts, now).map_err(failure);
     match &check.pipeline {
         Some(path) => {
             let loaded = correlator_service::read_contracts_at(path);
@@ -35,13 +38,14 @@ pub(crate) fn terms(check: &Check, subject: &Subject) -> anyhow::Result<Terms> {
                 Roots::Embedded => loaded,
                 given => with_roots(loaded, &given, Lenience::default()).map_err(|error| usage(&error))?,
             };
-            let repository = repository_of(&contracts, check, subject)?;
-            Ok(Terms { contracts, repository })
+            let checked = checked(&contracts)?;
+            let repository = repository_of(checked.contracts(), check, subject)?;
+            Ok(Terms { checked, repository })
         }
         None => {
             let expectation = expectation(check, subject)?;
             let contracts = expectation.contracts().map_err(|error| usage(&error))?;
-            Ok(Terms { contracts, repository: expectation.repository })
+            Ok(Terms { checked: checked(&contracts)?, repository: expectation.repository })
         }
     }
 }
@@ -86,11 +90,7 @@ fn roots(check: &Check) -> anyhow::Result<Roots> {
 }
 
 /// An image is judged as what it is called. What has no name is judged as what was said, or as what the only pipeline claims.
-fn repository_of(
-    contracts: &ContractLoaded,
-    check: &Check,
-    subject: &Subject,
-) -> anyhow::Result<ImageRepository> {
+fn repository_of(set: &ContractSet, check: &Check, subject: &Subject) -> anyhow::Result<ImageRepository> {
     if let Subject::Image(image) = subject {
         return match &check.judged_as {
             Some(_) => {
@@ -102,7 +102,6 @@ fn repository_of(
     if let Some(repository) = &check.judged_as {
         return Ok(repository.clone());
     }
-    let set = parse::parse(contracts).map_err(|problems| Failure::usage(problems.to_string()))?;
     let mut pipelines = set.pipelines.values();
     let (Some(only), None) = (pipelines.next(), pipelines.next()) else {
         let count = set.pipelines.len();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use correlator_core::contracts::ContractSet;
-use evidence::{LogDemand, TrustRoot, TrustSet, TrustedKey};
+use correlator_core::contracts::trust_root::RootSource;
+use evidence::{Embedded, LogDemand, TrustRoot, TrustSet, TrustedKey, embedded_root};
 
 /// Builds the trust set of a checked set of contracts from the texts of the files that it names.
 pub(crate) fn set_of(
@@ -11,13 +12,20 @@ pub(crate) fn set_of(
     files: &BTreeMap<String, String>,
 ) -> Result<TrustSet, Vec<String>> {
     let mut problems = Vec::new();
-    let mut roots = Vec::new();
+    let (mut roots, mut embedded) = (Vec::new(), Vec::new());
     for root in contracts.roots.values() {
         let file = root.source.file();
         let Some(text) = files.get(file) else {
             problems.push(format!("trust root {}: the file {file:?} is not there", root.name));
             continue;
         };
+        // Contracts of an older log hold what an older program brought along.
+        if let RootSource::Embedded(which) = root.source
+            && text == embedded_root(which)
+        {
+            embedded.push(Embedded { name: root.name.clone(), root: which, demands: root.demands });
+            continue;
+        }
         match TrustRoot::from_json(&root.name, text, root.demands) {
             Ok(root) => roots.push(root),
             Err(error) => problems.push(error.to_string()),
@@ -38,5 +46,5 @@ pub(crate) fn set_of(
     if !problems.is_empty() {
         return Err(problems);
     }
-    TrustSet::new(roots, keys).map_err(|error| vec![error.to_string()])
+    TrustSet::with_embedded(roots, embedded, keys).map_err(|error| vec![error.to_string()])
 }

@@ -31,9 +31,12 @@ fn expecting(key: &SigningKey, lenience: Lenience) -> Expectation {
     }
 }
 
+fn terms(expectation: &Expectation) -> Terms {
+    Terms::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap()
+}
+
 fn case(expectation: &Expectation) -> Case {
     Case {
-        contracts: expectation.contracts().unwrap(),
         repository: expectation.repository.clone(),
         digest: digest(),
         found: Vec::new(),
@@ -71,7 +74,7 @@ fn judged(expectation: &Expectation, evidence: &[Vec<u8>]) -> Judged {
             case.hand_over(item, bytes, Timestamp::now());
         }
     }
-    judge(&case, Timestamp::now()).unwrap()
+    judge(&case, &terms(expectation), Timestamp::now()).unwrap()
 }
 
 fn signature(judged: &Judged) -> &LinkState {
@@ -122,7 +125,7 @@ fn nothing_found_is_absent_and_a_place_that_failed_is_unknown() {
     {
         let mut case = case(&expectation);
         case.end = end.clone();
-        let judged = judge(&case, Timestamp::now()).unwrap();
+        let judged = judge(&case, &terms(&expectation), Timestamp::now()).unwrap();
         let LinkState::Unknown { reason, .. } = signature(&judged) else { panic!("{end:?}: {judged:?}") };
         let expected = match end {
             Unavailable::CutOff => UnknownReason::CutOff,
@@ -136,19 +139,21 @@ fn nothing_found_is_absent_and_a_place_that_failed_is_unknown() {
 #[test]
 fn bytes_that_are_not_what_the_event_names_verify_nothing() {
     let key = SigningKey::generate();
-    let mut case = case(&expecting(&key, IGNORE_LOG));
+    let expectation = expecting(&key, IGNORE_LOG);
+    let mut case = case(&expectation);
     let (item, _) = pieces(&envelope(&key, digest())).unwrap().remove(0);
     case.hand_over(item, Bytes::from_static(b"{}"), Timestamp::now());
-    let judged = judge(&case, Timestamp::now()).unwrap();
+    let judged = judge(&case, &terms(&expectation), Timestamp::now()).unwrap();
     assert!(matches!(judged.verdict.state, VerdictState::Untrusted { .. }), "{judged:?}");
 }
 
 #[test]
 fn a_repository_that_no_pipeline_claims_is_not_judged() {
     let key = SigningKey::generate();
-    let mut case = case(&expecting(&key, IGNORE_LOG));
+    let expectation = expecting(&key, IGNORE_LOG);
+    let mut case = case(&expectation);
     case.repository = "registry.example/acme/other".parse().unwrap();
-    let refused = judge(&case, Timestamp::now()).unwrap_err();
+    let refused = judge(&case, &terms(&expectation), Timestamp::now()).unwrap_err();
     assert!(
         matches!(&refused, JudgeError::Unclaimed { claimed, .. } if claimed == &[REPOSITORY]),
         "{refused}"
@@ -220,7 +225,8 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
 fn a_wrong_signer_is_named_with_the_one_expected() {
     let (key, stranger) = (SigningKey::generate(), SigningKey::generate());
     // The stranger's key is known to the contracts, and still not the one of this pipeline.
-    let mut case = case(&expecting(&key, IGNORE_LOG));
+    let expectation = expecting(&key, IGNORE_LOG);
+    let (mut case, mut contracts) = (case(&expectation), expectation.contracts().unwrap());
     let other = Expectation {
         repository: "registry.example/other/api".parse().unwrap(),
         ..expecting(&stranger, IGNORE_LOG)
@@ -229,12 +235,13 @@ fn a_wrong_signer_is_named_with_the_one_expected() {
     // The pipeline without the roots, which are named already.
     let pipeline = other.documents["command-line.yaml"].lines().next().unwrap();
     let text = pipeline.replace("command-line", "other");
-    case.contracts.documents.insert("other.yaml".to_owned(), text);
-    case.contracts.files.insert("other.pub".to_owned(), stranger.public_pem());
+    contracts.documents.insert("other.yaml".to_owned(), text);
+    contracts.files.insert("other.pub".to_owned(), stranger.public_pem());
     for (item, bytes) in pieces(&envelope(&stranger, digest())).unwrap() {
         case.hand_over(item, bytes, Timestamp::now());
     }
-    let judged = judge(&case, Timestamp::now()).unwrap();
+    let terms = Terms::check(&contracts, Timestamp::now()).unwrap();
+    let judged = judge(&case, &terms, Timestamp::now()).unwrap();
     let LinkState::Broken { breaks } = signature(&judged) else { panic!("{judged:?}") };
     assert_eq!(breaks[0].reason, BreakReason::WrongSigner);
 }
