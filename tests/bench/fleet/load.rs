@@ -130,6 +130,16 @@ impl Load {
         Ok(messages)
     }
 
+    /// One namespace runs a container of each of these digests, which no registry has.
+    pub(crate) fn made_up(&self, numbers: std::ops::Range<u64>) -> anyhow::Result<Vec<Message>> {
+        let digest = |number| Digest::sha256_of(format!("{} made up {number}", self.name).as_bytes());
+        let container = |number| {
+            let digest = digest(number);
+            placed("flooding", &format!("made-up-{number}"), repository(number, Copy::Original), digest, 0)
+        };
+        numbers.map(|number| message(AGENTS[1], self.started(container(number)?))).collect()
+    }
+
     /// Every image's container ends and starts again, so often.
     pub(crate) fn restarts(&self, number: u64, times: u64) -> anyhow::Result<Vec<Message>> {
         let mut messages = Vec::new();
@@ -208,25 +218,9 @@ impl Load {
 
     /// The image's container after so many restarts.
     fn container(&self, number: u64, copy: Copy, restarts: u64) -> anyhow::Result<Container> {
-        let digest = self.digest(number);
-        let (namespace, name) = (
-            format!("team-{}", number / PODS_PER_NAMESPACE),
-            format!("{}-{copy:?}-{number}", self.name).to_lowercase(),
-        );
-        let text = format!("{}@{digest}", repository(number, copy));
-        Ok(Container {
-            workload: WorkloadRef::new(CLUSTER.parse()?, &namespace, "Deployment", &name)?,
-            pod: format!("{name}-0"),
-            pod_uid: format!("uid-{name}"),
-            slot: "main".to_owned(),
-            slot_kind: SlotKind::Main,
-            container_id: format!("containerd://{restarts}-{}", digest.hex()),
-            image: Some(text.parse()?),
-            image_text: text.clone(),
-            image_id: text,
-            digest: Some(digest),
-            started_at: Timestamp::now(),
-        })
+        let namespace = format!("team-{}", number / PODS_PER_NAMESPACE);
+        let name = format!("{}-{copy:?}-{number}", self.name).to_lowercase();
+        placed(&namespace, &name, repository(number, copy), self.digest(number), restarts)
     }
 
     async fn bundles(
@@ -275,6 +269,30 @@ impl Load {
         });
         Ok(Bytes::from(bundle.to_string()))
     }
+}
+
+/// The one container of a workload.
+fn placed(
+    namespace: &str,
+    name: &str,
+    repository: ImageRepository,
+    digest: Digest,
+    restarts: u64,
+) -> anyhow::Result<Container> {
+    let text = format!("{repository}@{digest}");
+    Ok(Container {
+        workload: WorkloadRef::new(CLUSTER.parse()?, namespace, "Deployment", name)?,
+        pod: format!("{name}-0"),
+        pod_uid: format!("uid-{name}"),
+        slot: "main".to_owned(),
+        slot_kind: SlotKind::Main,
+        container_id: format!("containerd://{restarts}-{}", digest.hex()),
+        image: Some(text.parse()?),
+        image_text: text.clone(),
+        image_id: text,
+        digest: Some(digest),
+        started_at: Timestamp::now(),
+    })
 }
 
 fn repository(number: u64, copy: Copy) -> ImageRepository {

@@ -3,11 +3,12 @@
 //!
 //! In: events that it makes itself, real NATS servers and a Kubernetes API server, and the program's own processes. Out: tables
 //! on standard error, and one JSON object with the same figures on standard output. `--only <part>` takes some of the parts;
-//! `--digests <count>` chooses the longest history.
+//! `--digests <count>` chooses the longest history, and `--made-up <count>` the flood.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::large_futures)]
 #![allow(clippy::cast_precision_loss)]
 
 mod cluster;
+mod flood;
 mod history;
 mod idle;
 mod latency;
@@ -21,13 +22,14 @@ mod within;
 use anyhow::{Context, bail};
 use serde_json::{Map, json};
 
-const PARTS: [&str; 5] = ["rates", "latency", "history", "cluster", "idle"];
+const PARTS: [&str; 6] = ["rates", "latency", "history", "flood", "cluster", "idle"];
 const DIGESTS: u64 = 100_000;
+const MADE_UP: u64 = 50_000;
 const PODS: [u64; 2] = [1_000, 10_000];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
-    let (only, digests) = arguments()?;
+    let Arguments { only, digests, made_up } = Arguments::read()?;
     let mut found = Map::new();
     for part in PARTS {
         if !only.is_empty() && !only.iter().any(|one| one == part) {
@@ -41,6 +43,7 @@ async fn main() -> anyhow::Result<()> {
             }
             "latency" => tables::latencies(latency::measure().await?),
             "history" => tables::history(history::measure(digests).await?),
+            "flood" => tables::flood(flood::measure(made_up).await?),
             "cluster" => tables::cluster(cluster::measure(&PODS).await?),
             _ => tables::idle(idle::measure().await?),
         };
@@ -50,16 +53,30 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn arguments() -> anyhow::Result<(Vec<String>, u64)> {
-    let (mut only, mut digests) = (Vec::new(), DIGESTS);
-    let mut given = std::env::args().skip(1);
-    while let Some(argument) = given.next() {
-        let value = given.next().with_context(|| format!("{argument} needs a value"))?;
-        match argument.as_str() {
-            "--only" if PARTS.contains(&value.as_str()) => only.push(value),
-            "--digests" => digests = value.parse().context("--digests takes a number")?,
-            _ => bail!("--only <{}> or --digests <count>, not {argument} {value}", PARTS.join("|")),
+struct Arguments {
+    /// The parts to measure; all where it is empty.
+    only: Vec<String>,
+    digests: u64,
+    made_up: u64,
+}
+
+impl Arguments {
+    fn read() -> anyhow::Result<Arguments> {
+        let mut read = Arguments { only: Vec::new(), digests: DIGESTS, made_up: MADE_UP };
+        let mut given = std::env::args().skip(1);
+        while let Some(argument) = given.next() {
+            let value = given.next().with_context(|| format!("{argument} needs a value"))?;
+            let count = || value.parse().with_context(|| format!("{argument} takes a number"));
+            match argument.as_str() {
+                "--only" if PARTS.contains(&value.as_str()) => read.only.push(value),
+                "--digests" => read.digests = count()?,
+                "--made-up" => read.made_up = count()?,
+                _ => {
+                    let parts = PARTS.join("|");
+                    bail!("--only <{parts}>, --digests <count> or --made-up <count>, not {argument} {value}")
+                }
+            }
         }
+        Ok(read)
     }
-    Ok((only, digests))
 }

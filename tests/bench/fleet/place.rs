@@ -112,6 +112,10 @@ pub(crate) struct Done {
     pub(crate) to_verify: f64,
     pub(crate) published: f64,
     pub(crate) to_publish: f64,
+    /// Questions, changes of cases, and messages to people that were decided.
+    pub(crate) asked: f64,
+    pub(crate) cases: f64,
+    pub(crate) alerts: f64,
     pub(crate) position: f64,
     /// Evidence that did not verify: there must be none, or another thing is measured.
     pub(crate) refused: f64,
@@ -131,6 +135,9 @@ impl Done {
             to_verify: decided("verify"),
             published: value("custody_dispatched_total{kind=\"bus\"}"),
             to_publish: decided("publish_verdict") + decided("publish_case") + decided("ask"),
+            asked: decided("ask"),
+            cases: decided("publish_case"),
+            alerts: decided("deliver"),
             position: value("custody_log_position"),
             refused: value("custody_verifications_total{kind=\"refused\"}"),
         }

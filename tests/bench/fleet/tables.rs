@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::ClusterAgent;
+use crate::flood::Flood;
 use crate::history::{History, Starts};
 use crate::latency::Latency;
 use crate::place::Memory;
@@ -50,6 +51,28 @@ pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
         starts.digests, starts.entries, starts.with_index, starts.memory.now, starts.rebuilding
     );
     json!({ "rows": rows, "starts": starts })
+}
+
+pub(crate) fn flood(flood: Flood) -> Value {
+    eprintln!(
+        "{} made-up digests of one namespace: {:.0} a second at first, {:.0} at last; {} questions, {} changes of cases, {} \
+         alerts; settled {:.0} s after the last; {:.1} MB, at most {:.1} MB; {:.0} MB on disk",
+        flood.made_up,
+        flood.first_per_second,
+        flood.last_per_second,
+        flood.asked,
+        flood.cases,
+        flood.alerts,
+        flood.settled_s,
+        flood.memory.now,
+        flood.memory.most,
+        flood.disk_mb
+    );
+    eprintln!(
+        "{} images of others judged meanwhile; each alone {:.0} ms before, {:.0} ms after",
+        flood.others, flood.other_before_ms, flood.other_after_ms
+    );
+    as_json(&flood)
 }
 
 pub(crate) fn cluster(rows: Vec<ClusterAgent>) -> Value {
