@@ -92,6 +92,7 @@ impl Ledger {
             now: Timestamp::MIN,
             position: 0,
             touched: Touched::default(),
+            to_verify: Vec::new(),
             decisions: Vec::new(),
             trace: None,
             traces: BTreeMap::new(),
@@ -99,6 +100,7 @@ impl Ledger {
         for entry in entries {
             work.take(entry)?;
         }
+        work.decide_verifications();
         work.judge_touched()?;
         let next_deadline = work.next_deadline()?;
         let Work { draft, contracts, roots, decisions, traces, .. } = work;
@@ -121,6 +123,8 @@ struct Work<'a> {
     now: Timestamp,
     position: u64,
     touched: Touched,
+    /// Evidence whose bytes are to be verified, with the trace of what asks for it: what comes with its result is not.
+    to_verify: Vec<(Digest, Option<TraceParent>)>,
     decisions: Vec<Decision>,
     /// The trace that the input in hand belongs to, then the one that the unit in hand was marked by, where there is one.
     trace: Option<TraceParent>,

@@ -1,10 +1,13 @@
-//! Takes events from the bus: each is checked, its bytes are kept, it is in the evidence log, and then it is acknowledged.
+//! Takes events from the bus: each is checked, its bytes are kept and verified, it is in the evidence log, and then it is
+//! acknowledged.
 //!
-//! In: deliveries of a durable consumer over everything that agents report. Out: inputs of the ledger; what may not be said
+//! In: deliveries of a durable consumer over everything that agents report. Out: inputs of the ledger, each event followed by
+//! what its evidence proves; what may not be said
 //! or cannot be read goes to the dead letter with its reason and never stops what is behind it. A failure of our own (store,
 //! disk, bus) holds what is in hand and fetches nothing more: it spends no deliveries.
 
 mod clocks;
+mod early;
 mod keep;
 mod refusal;
 mod sender;
@@ -27,10 +30,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::CorrelatorMetrics;
 use crate::pause::Pauses;
-use crate::recorder::{RecordError, Recorder, Remembered};
+use crate::recorder::{Happened, RecordError, Recorder, Remembered};
 use crate::settings::{CorrelatorSettings, Settings};
 use crate::shared::{Consuming, Shared};
+use crate::verification::OutcomeCache;
 use clocks::Clocks;
+use early::Early;
 use keep::{KeepError, Keeper};
 use refusal::Refusal;
 use sender::Senders;
@@ -69,9 +74,20 @@ pub(crate) struct Consume {
     settings: CorrelatorSettings,
 }
 
+/// What the consumer works with: where events come from, and where they go.
+#[derive(Debug)]
+pub(crate) struct Taking<'a> {
+    pub(crate) bus: &'a Arc<dyn Bus>,
+    pub(crate) store: &'a Arc<Store>,
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) recorder: Recorder,
+    pub(crate) cache: OutcomeCache,
+    pub(crate) metrics: CorrelatorMetrics,
+}
+
 /// What becomes of one delivery.
 enum Taken {
-    Record(Box<Envelope>, Option<Step>),
+    Record(Box<Happened>, Option<Step>),
     /// It is in the log already.
     Repeat,
     /// It says nothing that another does not say better.
@@ -86,12 +102,9 @@ enum Taken {
 impl Consume {
     pub(crate) async fn open(
         settings: &Settings,
-        bus: &Arc<dyn Bus>,
-        store: &Arc<Store>,
-        shared: &Arc<Shared>,
-        recorder: Recorder,
-        metrics: CorrelatorMetrics,
+        taking: Taking<'_>,
     ) -> Result<Consume, fleet_runtime::bus::BusError> {
+        let Taking { bus, store, shared, recorder, cache, metrics } = taking;
         let correlator = settings.correlator.clone();
         let config = ConsumerConfig {
             ack_wait: ACK_WAIT,
@@ -104,10 +117,11 @@ impl Consume {
                 bus_schema::subject::IN_ALL.parse()?,
             )
         };
+        let early = Early::new(store, shared, cache, metrics.clone());
         Ok(Consume {
             reader: Reader::open(bus, config).await?,
             recorder,
-            keeper: Keeper::new(bus.blobs(), store.blobs().clone()),
+            keeper: Keeper::new(bus.blobs(), store.blobs().clone(), early),
             senders: Senders::new(settings.agents.clone(), correlator.clock_skew_max),
             clocks: Clocks::new(metrics.clone()),
             shared: Arc::clone(shared),
@@ -221,13 +235,15 @@ impl Consume {
         let mut remembered = Vec::new();
         let mut bytes = 0;
         for (delivery, taken) in deliveries.iter().zip(&taken) {
-            let Taken::Record(envelope, _) = taken else { continue };
-            if bytes > 0 && bytes + delivery.message.payload.len() > APPEND_BYTES_MAX {
+            let Taken::Record(happened, _) = taken else { continue };
+            // A result says no more than what it is of.
+            let weight = delivery.message.payload.len() * if happened.verified.is_empty() { 1 } else { 2 };
+            if bytes > 0 && bytes + weight > APPEND_BYTES_MAX {
                 remembered.extend(self.recorder.record_events(std::mem::take(&mut events)).await?);
                 bytes = 0;
             }
-            bytes += delivery.message.payload.len();
-            events.push(envelope.as_ref().clone());
+            bytes += weight;
+            events.push(happened.as_ref().clone());
         }
         match self.recorder.record_events(events).await {
             Ok(last) => remembered.extend(last),
@@ -236,10 +252,10 @@ impl Consume {
         }
         let mut remembered = remembered.into_iter();
         for taken in &mut taken {
-            let Taken::Record(envelope, _) = taken else { continue };
+            let Taken::Record(happened, _) = taken else { continue };
             match remembered.next() {
                 Some(Remembered::Repeat) => *taken = Taken::Repeat,
-                Some(Remembered::New) | None => self.note(envelope),
+                Some(Remembered::New) | None => self.note(&happened.event),
             }
         }
         check.ready();
@@ -262,7 +278,9 @@ impl Consume {
         let mut failures = 0;
         loop {
             match self.keeper.keep(&mut envelope).await {
-                Ok(()) => return Some(Taken::Record(Box::new(envelope), step)),
+                Ok(verified) => {
+                    return Some(Taken::Record(Box::new(Happened { event: envelope, verified }), step));
+                }
                 Err(KeepError::Refused(refusal)) => return Some(Taken::Refused(refusal)),
                 Err(KeepError::Missing { digest }) => {
                     let reason = format!("the bytes of {digest} are not in the blob store");

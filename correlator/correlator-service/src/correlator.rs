@@ -24,13 +24,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::consume::Consume;
+use crate::consume::{Consume, Taking};
 use crate::deliver::Resend;
 use crate::metrics::CorrelatorMetrics;
 use crate::query::Answers;
 use crate::recorder::{self, Desk, OpenTrouble, Recorder, Requests};
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::verification::OutcomeCache;
 use running::{Running, Stages};
 
 pub use handle::{Handle, Unfinished};
@@ -96,6 +97,7 @@ pub struct Correlator {
 struct Parts {
     store: Arc<Store>,
     shared: Arc<Shared>,
+    cache: OutcomeCache,
     metrics: CorrelatorMetrics,
     answers: Answers,
     handle: Handle,
@@ -116,9 +118,16 @@ impl Correlator {
         let desk = opening::open_desk(&settings, &context, metrics.clone()).await?;
         let (store, shared) = (Arc::clone(desk.store()), Arc::clone(desk.shared()));
         let (recorder, requests) = Recorder::new();
-        let consume =
-            Consume::open(&settings, &context.bus, &store, &shared, recorder.clone(), metrics.clone())
-                .await?;
+        let cache = OutcomeCache::new(settings.correlator.verification_cache_bytes_max);
+        let taking = Taking {
+            bus: &context.bus,
+            store: &store,
+            shared: &shared,
+            recorder: recorder.clone(),
+            cache: cache.clone(),
+            metrics: metrics.clone(),
+        };
+        let consume = Consume::open(&settings, taking).await?;
         let listener = http::bind(settings.api.listen).await?;
         let address = listener.local_addr().map_err(|error| OpenError::Other(error.to_string()))?;
         let answers = Answers {
@@ -135,7 +144,7 @@ impl Correlator {
                 .parse()
                 .map_err(|_| OpenError::Other("the API has no URL".to_owned()))?,
         };
-        let parts = Parts { store, shared, metrics, answers, handle, public_url };
+        let parts = Parts { store, shared, cache, metrics, answers, handle, public_url };
         Ok(Correlator { settings, context, desk, requests, recorder, consume, listener, parts })
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_schema::Envelope;
+use correlator_core::facts::Verified;
 use correlator_core::input::Input;
 use correlator_store::{ENTRY_PAYLOAD_BYTES_MAX, Receipt};
 use fleet_runtime::health::Check;
@@ -40,6 +41,25 @@ pub(crate) enum Record {
 impl Record {
     pub(crate) fn input(input: Input) -> Record {
         Record::Input(Box::new(input))
+    }
+
+    fn is_event(&self) -> bool {
+        matches!(self, Record::Input(input) if matches!(**input, Input::Event(_)))
+    }
+}
+
+/// An event, and what its evidence is known to prove.
+#[derive(Debug, Clone)]
+pub(crate) struct Happened {
+    pub(crate) event: Envelope,
+    pub(crate) verified: Vec<Verified>,
+}
+
+impl Happened {
+    /// The event first: the results are of what it brings.
+    fn records(self) -> impl Iterator<Item = Record> {
+        let verified = self.verified.into_iter().map(|verified| Input::Verified(Box::new(verified)));
+        std::iter::once(Input::Event(Box::new(self.event))).chain(verified).map(Record::input)
     }
 }
 
@@ -90,9 +110,15 @@ impl Recorder {
     }
 
     /// The same for events, of which each is in the log once: says of each what became of it.
-    pub(crate) async fn record_events(&self, events: Vec<Envelope>) -> Result<Vec<Remembered>, RecordError> {
-        self.remember(events.into_iter().map(|event| Record::input(Input::Event(Box::new(event)))).collect())
-            .await
+    pub(crate) async fn record_events(&self, events: Vec<Happened>) -> Result<Vec<Remembered>, RecordError> {
+        let records: Vec<Record> = events.into_iter().flat_map(Happened::records).collect();
+        let are_events: Vec<bool> = records.iter().map(Record::is_event).collect();
+        let remembered = self.remember(records).await?;
+        Ok(remembered
+            .into_iter()
+            .zip(are_events)
+            .filter_map(|(what, is_event)| is_event.then_some(what))
+            .collect())
     }
 
     async fn remember(&self, records: Vec<Record>) -> Result<Vec<Remembered>, RecordError> {

@@ -1,6 +1,6 @@
 //! Verifies evidence: its bytes against the trust set in force, on threads of their own; the result is an input of the log.
 //!
-//! In: `Verify` decisions of the outbox, and at the start every piece of evidence that still awaits a result or has one of
+//! In: `Verify` decisions of the outbox (for evidence that came without a result, see `consume::early`), and at the start every piece of evidence that still awaits a result or has one of
 //! another verifier. Out: `Verified` in the log, then the decisions leave the outbox. Bytes that cannot be read are no
 //! refusal: they are tried again for as long as it takes, and never remembered as a result.
 
@@ -34,7 +34,7 @@ pub use cache::{OutcomeCache, OutcomeKey};
 use job::{Done, JobError};
 use queue::Queue;
 
-pub(crate) use job::outcome_of;
+pub(crate) use job::{outcome_and_size, outcome_of};
 
 /// Rows of the outbox that are looked at, at once.
 const ROWS_MAX: usize = 256;
@@ -54,7 +54,7 @@ pub(crate) struct Verification {
     pub(crate) recorder: Recorder,
     pub(crate) metrics: CorrelatorMetrics,
     pub(crate) jobs_max: usize,
-    pub(crate) cache_bytes_max: u64,
+    pub(crate) cache: OutcomeCache,
 }
 
 type Finished = (Digest, Digest, Result<Done, JobError>);
@@ -62,7 +62,6 @@ type Finished = (Digest, Digest, Result<Done, JobError>);
 impl Verification {
     /// Runs until the stop; what is being verified then is finished and recorded.
     pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
-        let cache = OutcomeCache::new(self.cache_bytes_max);
         let mut queue = Queue::default();
         let mut search = Some(String::new());
         let mut running: JoinSet<Finished> = JoinSet::new();
@@ -78,7 +77,7 @@ impl Verification {
             if !is_stopping {
                 self.fill(&mut queue, &mut search).await?;
                 if verified.len() < RESULTS_WAITING_MAX {
-                    self.start(&mut queue, &mut running, &cache, &check).await?;
+                    self.start(&mut queue, &mut running, &check).await?;
                 }
             }
             if being_recorded == 0 && (!verified.is_empty() || running.is_empty()) {
@@ -162,7 +161,6 @@ impl Verification {
         &self,
         queue: &mut Queue,
         running: &mut JoinSet<Finished>,
-        cache: &OutcomeCache,
         check: &Check,
     ) -> anyhow::Result<()> {
         let in_force = self.in_force();
@@ -197,7 +195,7 @@ impl Verification {
                 trust_version: in_force.trust_version,
                 kept: self.store.blobs().clone(),
                 arriving: self.bus.blobs(),
-                cache: cache.clone(),
+                cache: self.cache.clone(),
             };
             let version = in_force.trust_version;
             running.spawn(async move { (evidence, version, job.run().await) });
@@ -213,12 +211,7 @@ impl Verification {
             match result {
                 Ok(_) if trust != in_force => queue.again(&evidence),
                 Ok(Done { outcome, was_cached }) => {
-                    let word = match (&outcome, was_cached) {
-                        (_, true) => "cached",
-                        (Outcome::Verified(_), _) => "verified",
-                        (Outcome::Refused(_), _) => "refused",
-                    };
-                    self.metrics.verification(word);
+                    self.metrics.verification(word_of(&outcome, was_cached));
                     check.ready();
                     verified.push(Verified { evidence, verifier: VERIFIER_VERSION, trust, outcome });
                 }
@@ -265,6 +258,15 @@ impl Verification {
             Err(error) => Err(anyhow::anyhow!("{error}")),
         })
         .await?
+    }
+}
+
+/// What became of a verification, in a word.
+pub(crate) fn word_of(outcome: &Outcome, was_cached: bool) -> &'static str {
+    match (outcome, was_cached) {
+        (_, true) => "cached",
+        (Outcome::Verified(_), false) => "verified",
+        (Outcome::Refused(_), false) => "refused",
     }
 }
 

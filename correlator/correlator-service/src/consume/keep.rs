@@ -1,16 +1,19 @@
 //! Keeps the bytes that an event names among the correlator's own before the event is recorded, so that no agent can
 //! replace another's bytes later.
 //!
-//! In: an event. Out: the same without bytes inside, every blob that it names durable and checked against its hash.
+//! In: an event. Out: the same without bytes inside, every blob that it names durable and checked against its hash; and what
+//! its evidence proves, where that is known at once.
 
 use std::sync::Arc;
 
 use bus_schema::registry::{BLOB_BYTES_MAX, BlobRef, EVIDENCE_ITEMS_MAX};
 use bus_schema::{Digest, Envelope, Event};
+use correlator_core::facts::Verified;
 use correlator_store::{BlobError, Blobs};
 use fleet_runtime::bus::{self, BusError};
 use fleet_runtime::error_chain;
 
+use super::early::{Arrived, Early};
 use super::refusal::Refusal;
 
 /// Why an event's bytes are not kept.
@@ -30,31 +33,34 @@ pub(super) enum KeepError {
 pub(super) struct Keeper {
     arriving: Arc<dyn bus::Blobs>,
     kept: Blobs,
+    early: Early,
 }
 
 impl Keeper {
-    pub(super) fn new(arriving: Arc<dyn bus::Blobs>, kept: Blobs) -> Keeper {
-        Keeper { arriving, kept }
+    pub(super) fn new(arriving: Arc<dyn bus::Blobs>, kept: Blobs, early: Early) -> Keeper {
+        Keeper { arriving, kept, early }
     }
 
-    /// Keeps every blob of the event and takes its bytes out. The event's id does not depend on them.
-    pub(super) async fn keep(&self, envelope: &mut Envelope) -> Result<(), KeepError> {
-        let Event::AttestationAttached(attached) = &mut envelope.event else { return Ok(()) };
+    /// Keeps every blob of the event and takes its bytes out. The event's id does not depend on them. Returns results of
+    /// verification that are known by then.
+    pub(super) async fn keep(&self, envelope: &mut Envelope) -> Result<Vec<Verified>, KeepError> {
+        let Event::AttestationAttached(attached) = &mut envelope.event else { return Ok(Vec::new()) };
         let found = attached.items.len();
         if found > EVIDENCE_ITEMS_MAX {
             let refusal = Refusal::TooManyItems { found, items_max: EVIDENCE_ITEMS_MAX };
             return Err(KeepError::Refused(refusal));
         }
+        let mut results = Vec::new();
         for item in &attached.items {
-            self.keep_one(&item.blob).await?;
+            results.extend(self.keep_one(&item.blob, Arrived::of(attached, item)).await?);
         }
         for item in &mut attached.items {
             item.blob.inline = None;
         }
-        Ok(())
+        Ok(results)
     }
 
-    async fn keep_one(&self, blob: &BlobRef) -> Result<(), KeepError> {
+    async fn keep_one(&self, blob: &BlobRef, arrived: Arrived) -> Result<Option<Verified>, KeepError> {
         let refused = |refusal| Err(KeepError::Refused(refusal));
         if blob.size_bytes > BLOB_BYTES_MAX {
             return refused(Refusal::BlobTooLarge { bytes: blob.size_bytes, bytes_max: BLOB_BYTES_MAX });
@@ -72,10 +78,13 @@ impl Keeper {
             let (stated, found) = (blob.size_bytes, bytes.len() as u64);
             return refused(Refusal::BlobSize { digest, stated, found });
         }
-        let kept = self.kept.clone();
-        let put = tokio::task::spawn_blocking(move || kept.put_as(&digest, &bytes)).await;
+        let (kept, early) = (self.kept.clone(), self.early.clone());
+        let put = tokio::task::spawn_blocking(move || {
+            kept.put_as(&digest, &bytes).map(|()| early.verified(&arrived, &bytes))
+        })
+        .await;
         match put {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(verified)) => Ok(verified),
             Ok(Err(BlobError::OtherDigest { .. })) => refused(Refusal::BlobTampered { digest }),
             Ok(Err(error)) => Err(KeepError::Trouble(error_chain(&error))),
             Err(error) => Err(KeepError::Trouble(error_chain(&error))),

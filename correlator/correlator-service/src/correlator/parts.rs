@@ -60,7 +60,7 @@ pub(super) fn spawn_verification(
         recorder: recorder.clone(),
         metrics: parts.metrics.clone(),
         jobs_max: settings.correlator.verifications_max,
-        cache_bytes_max: settings.correlator.verification_cache_bytes_max,
+        cache: parts.cache.clone(),
     });
     verifiers.spawn(supervised::run(
         context.health.check("verification"),

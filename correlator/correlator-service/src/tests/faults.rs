@@ -18,7 +18,7 @@ use super::world::{Received, Receiver, World, attached, start, started, until};
 use crate::correlator::RECORDS_FORMAT;
 use crate::metrics::CorrelatorMetrics;
 use crate::recorder::{Desk, Record, Recorder};
-use crate::verification::Verification;
+use crate::verification::{OutcomeCache, Verification};
 
 /// Verdicts and open cases.
 pub(crate) type Conclusions = (BTreeMap<Digest, String>, Vec<String>);
@@ -172,7 +172,7 @@ async fn a_kill_between_verifying_and_recording_verifies_again() {
         recorder,
         metrics: CorrelatorMetrics::new(&metrics),
         jobs_max: 2,
-        cache_bytes_max: 1 << 20,
+        cache: OutcomeCache::new(1 << 20),
     };
     let check = Health::default().check("verification");
     let verifying = tokio::spawn(async move { verification.run(check, CancellationToken::new()).await });

@@ -3,7 +3,8 @@
 use bus_schema::registry::EvidencePlace;
 use bus_schema::{Digest, Envelope, Event};
 use correlator_core::decision::Decision;
-use correlator_store::{Lane, Store, StoreSettings};
+use correlator_core::input::Input;
+use correlator_store::{Lane, Logged, Store, StoreSettings};
 use fleet_runtime::bus::Stream;
 
 use super::stuck::{Step, StuckBus};
@@ -37,6 +38,29 @@ async fn a_signed_image_is_trusted_and_told_to_every_reader() {
     let head = world.bus.key_value("log").await.unwrap().get("head").await.unwrap();
     assert!(head.is_some(), "no head of the log was published");
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_in_the_log_and_judged_with_what_it_proves() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let digest = world.good_image("good").await;
+    running.settled().await;
+    assert_eq!(running.verdict(digest).await.as_deref(), Some("trusted"));
+    assert_eq!(running.counted("verifications", "verified"), 1);
+    assert_eq!(running.counted("ledger_decisions", "verify"), 0);
+    running.stop().await;
+    let settings = StoreSettings { records_format: RECORDS_FORMAT, ..StoreSettings::default() };
+    let store = Store::open(&world.data(), settings).unwrap();
+    let mut entries = store.log().read(1).map(Result::unwrap);
+    let input = |entry: &Logged| entry.input().unwrap().map(|entry| entry.input);
+    let is_evidence = |entry: &Logged| {
+        matches!(input(entry), Some(Input::Event(envelope))
+            if matches!(envelope.event, Event::AttestationAttached(_)))
+    };
+    entries.find(is_evidence).expect("the evidence is in the log");
+    let result = entries.next().expect("something follows it");
+    assert!(result.joined && matches!(input(&result), Some(Input::Verified(_))), "{result:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,6 +182,9 @@ async fn of_verdicts_on_one_image_that_wait_together_the_newest_is_told() {
     state("pending").await;
     world.say("registry", world.signature(digest, EvidencePlace::CosignSignatureTag)).await;
     state("trusted").await;
+    let another = crate::tests::signing_key::SigningKey::generate();
+    std::fs::write(world.contracts().join("release.pub"), another.public_pem()).unwrap();
+    state("pending").await;
     running.kill().await;
     drop(bus);
     world.reopen_bus().await;
@@ -174,7 +201,11 @@ async fn of_verdicts_on_one_image_that_wait_together_the_newest_is_told() {
             _ => None,
         })
         .collect();
-    assert_eq!(told, [*waiting.first().unwrap(), *waiting.last().unwrap()]);
+    let (first, last) = (*waiting.first().unwrap(), *waiting.last().unwrap());
+    // What was reached after the start is told too.
+    let (waited, reached): (Vec<u64>, Vec<u64>) = told.iter().partition(|position| **position <= last);
+    assert_eq!(waited, [first, last]);
+    assert!(!reached.is_empty(), "{told:?}");
     running.stop().await;
 }
 

@@ -56,7 +56,7 @@ impl Job {
         }
         let bytes = self.bytes().await?;
         let Job { record, trust, cache, .. } = self;
-        let verifying = tokio::task::spawn_blocking(move || outcome(&record, &bytes, &trust));
+        let verifying = tokio::task::spawn_blocking(move || outcome_and_size(&record, &bytes, &trust));
         let (outcome, bytes) = match verifying.await {
             Ok(verified) => verified,
             Err(error) if error.is_panic() => {
@@ -97,12 +97,12 @@ impl Job {
 
 /// Verifies.
 pub(crate) fn outcome_of(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> Outcome {
-    outcome(record, bytes, trust).0
+    outcome_and_size(record, bytes, trust).0
 }
 
 /// Verifies, and says how large the result is as JSON. A signature over bytes that lie elsewhere can only mean the manifest
 /// that it is attached to, so each of those is tried; the first that verifies is the result, else the first refusal.
-fn outcome(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> (Outcome, usize) {
+pub(crate) fn outcome_and_size(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> (Outcome, usize) {
     let mut first_refusal = None;
     for attached_to in record.attached_to.iter().take(ATTACHED_TRIED_MAX) {
         let unverified = Unverified {

@@ -63,7 +63,7 @@ impl Work<'_> {
                 self.touch_digest(attached.subject);
             }
             if must_verify {
-                self.decide(Decision::Verify { evidence: id }, trace.as_ref());
+                self.to_verify.push((id, trace.clone()));
             }
         }
         Ok(())
@@ -97,6 +97,9 @@ impl Work<'_> {
         for digest in before.into_iter().chain(after).chain(record.attached_to.iter().copied()) {
             self.touch_digest(digest);
         }
+        if answers_for_all(&record) {
+            self.to_verify.retain(|(evidence, _)| *evidence != verified.evidence);
+        }
         self.draft.put(Table::Evidence, key, &record)
     }
 
@@ -106,10 +109,17 @@ impl Work<'_> {
             record.awaited_since = Some(self.now);
             self.draft.put(Table::Evidence, key.clone(), &record)?;
             if let Ok(id) = key.parse::<Digest>() {
-                self.decide(Decision::Verify { evidence: id }, record.trace.as_ref());
+                self.to_verify.push((id, record.trace));
             }
         }
         Ok(())
+    }
+
+    /// Decides what still is to be verified after all inputs that are judged together.
+    pub(in crate::ledger) fn decide_verifications(&mut self) {
+        for (evidence, trace) in std::mem::take(&mut self.to_verify) {
+            self.decide(Decision::Verify { evidence }, trace.as_ref());
+        }
     }
 }
 
@@ -121,6 +131,16 @@ fn speaks_of(record: &EvidenceRecord, subject: &Digest) -> bool {
                 || statement.predicate.kind() != crate::facts::PredicateKind::ImageSignature
         }
         Some(Outcome::Refused(_)) | None => record.attached_to.contains(subject),
+    }
+}
+
+/// Whether the outcome leaves nothing to verify about any digest that the evidence is attached to.
+fn answers_for_all(record: &EvidenceRecord) -> bool {
+    match &record.outcome {
+        Some(Outcome::Verified(_)) => record.attached_to.iter().all(|subject| speaks_of(record, subject)),
+        // It may have been tried for one of several places only.
+        Some(Outcome::Refused(_)) => record.attached_to.len() == 1,
+        None => false,
     }
 }
 
@@ -143,5 +163,85 @@ fn subjects(record: &EvidenceRecord) -> Vec<Digest> {
     match &record.outcome {
         Some(Outcome::Verified(statement)) => statement.subjects.clone(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::collections::BTreeMap;
+
+    use bus_schema::registry::{BlobRef, EvidenceItem, EvidencePlace};
+    use bus_schema::{Envelope, Event};
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::contracts::ContractSet;
+    use crate::facts::{Refusal, RefusalReason};
+    use crate::input::{Entry, Input};
+    use crate::ledger::Ledger;
+    use crate::records::MemoryRecords;
+
+    fn item() -> EvidenceItem {
+        let blob = BlobRef { digest: Digest::sha256_of(b"a signature"), size_bytes: 11, inline: None };
+        EvidenceItem { media_type: "application/json".to_owned(), blob, annotations: BTreeMap::new() }
+    }
+
+    /// The evidence, found attached to a digest.
+    fn attached(subject: &str) -> Input {
+        let event = Event::AttestationAttached(AttestationAttached {
+            repository: Some("registry.example/acme/api".parse().unwrap()),
+            forge_repository: None,
+            subject: Digest::sha256_of(subject.as_bytes()),
+            manifest: Digest::sha256_of(b"a manifest"),
+            place: EvidencePlace::Referrers,
+            artifact_type: None,
+            items: vec![item()],
+            cut: false,
+            found_at: Timestamp::UNIX_EPOCH,
+        });
+        let (agent, at) = ("registry".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        Input::Event(Box::new(Envelope::new(agent, at, at, None, event)))
+    }
+
+    fn refused(trust: Digest) -> Input {
+        let outcome = Outcome::Refused(Refusal {
+            reason: RefusalReason::Malformed,
+            expected: "one".to_owned(),
+            found: "another".to_owned(),
+            claims: None,
+            claimed_subjects: Vec::new(),
+        });
+        Input::Verified(Box::new(Verified { evidence: evidence_id(&item()), verifier: 1, trust, outcome }))
+    }
+
+    /// How many verifications are asked for after all of these.
+    fn asked(inputs: Vec<Input>) -> usize {
+        let records = MemoryRecords::default();
+        let entries: Vec<Entry> = (1..)
+            .zip(inputs)
+            .map(|(position, input)| Entry { position, recorded: Timestamp::UNIX_EPOCH, input })
+            .collect();
+        let outcome = Ledger::under(ContractSet::empty()).apply_together(&records, &entries).unwrap();
+        outcome.decisions.iter().filter(|decision| matches!(decision, Decision::Verify { .. })).count()
+    }
+
+    #[test]
+    fn evidence_that_comes_with_its_result_is_not_verified_again() {
+        let trust = ContractSet::empty().trust_version();
+        assert_eq!(asked(vec![attached("one")]), 1);
+        assert_eq!(asked(vec![attached("one"), refused(trust)]), 0);
+        assert_eq!(asked(vec![attached("one"), refused(trust), attached("one")]), 0);
+    }
+
+    #[test]
+    fn a_result_of_another_trust_or_before_the_evidence_or_of_one_place_of_two_leaves_it_to_be_verified() {
+        let trust = ContractSet::empty().trust_version();
+        let another = Digest::sha256_of(b"another");
+        assert_eq!(asked(vec![attached("one"), refused(another)]), 1);
+        assert_eq!(asked(vec![refused(trust), attached("one")]), 1);
+        assert!(asked(vec![attached("one"), attached("two"), refused(trust)]) > 0);
+        assert!(asked(vec![attached("one"), refused(trust), attached("two")]) > 0);
     }
 }
