@@ -108,6 +108,11 @@ impl Ledger {
         Ok(Outcome { changes: draft.into_changes(), decisions, traces, next_deadline })
     }
 
+    /// The earliest deadline of a state, for a start on which nothing has to be applied.
+    pub fn next_deadline(records: &dyn Records) -> Result<Option<Timestamp>, RecordsError> {
+        deadlines::earliest(&Draft::new(records))
+    }
+
     /// Whether an event was applied already. Ids are remembered for longer than any bus keeps messages.
     pub fn has_applied(records: &dyn Records, event: &EventId) -> Result<bool, RecordsError> {
         Draft::new(records).contains(Table::SeenEvents, &intake::seen_key(event))

@@ -234,7 +234,7 @@ impl Consume {
         let mut events = Vec::new();
         let mut remembered = Vec::new();
         let mut bytes = 0;
-        for (delivery, taken) in deliveries.iter().zip(&taken) {
+        for (delivery, taken) in deliveries.iter().zip(&mut taken) {
             let Taken::Record(happened, _) = taken else { continue };
             // A result says no more than what it is of.
             let weight = delivery.message.payload.len() * if happened.verified.is_empty() { 1 } else { 2 };
@@ -243,7 +243,8 @@ impl Consume {
                 bytes = 0;
             }
             bytes += weight;
-            events.push(happened.as_ref().clone());
+            let verified = std::mem::take(&mut happened.verified);
+            events.push(Happened { event: happened.event.clone(), verified });
         }
         match self.recorder.record_events(events).await {
             Ok(last) => remembered.extend(last),

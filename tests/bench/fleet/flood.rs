@@ -12,7 +12,9 @@ use crate::place::{Correlator, Memory, Place, Sync};
 const STEP: u64 = 2_500;
 /// Images of others before the flood, and after it.
 const OTHERS: u64 = 20;
-/// Longer than the contracts wait for evidence; then each made-up digest is judged a last time.
+/// So long the contracts wait for evidence; then each made-up digest is judged again.
+const SETTLES_AFTER: Duration = Duration::from_secs(90);
+/// When so long nothing was decided, nothing is left to decide.
 const QUIET: Duration = Duration::from_secs(5);
 const QUIET_WITHIN: Duration = Duration::from_secs(3 * 3600);
 
@@ -34,11 +36,12 @@ pub(crate) struct Flood {
     /// From the first event of another's image to its judgement, before and after, in milliseconds (median).
     pub(crate) other_before_ms: f64,
     pub(crate) other_after_ms: f64,
-    /// Until nothing was left to settle, in seconds after the last event.
+    /// Until nothing was left to decide, in seconds after the last digest's window ended.
     pub(crate) settled_s: f64,
     pub(crate) memory: Memory,
-    /// What the correlator keeps on its disk, in MB.
-    pub(crate) disk_mb: f64,
+    /// What the correlator keeps on its disk, in MB: its log, and the index that is derived from it.
+    pub(crate) log_mb: f64,
+    pub(crate) index_mb: f64,
 }
 
 struct Flooded {
@@ -70,12 +73,14 @@ pub(crate) async fn measure(made_up: u64) -> anyhow::Result<Flood> {
             );
         }
     }
-    let ended = Instant::now();
+    tokio::time::sleep(SETTLES_AFTER).await;
+    let began = Instant::now();
     let after = flooded.settled().await?;
-    let settled_s = ended.elapsed().saturating_sub(QUIET).as_secs_f64();
+    let settled_s = began.elapsed().saturating_sub(QUIET).as_secs_f64();
     let other_after_ms = flooded.others().await?;
     let tenth = (rates.len() / 10).max(1);
     let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len().max(1) as f64;
+    let folder = flooded.place.folder().join("correlator/correlator");
     let flood = Flood {
         made_up,
         first_per_second: mean(&rates[..tenth]),
@@ -88,7 +93,8 @@ pub(crate) async fn measure(made_up: u64) -> anyhow::Result<Flood> {
         other_after_ms,
         settled_s,
         memory: flooded.correlator.memory()?,
-        disk_mb: bytes_below(&flooded.place.folder().join("correlator"))? / 1e6,
+        log_mb: bytes_below(&folder.join("log"))? / 1e6,
+        index_mb: std::fs::metadata(folder.join("index.redb"))?.len() as f64 / 1e6,
     };
     flooded.correlator.stop().await?;
     Ok(flood)

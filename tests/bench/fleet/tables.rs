@@ -56,7 +56,7 @@ pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
 pub(crate) fn flood(flood: Flood) -> Value {
     eprintln!(
         "{} made-up digests of one namespace: {:.0} a second at first, {:.0} at last; {} questions, {} changes of cases, {} \
-         alerts; settled {:.0} s after the last; {:.1} MB, at most {:.1} MB; {:.0} MB on disk",
+         alerts; all decided {:.0} s after the last window; {:.1} MB, at most {:.1} MB; log {:.0} MB, index {:.0} MB",
         flood.made_up,
         flood.first_per_second,
         flood.last_per_second,
@@ -66,7 +66,8 @@ pub(crate) fn flood(flood: Flood) -> Value {
         flood.settled_s,
         flood.memory.now,
         flood.memory.most,
-        flood.disk_mb
+        flood.log_mb,
+        flood.index_mb
     );
     eprintln!(
         "{} images of others judged meanwhile; each alone {:.0} ms before, {:.0} ms after",

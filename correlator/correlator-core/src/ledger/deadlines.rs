@@ -3,28 +3,38 @@
 use jiff::Timestamp;
 
 use super::Work;
-use crate::records::{self, RecordsError, Table};
+use crate::records::{Draft, RecordsError, Table};
 use crate::state::source::sortable;
-use crate::state::unit::{Unit, UnitRecord};
+use crate::state::unit::{self, Kept, Unit, UnitRecord};
 
 /// The most units that one tick judges; the rest is due at once and takes the next tick.
 const DUE_UNITS_MAX: usize = 5000;
 
 fn deadline_key(deadline: Timestamp, unit: &Unit) -> String {
-    records::key([sortable(deadline).as_str(), &unit.key()])
+    unit::key_before(&sortable(deadline), unit)
+}
+
+/// The earliest deadline of a state.
+pub(super) fn earliest(draft: &Draft<'_>) -> Result<Option<Timestamp>, RecordsError> {
+    let Some(key) = draft.keys(Table::Deadlines, "", 1)?.pop() else { return Ok(None) };
+    let unit_key = unit::parts_before(&key).map(|(_, unit_key)| unit_key).unwrap_or_default();
+    let record: Option<UnitRecord> = draft.get(Table::Units, unit_key)?;
+    Ok(record.and_then(|record| record.deadline))
 }
 
 impl Work<'_> {
     /// Marks every unit whose deadline has come.
     pub(super) fn take_tick(&mut self) -> Result<(), RecordsError> {
         let due_until = sortable(self.now);
-        for (key, unit) in self.draft.scan::<Unit>(Table::Deadlines, "", DUE_UNITS_MAX)? {
-            let due_at = records::parts(&key).first().copied().unwrap_or_default();
+        for (key, unit) in self.draft.scan::<Kept>(Table::Deadlines, "", DUE_UNITS_MAX)? {
+            let (due_at, unit_key) = unit::parts_before(&key).unwrap_or_default();
             if due_at > due_until.as_str() {
                 break;
             }
             self.draft.remove(Table::Deadlines, &key);
-            self.touch_unit(unit);
+            if let Some(unit) = unit.unit(unit_key) {
+                self.touch_unit(unit);
+            }
         }
         self.forget_seen_events()?;
         Ok(())
@@ -45,17 +55,13 @@ impl Work<'_> {
             self.draft.remove(Table::Deadlines, &deadline_key(deadline, unit));
         }
         if let Some(deadline) = after {
-            self.draft.put(Table::Deadlines, deadline_key(deadline, unit), unit)?;
+            self.draft.put(Table::Deadlines, deadline_key(deadline, unit), &Kept::of(unit))?;
         }
         Ok(())
     }
 
     /// The earliest deadline of all.
     pub(super) fn next_deadline(&self) -> Result<Option<Timestamp>, RecordsError> {
-        let Some((_, unit)) = self.draft.scan::<Unit>(Table::Deadlines, "", 1)?.into_iter().next() else {
-            return Ok(None);
-        };
-        let record: Option<UnitRecord> = self.draft.get(Table::Units, &unit.key())?;
-        Ok(record.and_then(|record| record.deadline))
+        earliest(&self.draft)
     }
 }

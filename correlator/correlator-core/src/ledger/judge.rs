@@ -22,7 +22,7 @@ use crate::rules::{self, Raised, context};
 use crate::state::placement::{self, PlacementRecord};
 use crate::state::source::WorkflowChangeRecord;
 use crate::state::tag::{self, TagRecord};
-use crate::state::unit::{Unit, UnitRecord, dependent_key, fact};
+use crate::state::unit::{Kept, Unit, UnitRecord, fact, key_before};
 use crate::verdict::{self, VerdictRecord, Whereabouts};
 
 /// The most placements of one namespace that are looked at for a claimed neighbour.
@@ -419,12 +419,12 @@ impl Work<'_> {
         let known: BTreeSet<&String> = before.iter().flat_map(|record| &record.depends_on).collect();
         for fact in &depends_on {
             if !known.contains(fact) {
-                self.draft.put(Table::Dependents, dependent_key(fact, unit), unit)?;
+                self.draft.put(Table::Dependents, key_before(fact, unit), &Kept::of(unit))?;
             }
         }
         let current: BTreeSet<&String> = depends_on.iter().collect();
         for fact in known.difference(&current) {
-            self.draft.remove(Table::Dependents, &dependent_key(fact, unit));
+            self.draft.remove(Table::Dependents, &key_before(fact, unit));
         }
         self.move_deadline(unit, before.as_ref(), notes.deadline)?;
         let trace = self.trace_of_unit(before.as_ref(), &notes.ground)?;
@@ -432,7 +432,7 @@ impl Work<'_> {
         let cases =
             self.keep_findings(&key, cases_before, raised, &because, trace.as_ref(), changed_cases)?;
         let record = UnitRecord {
-            unit: unit.clone(),
+            unit: Kept::of(unit),
             deadline: notes.deadline,
             depends_on,
             cases,

@@ -10,7 +10,7 @@ use crate::ledger::judge::Conclusion;
 use crate::records::{RecordsError, Table};
 use crate::state::lane::{self, LANES_TRIED_MAX, LaneRecord, Queued};
 use crate::state::question::{self, QuestionRecord};
-use crate::state::unit::{Unit, UnitRecord, fact};
+use crate::state::unit::{Kept, Unit, UnitRecord, fact};
 
 /// A question that a unit wants answered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,8 +161,13 @@ impl Work<'_> {
         let deadline = lane.next_expiry();
         if before.as_ref().and_then(|record| record.deadline) != deadline {
             self.move_deadline(&unit, before.as_ref(), deadline)?;
-            let record =
-                UnitRecord { unit, deadline, depends_on: Vec::new(), cases: Vec::new(), trace: None };
+            let record = UnitRecord {
+                unit: Kept::of(&unit),
+                deadline,
+                depends_on: Vec::new(),
+                cases: Vec::new(),
+                trace: None,
+            };
             self.draft.put(Table::Units, key, &record)?;
         }
         self.put_lane(name, lane)

@@ -9,7 +9,7 @@ use crate::contracts::{Claim, DEFAULT_PIPELINE};
 use crate::records::{self, RecordsError, Table};
 use crate::state::digest::{self, DigestRecord};
 use crate::state::placement::{self, PlacementRecord};
-use crate::state::unit::{self, Unit, UnitRecord};
+use crate::state::unit::{self, Kept, Unit, UnitRecord};
 
 /// How far down proof flows: index, manifest, config, and one more for an index in an index.
 pub(crate) const LEVELS_MAX: usize = 4;
@@ -70,7 +70,7 @@ impl Work<'_> {
         let touched = std::mem::take(&mut self.touched);
         let mut units = touched.units;
         for (fact, trace) in touched.facts {
-            let prefix = unit::dependents_prefix(&fact);
+            let prefix = unit::prefix_before(&fact);
             self.collect_dependents(&prefix, &prefix, trace.as_ref(), &mut units)?;
         }
         for ((prefix, from), trace) in touched.fact_ranges {
@@ -97,15 +97,20 @@ impl Work<'_> {
         trace: Option<&TraceParent>,
         units: &mut Marks<Unit>,
     ) -> Result<(), RecordsError> {
-        for (_, unit) in self.draft.scan_from::<Unit>(Table::Dependents, prefix, from, DEPENDENTS_MAX)? {
-            mark(units, unit, trace);
+        for (key, unit) in self.draft.scan_from::<Kept>(Table::Dependents, prefix, from, DEPENDENTS_MAX)? {
+            let (_, unit_key) = unit::parts_before(&key).unwrap_or_default();
+            if let Some(unit) = unit.unit(unit_key) {
+                mark(units, unit, trace);
+            }
         }
         Ok(())
     }
 
     fn collect_everything(&self, units: &mut Marks<Unit>) -> Result<(), RecordsError> {
-        for (_, record) in self.draft.scan::<UnitRecord>(Table::Units, "", usize::MAX)? {
-            mark(units, record.unit, None);
+        for (key, record) in self.draft.scan::<UnitRecord>(Table::Units, "", usize::MAX)? {
+            if let Some(unit) = record.unit.unit(&key) {
+                mark(units, unit, None);
+            }
         }
         for key in self.draft.keys(Table::Digests, "", usize::MAX)? {
             if let Ok(digest) = key.parse() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schema::cluster::{Container, SlotKind};
+use bus_schema::hash::hash_fields;
 use bus_schema::{ClusterId, Digest, ImageRef, WorkloadRef};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ pub const CONTAINERS_MAX: usize = 4096;
 /// The most stopped containers of one placement that are remembered, so that a start that is told after its stop is known
 /// to be over.
 pub const STOPPED_MAX: usize = 256;
+
+/// Digits of the hash of what a placement runs: as many as make another with the same hash out of reach.
+const RUNS_HEX_DIGITS: usize = 40;
 
 /// One slot of one workload running one digest from one reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +91,10 @@ pub fn pod_of(container_key: &str) -> &str {
     container_key.split('/').next().unwrap_or_default()
 }
 
+/// Reference and digest stand in it as a hash: a placement's key is part of many others.
 pub fn key(container: &Container) -> String {
     let digest = container.digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string());
+    let runs = Digest::Sha256(hash_fields([digest.as_str(), &container.image_text])).hex();
     let workload = &container.workload;
     records::key([
         "placement",
@@ -97,8 +103,7 @@ pub fn key(container: &Container) -> String {
         &workload.kind,
         &workload.name,
         &container.slot,
-        &digest,
-        &container.image_text,
+        &runs[..RUNS_HEX_DIGITS],
     ])
 }
 

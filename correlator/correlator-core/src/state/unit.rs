@@ -50,6 +50,44 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// The unit of a key, where the key alone tells it.
+    fn of_key(key: &str) -> Option<Unit> {
+        let (kind, rest) = key.split_once('\u{1f}')?;
+        match kind {
+            "image" => {
+                let (digest, pipeline) = rest.split_once('\u{1f}')?;
+                Some(Unit::Image { digest: digest.parse().ok()?, pipeline: pipeline.to_owned() })
+            }
+            // A part of a key holds no separator: those of the placement's own key were replaced.
+            "placement" => Some(Unit::Placement { key: rest.replace('\u{fffd}', "\u{1f}") }),
+            "lane" => Some(Unit::Lane { lane: rest.replace('\u{fffd}', "\u{1f}") }),
+            "tag" => {
+                let (repository, tag) = rest.split_once('\u{1f}')?;
+                Some(Unit::Tag { repository: repository.parse().ok()?, tag: tag.parse().ok()? })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A unit in a row whose key ends with the unit's: absent where that tells it already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Kept(Option<Unit>);
+
+impl Kept {
+    pub fn of(unit: &Unit) -> Kept {
+        let is_told = Unit::of_key(&unit.key()).as_ref() == Some(unit);
+        Kept((!is_told).then(|| unit.clone()))
+    }
+
+    /// The unit of a row, by its key in the table of units.
+    pub fn unit(self, unit_key: &str) -> Option<Unit> {
+        self.0.or_else(|| Unit::of_key(unit_key))
+    }
+}
+
 impl fmt::Display for Unit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.key().replace('\u{1f}', " "))
@@ -59,7 +97,7 @@ impl fmt::Display for Unit {
 /// What was concluded about a unit the last time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
-    pub unit: Unit,
+    pub unit: Kept,
     /// When it must be judged again.
     pub deadline: Option<Timestamp>,
     /// The facts that it depends on, as keys of the dependents table.
@@ -71,13 +109,21 @@ pub struct UnitRecord {
     pub trace: Option<TraceParent>,
 }
 
-/// In the dependents table: from a fact to a unit.
-pub fn dependent_key(fact: &str, unit: &Unit) -> String {
-    format!("{fact}\u{1e}{}", unit.key())
+/// Before a unit's key at the end of a row's.
+const UNIT_FOLLOWS: char = '\u{1e}';
+
+/// In the dependents table: from a fact to a unit. In the table of deadlines: from a time to a unit.
+pub fn key_before(first: &str, unit: &Unit) -> String {
+    format!("{first}{UNIT_FOLLOWS}{}", unit.key())
 }
 
-pub fn dependents_prefix(fact: &str) -> String {
-    format!("{fact}\u{1e}")
+/// What a row's key says before its unit, and the unit's key.
+pub fn parts_before(key: &str) -> Option<(&str, &str)> {
+    key.split_once(UNIT_FOLLOWS)
+}
+
+pub fn prefix_before(first: &str) -> String {
+    format!("{first}{UNIT_FOLLOWS}")
 }
 
 /// Facts that units depend on.
@@ -126,5 +172,46 @@ pub mod fact {
     /// The verdict of a digest under a pipeline.
     pub fn verdict(digest: &bus_schema::Digest, pipeline: &str) -> String {
         key(["verdict", &digest.to_string(), pipeline])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn units() -> Vec<Unit> {
+        let digest = Digest::sha256_of(b"an image");
+        let repository: ImageRepository = "registry.example:5000/acme/api".parse().unwrap();
+        vec![
+            Unit::Image { digest, pipeline: "payments".to_owned() },
+            Unit::Image { digest: Digest::sha512_of(b"an image"), pipeline: "default".to_owned() },
+            Unit::Placement { key: records::key(["placement", "cluster", "team", "Deployment", "api"]) },
+            Unit::Placement { key: "a name with \u{fffd} in it".to_owned() },
+            Unit::Tag { repository, tag: "v1.2.3".parse().unwrap() },
+            Unit::Workflow {
+                repository: "github.com/Acme/Api".parse().unwrap(),
+                commit: "0123456789012345678901234567890123456789".parse().unwrap(),
+            },
+            Unit::Completeness { agent: "registry".parse().unwrap(), scope: "acme/**".to_owned() },
+            Unit::RemovedPipeline { pipeline: "payments".to_owned() },
+            Unit::Agent { agent: "registry".parse().unwrap() },
+            Unit::Lane { lane: records::key(["namespace", "cluster", "team"]) },
+        ]
+    }
+
+    #[test]
+    fn a_row_gives_back_the_unit_that_it_was_made_for() {
+        for unit in units() {
+            let row = key_before("2026-01-01T00:00:00Z", &unit);
+            let kept: Kept = serde_json::from_slice(&serde_json::to_vec(&Kept::of(&unit)).unwrap()).unwrap();
+            let (first, unit_key) = parts_before(&row).unwrap();
+            assert_eq!((first, unit_key), ("2026-01-01T00:00:00Z", unit.key().as_str()));
+            assert_eq!(kept.unit(unit_key), Some(unit));
+        }
+        let image = &units()[0];
+        assert_eq!(serde_json::to_string(&Kept::of(image)).unwrap(), "null");
+        assert_eq!(Kept(None).unit("image\u{1f}no digest\u{1f}payments"), None);
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use correlator_core::input::{Entry, Input};
 use correlator_core::ledger::Ledger;
-use correlator_core::records::{Records, RecordsError, Table};
-use correlator_core::state::unit::{Unit, UnitRecord};
+use correlator_core::records::RecordsError;
 use correlator_store::{
     Batch, EntryKind, Index, IndexError, LogError, NewEntry, Recorded, Snapshot, Store, Together,
 };
@@ -188,7 +187,7 @@ impl Desk {
         let snapshot = index.snapshot()?;
         self.ledger = Ledger::open(&snapshot)?;
         self.publish_in_force(&snapshot)?;
-        self.due.set(next_deadline(&snapshot)?);
+        self.due.set(Ledger::next_deadline(&snapshot)?);
         drop(snapshot);
         let began = index.position();
         self.apply(store.pending_replay())?;
@@ -279,7 +278,8 @@ impl Desk {
 
 /// The shared values as a snapshot has them.
 pub(crate) fn shared_of(ledger: &Ledger, snapshot: &Snapshot) -> Result<Shared, OpenTrouble> {
-    let progress = Progress { applied: snapshot.position()?, next_deadline: next_deadline(snapshot)? };
+    let progress =
+        Progress { applied: snapshot.position()?, next_deadline: Ledger::next_deadline(snapshot)? };
     Ok(Shared::new(progress, in_force(ledger, snapshot)?))
 }
 
@@ -326,30 +326,11 @@ fn in_force(ledger: &Ledger, snapshot: &Snapshot) -> Result<InForce, OpenTrouble
     Ok(InForce { contracts, trust, trust_version })
 }
 
-/// The earliest deadline of the state, for a start on which nothing has to be applied.
-fn next_deadline(records: &dyn Records) -> Result<Option<Timestamp>, RecordsError> {
-    let Some((key, bytes)) = records.scan(Table::Deadlines, "", "", 1)?.into_iter().next() else {
-        return Ok(None);
-    };
-    let unit: Unit = decode(Table::Deadlines, &key, &bytes)?;
-    let unit_key = unit.key();
-    let Some(bytes) = records.get(Table::Units, &unit_key)? else { return Ok(None) };
-    let record: UnitRecord = decode(Table::Units, &unit_key, &bytes)?;
-    Ok(record.deadline)
-}
-
-fn decode<T: serde::de::DeserializeOwned>(table: Table, key: &str, bytes: &[u8]) -> Result<T, RecordsError> {
-    serde_json::from_slice(bytes).map_err(|source| RecordsError::Decode {
-        table: table.as_str(),
-        key: key.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+    use correlator_core::records::{Records, Table};
     use correlator_store::StoreSettings;
 
     use super::*;
