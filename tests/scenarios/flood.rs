@@ -20,7 +20,7 @@ const MADE_UP: usize = 2000;
 /// Records that one made-up digest may change: its place, its image, its question, its lane, its case.
 const CHANGES_MAX: usize = 40;
 /// Records that one tick may change, whatever is due.
-const TICK_CHANGES_MAX: usize = 60_000;
+const TICK_CHANGES_MAX: usize = 6_000;
 /// The last tenth may cost this much of the first, in percent: numbers and times grow by digits.
 const GROWTH_PERCENT_MAX: usize = 110;
 /// Until after the contracts' `settle`.

@@ -7,8 +7,9 @@ use crate::records::{Draft, RecordsError, Table};
 use crate::state::source::sortable;
 use crate::state::unit::{self, Kept, Unit, UnitRecord};
 
-/// The most units that one tick judges; the rest is due at once and takes the next tick.
-const DUE_UNITS_MAX: usize = 5000;
+/// The most units that one tick judges; the rest is due at once and takes the next tick. What is said meanwhile waits no
+/// longer than for one.
+const DUE_UNITS_MAX: usize = 500;
 
 fn deadline_key(deadline: Timestamp, unit: &Unit) -> String {
     unit::key_before(&sortable(deadline), unit)

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use correlator_core::decision::Outcome;
 use correlator_core::input::{Entry, Input};
 use correlator_core::ledger::Ledger;
-use correlator_core::records::RecordsError;
+use correlator_core::records::{Change, RecordsError, Table};
 use correlator_store::{
     Batch, EntryKind, Index, IndexError, LogError, NewEntry, Recorded, Snapshot, Store, Together,
 };
@@ -51,6 +52,23 @@ pub(super) struct Trouble {
 impl Trouble {
     pub(super) fn reason(&self) -> String {
         error_chain(&self.cause)
+    }
+}
+
+/// What came of the entries of one commit.
+#[derive(Debug, Default)]
+struct Applied {
+    deadline: Option<Timestamp>,
+    has_passed_deadline: bool,
+    contracts_changed: bool,
+}
+
+impl Applied {
+    fn note(&mut self, inputs: &[Entry], outcome: &Outcome) {
+        self.deadline = outcome.next_deadline;
+        let passed = |change: &Change| change.table == Table::Deadlines && change.value.is_none();
+        self.has_passed_deadline |= outcome.changes.iter().any(passed);
+        self.contracts_changed |= inputs.iter().any(|entry| matches!(entry.input, Input::ContractLoaded(_)));
     }
 }
 
@@ -187,7 +205,7 @@ impl Desk {
         let snapshot = index.snapshot()?;
         self.ledger = Ledger::open(&snapshot)?;
         self.publish_in_force(&snapshot)?;
-        self.due.set(Ledger::next_deadline(&snapshot)?);
+        self.due.set(Ledger::next_deadline(&snapshot)?, true);
         drop(snapshot);
         let began = index.position();
         self.apply(store.pending_replay())?;
@@ -213,17 +231,16 @@ impl Desk {
         let mut together = Together::new(entries).peekable();
         while together.peek().is_some() {
             let mut batch = index.begin()?;
-            let mut deadline = self.due.deadline();
-            let mut contracts_changed = false;
+            let mut applied = Applied { deadline: self.due.deadline(), ..Applied::default() };
             let began = batch.position();
             while batch.position() - began < COMMIT_ENTRIES && batch.weight_bytes() < COMMIT_BYTES {
                 let Some(recorded) = together.next().transpose()? else { break };
-                contracts_changed |= self.apply_together(&mut batch, recorded, &mut deadline)?;
+                self.apply_together(&mut batch, recorded, &mut applied)?;
             }
             let position = batch.position();
             batch.commit()?;
-            self.due.set(deadline);
-            if contracts_changed {
+            self.due.set(applied.deadline, applied.has_passed_deadline);
+            if applied.contracts_changed {
                 self.publish_in_force(&index.snapshot()?)?;
             }
             self.publish_progress(position);
@@ -231,14 +248,14 @@ impl Desk {
         Ok(())
     }
 
-    /// Applies what is judged together: what it leads to stands at the last position. Returns whether contracts were loaded.
+    /// Applies what is judged together: what it leads to stands at the last position.
     fn apply_together(
         &mut self,
         batch: &mut Batch<'_>,
         recorded: Vec<Recorded>,
-        deadline: &mut Option<Timestamp>,
-    ) -> Result<bool, OpenTrouble> {
-        let Some(last) = recorded.last().map(Recorded::position) else { return Ok(false) };
+        applied: &mut Applied,
+    ) -> Result<(), OpenTrouble> {
+        let Some(last) = recorded.last().map(Recorded::position) else { return Ok(()) };
         let mut inputs = Vec::new();
         for one in recorded {
             match one {
@@ -254,13 +271,12 @@ impl Desk {
             }
         }
         if batch.position() == last {
-            return Ok(false);
+            return Ok(());
         }
         let outcome = self.ledger.apply_together(&*batch, &inputs)?;
-        *deadline = outcome.next_deadline;
+        applied.note(&inputs, &outcome);
         self.metrics.applied(inputs.iter().map(|entry| &entry.input), &outcome.decisions);
-        batch.apply_outcome(last, outcome)?;
-        Ok(inputs.iter().any(|entry| matches!(entry.input, Input::ContractLoaded(_))))
+        Ok(batch.apply_outcome(last, outcome)?)
     }
 
     fn publish_progress(&self, applied: u64) {
@@ -330,7 +346,7 @@ fn in_force(ledger: &Ledger, snapshot: &Snapshot) -> Result<InForce, OpenTrouble
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use correlator_core::records::{Records, Table};
+    use correlator_core::records::Records;
     use correlator_store::StoreSettings;
 
     use super::*;

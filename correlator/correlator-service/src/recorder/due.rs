@@ -9,8 +9,8 @@ use crate::pause::Pauses;
 /// A clock may be set: no sleep is longer than this.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 const STUCK_PAUSES: Pauses = Pauses { first: Duration::from_millis(10), max: Duration::from_secs(1) };
-/// Ticks at one deadline that are nothing unusual: many units can be due at once.
-const SAME_DEADLINE_TICKS: u32 = 4;
+/// Ticks that get nothing out of the way and are nothing unusual.
+const IDLE_TICKS_MAX: u32 = 4;
 
 /// Watches the next deadline.
 #[derive(Debug, Default)]
@@ -25,9 +25,10 @@ impl Due {
         self.deadline
     }
 
-    /// The next deadline after something was applied.
-    pub(super) fn set(&mut self, deadline: Option<Timestamp>) {
-        if deadline != self.deadline {
+    /// The next deadline after something was applied, and whether that got a deadline out of the way: of many units that
+    /// are due at once each tick takes some.
+    pub(super) fn set(&mut self, deadline: Option<Timestamp>, has_passed_one: bool) {
+        if has_passed_one || deadline != self.deadline {
             self.deadline = deadline;
             self.ticks = 0;
             self.not_before = None;
@@ -50,8 +51,8 @@ impl Due {
             return false;
         }
         self.ticks += 1;
-        if self.ticks > SAME_DEADLINE_TICKS {
-            self.not_before = Some(Instant::now() + STUCK_PAUSES.after(self.ticks - SAME_DEADLINE_TICKS));
+        if self.ticks > IDLE_TICKS_MAX {
+            self.not_before = Some(Instant::now() + STUCK_PAUSES.after(self.ticks - IDLE_TICKS_MAX));
         }
         if self.ticks == 64 {
             tracing::warn!(deadline = ?self.deadline, "ticks do not move the deadline on");
@@ -71,12 +72,24 @@ mod tests {
         let now = Timestamp::now();
         let mut due = Due::default();
         assert!(!due.take(now) && due.wait(now).is_none());
-        due.set(Some(now.checked_add(jiff::SignedDuration::from_secs(5)).unwrap()));
+        due.set(Some(now.checked_add(jiff::SignedDuration::from_secs(5)).unwrap()), false);
         assert!(!due.take(now));
         assert_eq!(due.wait(now), Some(Duration::from_secs(5)));
-        due.set(Some(now));
+        due.set(Some(now), false);
         let at_once = (0..100).filter(|_| due.take(now)).count();
         assert_eq!(at_once, 5);
         assert!(due.wait(now).unwrap() > Duration::ZERO);
+        due.set(Some(now), false);
+        assert!(!due.take(now));
+    }
+
+    #[test]
+    fn many_units_that_are_due_at_once_are_ticked_at_without_a_pause() {
+        let now = Timestamp::now();
+        let mut due = Due::default();
+        for _ in 0..1000 {
+            due.set(Some(now), true);
+            assert!(due.take(now));
+        }
     }
 }
