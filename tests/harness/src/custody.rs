@@ -43,7 +43,9 @@ impl Custody {
         for (name, value) in environment {
             plan = plan.env(name, value);
         }
-        Ok(Self { process: Process::start(plan)?, log_bytes: 0, started: Value::Null })
+        // One of the same name may have written there before.
+        let log_bytes = fs::read(plan.log_file()).unwrap_or_default().len();
+        Ok(Self { process: Process::start(plan)?, log_bytes, started: Value::Null })
     }
 
     /// Waits until it says where it answers; tells whether it did. False when it ended instead.

@@ -78,7 +78,8 @@ impl Plan {
         self.folder.join(format!("{}.pid", self.name))
     }
 
-    fn log_file(&self) -> PathBuf {
+    /// Where its output goes, behind what is there.
+    pub fn log_file(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.name))
     }
 }
