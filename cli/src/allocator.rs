@@ -16,8 +16,14 @@ const CHOICES: [&str; 5] = [
     "MALLOC_TOP_PAD_",
     "MALLOC_MMAP_THRESHOLD_",
 ];
-/// One arena, and at most so many free bytes at its end: what glibc begins with, and keeps to when it is told.
-const SLIM: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+/// One arena, few free bytes at its end, and buffers of 32 KiB and more (a page of a list, a batch of messages) outside of
+/// it, so that they leave no holes behind.
+const SLIM: [(&str, &str); 4] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+    ("MALLOC_TOP_PAD_", "16384"),
+    ("MALLOC_MMAP_THRESHOLD_", "32768"),
+];
 
 /// Begins this program again in the same process, with a slim allocator. Returns where it has one already, where somebody
 /// chose another, and where it cannot be begun again: then it is larger, and nothing else.

@@ -76,7 +76,7 @@ impl Default for RawSettings {
             report_interval: DurationText::seconds(60),
             request_timeout: DurationText::seconds(30),
             watch_timeout: DurationText::seconds(290),
-            page_pods_max: 250,
+            page_pods_max: 100,
             pods_max: 150_000,
             owner_kinds: Vec::new(),
         }

@@ -35,9 +35,9 @@ pub const BYTES_MAX: u64 = 256 << 20;
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const MESSAGES_READ_MAX: usize = 256;
 /// Payloads read at once, so that large messages are not in memory by the hundred.
-const READ_BYTES_MAX: usize = 1 << 20;
+const READ_BYTES_MAX: usize = 1 << 19;
 /// Pages of the outbox in memory: what is written is read once, soon.
-const CACHE_BYTES_MAX: usize = 1 << 20;
+const CACHE_BYTES_MAX: usize = 1 << 19;
 
 /// A bus whose messages go through a folder on this machine first.
 #[derive(Debug)]

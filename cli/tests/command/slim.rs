@@ -34,8 +34,13 @@ fn allocator_of_agent(more: &[(&str, &str)]) -> BTreeSet<String> {
 
 #[test]
 fn an_agent_has_one_arena_unless_somebody_chose() {
-    let slim = ["MALLOC_ARENA_MAX=1", "MALLOC_TRIM_THRESHOLD_=131072"].map(str::to_owned);
-    assert_eq!(allocator_of_agent(&[]), BTreeSet::from(slim));
+    let slim = [
+        "MALLOC_ARENA_MAX=1",
+        "MALLOC_TRIM_THRESHOLD_=65536",
+        "MALLOC_TOP_PAD_=16384",
+        "MALLOC_MMAP_THRESHOLD_=32768",
+    ];
+    assert_eq!(allocator_of_agent(&[]), BTreeSet::from(slim.map(str::to_owned)));
     let chosen = ["MALLOC_ARENA_MAX=3"].map(str::to_owned);
     assert_eq!(allocator_of_agent(&[("MALLOC_ARENA_MAX", "3")]), BTreeSet::from(chosen));
     assert_eq!(allocator_of_agent(&[("GLIBC_TUNABLES", "glibc.malloc.arena_max=3")]), BTreeSet::new());
