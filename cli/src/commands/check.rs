@@ -63,9 +63,9 @@ struct UnreadShown {
 pub(crate) async fn run(check: &Check, config: Option<&Path>, output: Output) -> anyhow::Result<Exit> {
     let subject = Subject::parse(&check.subject)?;
     let given = read_evidence(check)?;
-    let now = Timestamp::now();
-    let terms = contract::terms(check, &subject, now)?;
+    let terms = contract::terms(check, &subject, Timestamp::now())?;
     let looked = look::look(&subject, &terms.repository, config).await?;
+    let now = Timestamp::now();
     let mut best: Option<Judged> = None;
     for digest in &looked.digests {
         let mut case = Case {

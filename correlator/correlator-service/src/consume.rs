@@ -233,16 +233,16 @@ impl Consume {
     ) -> anyhow::Result<Option<Vec<Taken>>> {
         let mut events = Vec::new();
         let mut remembered = Vec::new();
-        let mut bytes = 0;
+        let mut bytes = 0_usize;
         for (delivery, taken) in deliveries.iter().zip(&mut taken) {
             let Taken::Record(happened, _) = taken else { continue };
-            // A result says no more than what it is of.
-            let weight = delivery.message.payload.len() * if happened.verified.is_empty() { 1 } else { 2 };
-            if bytes > 0 && bytes + weight > APPEND_BYTES_MAX {
+            // A result says no more than the evidence that it is of, which may be beside the event.
+            let weight = delivery.message.payload.len() + evidence_bytes(happened);
+            if bytes > 0 && bytes.saturating_add(weight) > APPEND_BYTES_MAX {
                 remembered.extend(self.recorder.record_events(std::mem::take(&mut events)).await?);
                 bytes = 0;
             }
-            bytes += weight;
+            bytes = bytes.saturating_add(weight);
             let verified = std::mem::take(&mut happened.verified);
             events.push(Happened { event: happened.event.clone(), verified });
         }
@@ -356,6 +356,17 @@ impl Consume {
             trace_id = envelope.traceparent.as_ref().map(bus_schema::TraceParent::trace_id),
             "recorded an event"
         );
+    }
+}
+
+/// What the evidence weighs whose results an event came with.
+fn evidence_bytes(happened: &Happened) -> usize {
+    match &happened.event.event {
+        Event::AttestationAttached(attached) if !happened.verified.is_empty() => {
+            let bytes: u64 = attached.items.iter().map(|item| item.blob.size_bytes).sum();
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        }
+        _ => 0,
     }
 }
 

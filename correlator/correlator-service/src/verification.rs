@@ -1,8 +1,9 @@
 //! Verifies evidence: its bytes against the trust set in force, on threads of their own; the result is an input of the log.
 //!
-//! In: `Verify` decisions of the outbox (for evidence that came without a result, see `consume::early`), and at the start every piece of evidence that still awaits a result or has one of
-//! another verifier. Out: `Verified` in the log, then the decisions leave the outbox. Bytes that cannot be read are no
-//! refusal: they are tried again for as long as it takes, and never remembered as a result.
+//! In: `Verify` decisions of the outbox, for evidence that came without a result (see `consume::early`); and at the start
+//! every piece of evidence that still awaits a result or has one of another verifier. Out: `Verified` in the log, then the
+//! decisions leave the outbox. Bytes that cannot be read are no refusal: they are tried again for as long as it takes, and
+//! never remembered as a result.
 
 mod cache;
 mod job;

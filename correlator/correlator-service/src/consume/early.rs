@@ -20,8 +20,9 @@ use crate::metrics::CorrelatorMetrics;
 use crate::shared::Shared;
 use crate::verification::{OutcomeCache, OutcomeKey, outcome_and_size, word_of};
 
-/// Larger evidence does not hold up what is behind it.
-const EVIDENCE_BYTES_MAX: u64 = 256 * 1024;
+/// Of the evidence of one event, what goes beyond this does not hold up what is behind it, nor are its results in memory
+/// with those of a whole batch.
+const EVENT_BYTES_MAX: u64 = 256 * 1024;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -41,7 +42,15 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    pub(super) fn of(attached: &AttestationAttached, item: &EvidenceItem) -> Arrived {
+    /// `bytes_before` is what the items before it in the event weigh. `None` where it is too much for this place.
+    pub(super) fn of(
+        attached: &AttestationAttached,
+        item: &EvidenceItem,
+        bytes_before: u64,
+    ) -> Option<Arrived> {
+        if bytes_before.saturating_add(item.blob.size_bytes) > EVENT_BYTES_MAX {
+            return None;
+        }
         let record = EvidenceRecord {
             media_type: item.media_type.clone(),
             artifact_type: attached.artifact_type.clone(),
@@ -50,7 +59,7 @@ impl Arrived {
             attached_to: [attached.subject].into(),
             ..EvidenceRecord::default()
         };
-        Arrived { id: evidence_id(item), subject: attached.subject, record }
+        Some(Arrived { id: evidence_id(item), subject: attached.subject, record })
     }
 }
 
@@ -67,7 +76,7 @@ impl Early {
     /// The result, where there is one at once. Takes as long as one verification.
     pub(super) fn verified(&self, arrived: &Arrived, bytes: &[u8]) -> Option<Verified> {
         let Arrived { id, subject, record } = arrived;
-        if bytes.len() as u64 > EVIDENCE_BYTES_MAX || self.is_known(id) {
+        if self.is_known(id) {
             return None;
         }
         let in_force = self.shared.in_force.borrow().clone();

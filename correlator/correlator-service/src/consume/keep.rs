@@ -50,9 +50,11 @@ impl Keeper {
             let refusal = Refusal::TooManyItems { found, items_max: EVIDENCE_ITEMS_MAX };
             return Err(KeepError::Refused(refusal));
         }
-        let mut results = Vec::new();
+        let (mut results, mut bytes_before) = (Vec::new(), 0_u64);
         for item in &attached.items {
-            results.extend(self.keep_one(&item.blob, Arrived::of(attached, item)).await?);
+            let arrived = Arrived::of(attached, item, bytes_before);
+            results.extend(self.keep_one(&item.blob, arrived).await?);
+            bytes_before = bytes_before.saturating_add(item.blob.size_bytes);
         }
         for item in &mut attached.items {
             item.blob.inline = None;
@@ -60,7 +62,11 @@ impl Keeper {
         Ok(results)
     }
 
-    async fn keep_one(&self, blob: &BlobRef, arrived: Arrived) -> Result<Option<Verified>, KeepError> {
+    async fn keep_one(
+        &self,
+        blob: &BlobRef,
+        arrived: Option<Arrived>,
+    ) -> Result<Option<Verified>, KeepError> {
         let refused = |refusal| Err(KeepError::Refused(refusal));
         if blob.size_bytes > BLOB_BYTES_MAX {
             return refused(Refusal::BlobTooLarge { bytes: blob.size_bytes, bytes_max: BLOB_BYTES_MAX });
@@ -80,7 +86,8 @@ impl Keeper {
         }
         let (kept, early) = (self.kept.clone(), self.early.clone());
         let put = tokio::task::spawn_blocking(move || {
-            kept.put_as(&digest, &bytes).map(|()| early.verified(&arrived, &bytes))
+            kept.put_as(&digest, &bytes)?;
+            Ok(arrived.and_then(|arrived| early.verified(&arrived, &bytes)))
         })
         .await;
         match put {
