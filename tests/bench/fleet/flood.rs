@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::load::{EVENTS_PER_IMAGE, Load, Signatures};
+use crate::load::{Load, Signatures};
 use crate::place::{Correlator, Memory, Place, Sync};
 
 /// Made-up digests between two images of others.
@@ -109,14 +109,8 @@ impl Flooded {
         self.others += 1;
         let middle = messages.len() / 2;
         messages.splice(middle..middle, other);
-        let (before, events) = (self.correlator.done().await?, messages.len());
-        let began = Instant::now();
-        let publishing = self.place.wire.publish(messages);
-        let judging = self.correlator.judged(before, events);
-        let (published, judged) = tokio::join!(publishing, judging);
-        published?;
-        judged?;
-        Ok(count / began.elapsed().as_secs_f64())
+        let took = self.correlator.judge(&self.place.wire, messages).await?;
+        Ok(count / took.as_secs_f64())
     }
 
     /// Images of others, one after the other: the median time of each.
@@ -125,11 +119,7 @@ impl Flooded {
         for _ in 0..OTHERS {
             let image = self.load.images(self.others..self.others + 1, Signatures::Key).await?;
             self.others += 1;
-            let before = self.correlator.done().await?;
-            let began = Instant::now();
-            self.place.wire.publish(image).await?;
-            self.correlator.judged(before, EVENTS_PER_IMAGE).await?;
-            times.push(began.elapsed());
+            times.push(self.correlator.judge(&self.place.wire, image).await?);
         }
         times.sort();
         Ok(times[times.len() / 2].as_secs_f64() * 1e3)

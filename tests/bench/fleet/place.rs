@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use fleet_runtime::bus::Message;
 use harness::custody::Custody;
 use harness::servers::nats::Nats;
 use serde_json::Value;
@@ -181,6 +182,16 @@ impl Correlator {
         let url = format!("{}/metrics", self.process.address("operations"));
         let text = reqwest::get(url).await?.text().await?;
         Ok(Done::read(&text))
+    }
+
+    /// Publishes events, and returns the time until all of them are judged.
+    pub(crate) async fn judge(&mut self, wire: &Wire, messages: Vec<Message>) -> anyhow::Result<Duration> {
+        let (before, events) = (self.done().await?, messages.len());
+        let began = Instant::now();
+        let (published, judged) = tokio::join!(wire.publish(messages), self.judged(before, events));
+        published?;
+        judged?;
+        Ok(began.elapsed())
     }
 
     /// Waits until so many events are judged since `before`, with everything that they bring verified.
