@@ -20,6 +20,7 @@ mod inventories;
 mod random;
 mod replay;
 mod revoked;
+mod storm;
 mod together;
 mod wire;
 mod world;

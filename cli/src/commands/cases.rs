@@ -52,7 +52,8 @@ async fn one(answers: &Answers, id: &str, output: Output) -> anyhow::Result<Exit
         let mut text = cases::one(&detail.case, paint);
         if !detail.covers.is_empty() {
             let ids: Vec<&str> = detail.covers.iter().map(|id| id.as_str()).collect();
-            text.push_str(&format!("covers     {}\n", ids.join(", ")));
+            let more = if detail.covers_cut { " and more" } else { "" };
+            text.push_str(&format!("covers     {}{more}\n", ids.join(", ")));
         }
         text
     })?;

@@ -10,6 +10,7 @@ mod deadlines;
 mod intake;
 mod judge;
 pub(crate) mod questions;
+mod storm;
 pub(crate) mod touched;
 mod tracing;
 

@@ -42,6 +42,8 @@ pub struct Rule {
     pub covers: bool,
     /// Its cases list what they are about, with the number of workloads of each, and not only the first findings.
     pub lists: bool,
+    /// How many parts of the subject the cases of one storm share; the place where they run is the rest.
+    pub storm: usize,
     /// Why its cases resolve, where that is always the same; else the unit's new state says it.
     pub over: Option<&'static str>,
 }

@@ -7,12 +7,13 @@ use bus_schema::{CaseId, Digest, TraceParent};
 use serde::{Deserialize, Serialize};
 
 use super::Work;
+use super::storm::RolledUp;
 use crate::decision::{CaseChange, Decision};
 use crate::records::{self, RecordsError, Table};
 use crate::rules::{self, Raised};
 
 /// The most findings that a case shows.
-const FINDINGS_SHOWN_MAX: usize = 20;
+pub(super) const FINDINGS_SHOWN_MAX: usize = 20;
 /// The most repositories that a case lists where its rule lists them.
 const LISTED_MAX: usize = 250;
 /// The most workloads that a listed repository names.
@@ -36,6 +37,9 @@ pub struct CaseRecord {
     /// The trace of what changed its findings last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// The storm that stands for it, whether or not another case does too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_up: Option<RolledUp>,
 }
 
 /// One finding that keeps a case open.
@@ -144,7 +148,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn put_case(&mut self, record: &CaseRecord) -> Result<(), RecordsError> {
+    pub(super) fn put_case(&mut self, record: &CaseRecord) -> Result<(), RecordsError> {
         let known: Option<CaseRecord> = self.draft.get(Table::Cases, &key(&record.case.id))?;
         for digest in
             known.iter().flat_map(|known| &known.digests).filter(|digest| !record.digests.contains(digest))
@@ -219,6 +223,7 @@ impl Work<'_> {
             delivered: known.is_some_and(|known| known.delivered && !was_resolved),
             told_findings: known.map_or(0, |known| known.told_findings),
             trace: known.and_then(|known| known.trace.clone()),
+            rolled_up: known.and_then(|known| known.rolled_up.clone()),
         }))
     }
 
@@ -236,7 +241,8 @@ impl Work<'_> {
             let Some(mut record) = self.draft.get::<CaseRecord>(Table::Cases, &self::key(&id))? else {
                 continue;
             };
-            let covered_by = self.covering(&record)?;
+            let storm = record.rolled_up.as_ref().map(|rolled_up| rolled_up.storm.clone());
+            let covered_by = self.covering(&record)?.or(storm);
             if record.case.covered_by != covered_by {
                 before.entry(id).or_insert_with(|| Some(record.clone()));
                 record.case.covered_by = covered_by;
@@ -280,6 +286,7 @@ impl Work<'_> {
     /// Publishes what is new about a case, and delivers what people must know.
     fn tell(&mut self, id: &CaseId, known: Option<CaseRecord>) -> Result<(), RecordsError> {
         let Some(mut record) = self.draft.get::<CaseRecord>(Table::Cases, &key(id))? else { return Ok(()) };
+        self.roll_up(&mut record)?;
         if known.as_ref().is_some_and(|known| known.case == record.case) {
             return Ok(());
         }
@@ -307,7 +314,7 @@ impl Work<'_> {
 }
 
 /// What people are told: once that it is open, then what matters, then that it is over.
-fn delivery(record: &CaseRecord, known: Option<&CaseRecord>, is_open: bool) -> Option<CaseChange> {
+pub(super) fn delivery(record: &CaseRecord, known: Option<&CaseRecord>, is_open: bool) -> Option<CaseChange> {
     match (record.delivered, is_open) {
         (true, false) => Some(CaseChange::Resolved),
         (false, false) => None,

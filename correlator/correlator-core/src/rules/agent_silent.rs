@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "see that its process runs and reaches the bus; `custody doctor` says when it was heard last",
     covers: false,
     lists: false,
+    storm: 0,
     over: Some("it reports again, or is retired"),
 };
 

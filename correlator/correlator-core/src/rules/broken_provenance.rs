@@ -12,6 +12,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "read what the statement really says with `custody trace`, and treat the image as foreign until it is explained",
     covers: true,
     lists: false,
+    storm: 1,
     over: None,
 };
 

@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "remove the workload, or add the cluster and namespace to the pipeline",
     covers: false,
     lists: false,
+    storm: 2,
     over: None,
 };
 

@@ -16,6 +16,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "see that the agent runs; its next inventory or poll finds what was missed",
     covers: false,
     lists: false,
+    storm: 1,
     over: None,
 };
 

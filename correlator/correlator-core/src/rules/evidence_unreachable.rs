@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "run `custody doctor`: it says which host refuses and what the agent may lack",
     covers: false,
     lists: false,
+    storm: 0,
     over: Some("it answers again, or nothing is asked of it any more"),
 };
 

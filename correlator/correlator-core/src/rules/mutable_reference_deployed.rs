@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "write the digest into the workload's spec",
     covers: false,
     lists: false,
+    storm: 2,
     over: None,
 };
 

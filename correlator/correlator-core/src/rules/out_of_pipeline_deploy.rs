@@ -14,6 +14,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "find out who pushed the image and stop the workload unless its origin is explained",
     covers: true,
     lists: false,
+    storm: 2,
     over: None,
 };
 

@@ -10,6 +10,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "see in the contracts' history whether the removal was meant",
     covers: false,
     lists: false,
+    storm: 0,
     over: None,
 };
 

@@ -16,6 +16,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "ask the pusher, and take the push right away from people",
     covers: true,
     lists: false,
+    storm: 2,
     over: None,
 };
 

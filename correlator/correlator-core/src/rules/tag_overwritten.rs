@@ -20,6 +20,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "point the tag back at its first digest and find out who moved it",
     covers: false,
     lists: false,
+    storm: 2,
     over: None,
 };
 

@@ -12,6 +12,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "write a pipeline for the busiest repository",
     covers: false,
     lists: true,
+    storm: 1,
     over: Some("a pipeline claims the images, or they run no longer"),
 };
 

@@ -12,6 +12,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "review the commit now, then write an exception for it or roll back",
     covers: true,
     lists: false,
+    storm: 1,
     over: None,
 };
 

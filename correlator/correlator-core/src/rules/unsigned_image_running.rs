@@ -12,6 +12,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "look for the run that should have signed it; redeploy a signed digest",
     covers: true,
     lists: false,
+    storm: 1,
     over: None,
 };
 

@@ -12,6 +12,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "compare the run with the contract; if the builder is not yours, remove the image and look for what else it built",
     covers: true,
     lists: false,
+    storm: 1,
     over: None,
 };
 

@@ -12,6 +12,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "see which link fails with `custody trace` and why",
     covers: true,
     lists: false,
+    storm: 1,
     over: None,
 };
 

@@ -11,6 +11,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "read the change when you next look at the repository",
     covers: false,
     lists: false,
+    storm: 1,
     over: Some("a day has passed"),
 };
 

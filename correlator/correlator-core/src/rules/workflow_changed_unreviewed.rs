@@ -18,6 +18,7 @@ pub(super) const RULE: Rule = Rule {
     next_step: "read the change now: a workflow can sign anything in the repository's name",
     covers: false,
     lists: false,
+    storm: 1,
     over: Some("the commit is reviewed now, or an exception covers it"),
 };
 

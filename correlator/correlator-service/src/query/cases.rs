@@ -13,6 +13,8 @@ use fleet_runtime::outside_text::shown;
 const CASES_PER_PAGE_MAX: usize = 200;
 /// Cases that are looked at for those that one covers.
 const COVERED_LOOKED_AT_MAX: usize = 100_000;
+/// Cases that are named as covered: a storm covers any number.
+const COVERED_SHOWN_MAX: usize = 100;
 
 pub(super) fn cases(snapshot: &Snapshot, asked: &CasesAsked) -> Result<Cases, QueryError> {
     let state = asked.state.as_deref().map(state).transpose()?;
@@ -43,14 +45,19 @@ pub(super) fn case(snapshot: &Snapshot, id: &CaseId) -> Result<CaseDetail, Query
     let Some(record) = record else { return Err(QueryError::NotFound { what: format!("the case {id}") }) };
     let mut covers = Vec::new();
     let mut looked_at = 0;
+    let mut covers_cut = false;
     reads::scan::<CaseRecord>(snapshot, Table::Cases, "", |_, other| {
+        if looked_at == COVERED_LOOKED_AT_MAX || covers.len() == COVERED_SHOWN_MAX {
+            covers_cut = true;
+            return false;
+        }
         looked_at += 1;
         if other.case.covered_by.as_ref() == Some(id) {
             covers.push(other.case.id);
         }
-        looked_at < COVERED_LOOKED_AT_MAX
+        true
     })?;
-    Ok(CaseDetail { case: harmless(record.case), delivered: record.delivered, covers })
+    Ok(CaseDetail { case: harmless(record.case), delivered: record.delivered, covers, covers_cut })
 }
 
 /// The case with its outside texts made harmless.

@@ -283,6 +283,9 @@ pub struct CaseDetail {
     pub case: Case,
     /// People were told that it is open.
     pub delivered: bool,
-    /// Open cases that this one is delivered in place of.
+    /// Open cases that this one is delivered in place of, the first of them.
     pub covers: Vec<CaseId>,
+    /// There are more of them than are named, or not every case was looked at.
+    #[serde(default)]
+    pub covers_cut: bool,
 }
