@@ -2,19 +2,21 @@
 //! all of it for the older forms that the verifying crate has no words for.
 //!
 //! Inputs are a certificate, a root and a time; the output is the chain, with the issuer's key that the transparency proof
-//! needs. Chains are built by webpki, with the algorithms that the verifying crate allows.
+//! needs. Chains are built by webpki, with the algorithms that the verifying crate allows and ECDSA on P-521.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use bus_schema::Digest;
 use correlator_core::facts::RefusalReason;
 use jiff::Timestamp;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use sigstore_verify::crypto::{
     CertificateInfo, KeyAlgorithm, SigningScheme, VerificationKey, WEBPKI_VERIFICATION_ALGS,
     parse_certificate_info,
 };
 use sigstore_verify::types::{DerCertificate, DerPublicKey, SignatureBytes};
+use webpki::aws_lc_rs::{ECDSA_P521_SHA256, ECDSA_P521_SHA384, ECDSA_P521_SHA512};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{BitString, ObjectIdentifier};
@@ -31,6 +33,11 @@ use crate::work::Work;
 const CODE_SIGNING: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 /// A key of Ed25519 (RFC 8410, section 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+/// What certificates may be signed by.
+static ALGORITHMS: LazyLock<Vec<&dyn SignatureVerificationAlgorithm>> = LazyLock::new(|| {
+    let p521 = [ECDSA_P521_SHA512, ECDSA_P521_SHA384, ECDSA_P521_SHA256];
+    WEBPKI_VERIFICATION_ALGS.iter().copied().chain(p521).collect()
+});
 /// The extension that holds the transparency proofs (RFC 6962, section 3.3).
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
@@ -122,7 +129,7 @@ pub(crate) fn chain_at(
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let usage = KeyUsage::required(&CODE_SIGNING);
     let path = leaf
-        .verify_for_usage(WEBPKI_VERIFICATION_ALGS, &anchors, &intermediates, time, usage, None, None)
+        .verify_for_usage(&ALGORITHMS, &anchors, &intermediates, time, usage, None, None)
         .map_err(|error| match error {
             webpki::Error::UnknownIssuer => bad(
                 Step::Time,

@@ -2,10 +2,10 @@
 //! checkpoint in which the log signed that root (C2SP, tlog-checkpoint).
 
 use correlator_core::facts::RefusalReason;
-use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::types::{Checkpoint, InclusionProof, TransparencyLogEntry};
 
 use crate::log_entries::{is_of_origin, is_version_2};
+use crate::log_key::LogKey;
 use crate::refusal::{Failed, Step, refusal};
 use crate::trust::TrustRoot;
 
@@ -45,12 +45,12 @@ fn verify_checkpoint(
 ) -> Result<(), Failed> {
     let id = &entry.log_id.key_id;
     let key = root.trusted_root().rekor_key_for_log(id);
-    let key = key.ok().and_then(|key| VerificationKey::from_spki(&key).ok());
+    let key = key.ok().and_then(|key| LogKey::from_spki(&key).ok());
     let key = key.ok_or_else(|| bad("a log of the trust root, which has begun", &id.to_string()))?;
     let is_signed = checkpoint.signatures().iter().any(|one| {
         id.as_bytes().starts_with(one.key_id.as_bytes())
             && is_of_origin(&one.name, checkpoint.origin())
-            && key.verify(checkpoint.signed_data(), &one.signature).is_ok()
+            && key.has_signed(checkpoint.signed_data(), &one.signature)
     });
     if is_signed { Ok(()) } else { Err(bad("a checkpoint signed by the log", "no signature of it")) }
 }

@@ -35,9 +35,10 @@ pub(crate) fn prove(
     };
     let scheme = signature::scheme_of(&key, bytes, signed);
     let signature = Signature { bundle, bytes, signed, scheme, key: &key };
-    let verifier = Verifier::of(&signature)?;
+    let verifier = Verifier::of(&signature, &certificates)?;
     let mut failures = Vec::new();
     for root in trust.roots() {
+        let verifier = if root.is_beyond_crate() { Verifier::Own } else { verifier };
         match attempt(&signature, &certificates, artifact, verifier, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
@@ -53,8 +54,8 @@ pub(crate) fn prove(
     })
 }
 
-/// What is asked to verify a bundle. It depends on the certificate's key, the scheme that fitted it and the hash of the log
-/// entries alone.
+/// What is asked to verify a bundle. It depends on the certificate's key, the scheme that fitted it, the hash of the log
+/// entries, and the keys of the authorities and logs alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verifier {
     Crate,
@@ -62,13 +63,15 @@ enum Verifier {
 }
 
 impl Verifier {
-    fn of(signature: &Signature<'_>) -> Result<Verifier, Refusal> {
+    fn of(signature: &Signature<'_>, certificates: &[Vec<u8>]) -> Result<Verifier, Refusal> {
         // What cannot be read is the crate's to refuse.
         if signature.key.is_empty() {
             return Ok(Verifier::Crate);
         }
         let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
+        let is_p521 = |other: &Vec<u8>| key_of(other).is_some_and(|key| signature::is_p521(&key));
         match signature.scheme {
+            _ if certificates.iter().skip(1).any(is_p521) => Ok(Verifier::Own),
             Ok(scheme) if !other_schemes::is_known(signature.bundle, signature.key, scheme) => {
                 Ok(Verifier::Own)
             }
@@ -82,7 +85,7 @@ impl Verifier {
 }
 
 /// The key of a certificate (SubjectPublicKeyInfo in DER), where it can be read.
-fn key_of(leaf: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn key_of(leaf: &[u8]) -> Option<Vec<u8>> {
     let leaf = x509_cert::Certificate::from_der(leaf).ok()?;
     leaf.tbs_certificate.subject_public_key_info.to_der().ok()
 }
@@ -133,7 +136,7 @@ fn attempt(
     chain.check_others(others, root)?;
 
     // 8. Each entry's own log vouches for it, with a key that was valid then; timestamps hold nothing unsigned.
-    log_entries::check_against(bundle, root.trusted_root(), &times)
+    log_entries::check_against(bundle, root, &times)
         .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
         .map_err(|refused| Failed::at(Step::Binding, refused))?;
 

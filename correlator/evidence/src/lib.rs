@@ -25,6 +25,7 @@ mod inclusion;
 mod key_names;
 mod keyless;
 mod log_entries;
+mod log_key;
 mod logged_body;
 mod managed_key;
 mod older_entry;

@@ -6,8 +6,6 @@
 
 use correlator_core::facts::{Refusal, RefusalReason};
 use jiff::Timestamp;
-use sigstore_verify::crypto::VerificationKey;
-use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::{
     Bundle, CheckpointSignature, InclusionProof, KindVersion, TransparencyLogEntry,
 };
@@ -17,6 +15,7 @@ use crate::bounds::{
     TIMESTAMP_BYTES_MAX, TIMESTAMPS_MAX,
 };
 use crate::refusal::{malformed, refusal, too_large};
+use crate::trust::TrustRoot;
 
 /// Checks that need no key: counts, no entry, timestamp or signature twice, no field without meaning.
 pub(crate) fn check_shape(bundle: &Bundle) -> Result<(), Refusal> {
@@ -134,13 +133,13 @@ fn check_tree_size(proof: &InclusionProof) -> Result<(), Refusal> {
 
 /// Checks, after the crate verified the bundle against `root`, that each entry's own log signed its checkpoint, and that
 /// the log's key was valid at the proven times.
-pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot, times: &[Timestamp]) -> Result<(), Refusal> {
+pub(crate) fn check_against(bundle: &Bundle, root: &TrustRoot, times: &[Timestamp]) -> Result<(), Refusal> {
     for entry in &bundle.verification_material.tlog_entries {
         let id = entry.log_id.key_id.as_bytes();
-        let Some(log) = root.tlogs.iter().find(|log| log.log_id.key_id.as_bytes() == id) else {
+        let Some(log) = root.log(id) else {
             return Err(bad_entry("a log of the trust root", entry.log_id.key_id.to_string()));
         };
-        if let Some(window) = log.public_key.valid_for
+        if let Some(window) = log.window
             && let Some(outside) = times.iter().find(|time| !window.contains(**time))
         {
             return Err(bad_entry(
@@ -152,12 +151,9 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot, times: &[Timest
         else {
             continue;
         };
-        let Ok(key) = VerificationKey::from_spki(&log.public_key.raw_bytes) else {
-            return Err(bad_entry("a log key of a known kind", "another"));
-        };
         let signed = checkpoint.signatures().iter().any(|signature| {
             is_of_origin(&signature.name, checkpoint.origin())
-                && key.verify(checkpoint.signed_data(), &signature.signature).is_ok()
+                && log.key.has_signed(checkpoint.signed_data(), &signature.signature)
         });
         if !signed {
             return Err(bad_entry("a checkpoint signed by the entry's own log", "a signature of another"));

@@ -120,7 +120,7 @@ fn with_roots(
         signature.scheme.is_ok_and(|scheme| other_schemes::is_known(bundle, signature.key, scheme));
     let mut failures = Vec::new();
     for root in roots {
-        let times = if is_known {
+        let times = if is_known && !root.is_beyond_crate() {
             by_crate(signature, artifact, key, is_logged, root, work)
         } else {
             other_schemes::by_key(signature, is_logged, root, work)
@@ -132,7 +132,7 @@ fn with_roots(
                 continue;
             }
         };
-        log_entries::check_against(bundle, root.trusted_root(), &times)
+        log_entries::check_against(bundle, root, &times)
             .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
         return Ok(Proof {

@@ -1,6 +1,7 @@
-//! Bundles that the verifying crate has no words for: ECDSA P-521, RSASSA-PSS and Ed25519ph, the hash that is not the key's
-//! usual one, and log entries about another digest than SHA-256. Everything that the crate checks is checked here, in the
-//! order of sigstore/architecture-docs, client-spec.md, section 4; the sections stand beside the steps.
+//! Bundles that the verifying crate has no words for: ECDSA P-521 (of signers, authorities and logs), RSASSA-PSS and
+//! Ed25519ph, the hash that is not the key's usual one, and log entries about another digest than SHA-256. Everything that
+//! the crate checks is checked here, in the order of sigstore/architecture-docs, client-spec.md, section 4; the sections
+//! stand beside the steps.
 //!
 //! The pieces are those of the crate wherever it offers them: the shape of bundles, timestamps, Merkle trees, the keys of
 //! logs. What [`crate::keyless`] and [`crate::managed_key`] check beyond the crate they check after these steps too.

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use correlator_core::facts::RefusalReason;
 use jiff::Timestamp;
 use serde::Serialize;
-use sigstore_verify::types::{Sha256Hash, SignatureBytes};
+use sigstore_verify::types::SignatureBytes;
 
+use crate::log_key::Log;
 use crate::refusal::{Failed, Step, refusal};
 use crate::trust::TrustRoot;
 
@@ -37,9 +38,8 @@ impl Promise<'_> {
         let bad = |step, expected: &str, found: String| {
             Failed::at(step, refusal(RefusalReason::BadLogEntry, expected, found))
         };
-        let id = Sha256Hash::try_from(self.log_id)
-            .map_err(|error| bad(Step::Shape, "a log id", error.to_string()))?;
-        let Some(key) = root.log_keys().key_at(&id, self.integrated_time) else {
+        let is_valid = |log: &&Log| log.window.is_none_or(|window| window.contains(self.integrated_time));
+        let Some(log) = root.log(self.log_id).filter(is_valid) else {
             return Err(bad(
                 Step::Time,
                 "a log of the trust root, valid at the entry's time",
@@ -54,8 +54,10 @@ impl Promise<'_> {
         };
         let promised = serde_json::to_vec(&promised)
             .map_err(|error| bad(Step::Shape, "a promise", error.to_string()))?;
-        key.verify(promised, &SignatureBytes::new(self.signature.to_vec()))
-            .map_err(|error| bad(Step::Chain, "an inclusion promise by the log", error.to_string()))?;
+        if !log.key.has_signed(&promised, &SignatureBytes::new(self.signature.to_vec())) {
+            let found = "a signature that does not fit".to_owned();
+            return Err(bad(Step::Chain, "an inclusion promise by the log", found));
+        }
         Ok(self.integrated_time)
     }
 }

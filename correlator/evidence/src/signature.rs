@@ -78,6 +78,9 @@ fn backend(algorithm: HashAlgorithm) -> Option<&'static digest::Algorithm> {
     }
 }
 
+/// A key of ECDSA, and its curve P-521 (RFC 5480, section 2.1.1).
+const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
+const CURVE_P521: &str = "1.3.132.0.35";
 /// A key of RSA (RFC 8017, appendix A.1).
 const RSA_ENCRYPTION: &str = "1.2.840.113549.1.1.1";
 
@@ -96,6 +99,15 @@ pub(crate) fn rsa_bits(key: &[u8]) -> usize {
         .unwrap_or(0)
 }
 
+/// Whether a key (SubjectPublicKeyInfo in DER) is of ECDSA on P-521, the one curve of Sigstore's registry of algorithms that
+/// the verifying crate does not know.
+pub(crate) fn is_p521(key: &[u8]) -> bool {
+    SubjectPublicKeyInfoRef::try_from(key).is_ok_and(|info| {
+        let curve = info.algorithm.parameters_oid().map(|curve| curve.to_string());
+        info.algorithm.oid.to_string() == EC_PUBLIC_KEY && curve.as_deref() == Ok(CURVE_P521)
+    })
+}
+
 /// The scheme by which `key` (SubjectPublicKeyInfo in DER) signed this.
 pub(crate) fn scheme_of(key: &[u8], signature: &[u8], signed: Signed<'_>) -> Result<Scheme, Unfitting> {
     const UNKNOWN: Unfitting = Unfitting::Unsupported("a key of another kind");
@@ -106,11 +118,11 @@ pub(crate) fn scheme_of(key: &[u8], signature: &[u8], signed: Signed<'_>) -> Res
     let bits = info.subject_public_key.as_bytes().ok_or(UNKNOWN)?;
     let parameters = info.algorithm.parameters;
     let schemes = match info.algorithm.oid.to_string().as_str() {
-        "1.2.840.10045.2.1" if bits.first() == Some(&UNCOMPRESSED) => {
+        EC_PUBLIC_KEY if bits.first() == Some(&UNCOMPRESSED) => {
             match info.algorithm.parameters_oid().map(|curve| curve.to_string()).as_deref() {
                 Ok("1.2.840.10045.3.1.7") => P256,
                 Ok("1.3.132.0.34") => P384,
-                Ok("1.3.132.0.35") => P521,
+                Ok(CURVE_P521) => P521,
                 _ => return Err(UNKNOWN),
             }
         }

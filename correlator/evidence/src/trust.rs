@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sigstore::crypto::CosignVerificationKey;
 use sigstore_verify::Verifier;
-use sigstore_verify::crypto::Keyring;
 use sigstore_verify::trust_root::{
     SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT,
     TrustedRoot,
@@ -23,9 +22,10 @@ use sigstore_verify::trust_root::{
 use sigstore_verify::types::{DerPublicKey, TimeRange};
 
 use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
+use crate::log_key::{self, Log};
 use crate::once::{self, Authorities};
 use crate::timestamps::Signers;
-use crate::{pem, strict_json};
+use crate::{keyless, pem, signature, strict_json};
 
 /// Why a trust root or key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -183,8 +183,10 @@ pub struct TrustRoot {
     demands: Demands,
     trusted_root: TrustedRoot,
     verifier: Verifier,
-    log_keys: Keyring,
+    logs: Vec<Log>,
     anchors: Vec<Anchor>,
+    /// It has keys that the verifying crate has no words for.
+    is_beyond_crate: bool,
     authorities: Arc<Authorities>,
     /// Read when the first timestamp verified.
     timestamp_signers: OnceLock<Signers>,
@@ -214,8 +216,9 @@ impl TrustRoot {
         let malformed = |why: String| TrustError::RootMalformed { name: name.to_owned(), why };
         strict_json::check(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
         let trusted_root = TrustedRoot::from_json(text).map_err(|error| malformed(error.to_string()))?;
-        let verifier = Verifier::new(&trusted_root).map_err(|error| malformed(error.to_string()))?;
-        let log_keys = trusted_root.rekor_keys().map_err(|error| malformed(error.to_string()))?;
+        let logs = log_key::logs_of(&trusted_root).map_err(malformed)?;
+        let verifier = verifier(&trusted_root).map_err(malformed)?;
+        let is_beyond_crate = is_beyond_crate(&trusted_root);
         let anchors = anchors(&trusted_root).map_err(malformed)?;
         let content = Digest::sha256_of(text.as_bytes());
         let authorities = Arc::new(Authorities::of(certificates(&trusted_root)));
@@ -224,7 +227,8 @@ impl TrustRoot {
             demands,
             trusted_root,
             verifier,
-            log_keys,
+            is_beyond_crate,
+            logs,
             anchors,
             authorities,
             timestamp_signers: OnceLock::new(),
@@ -249,8 +253,15 @@ impl TrustRoot {
         &self.trusted_root
     }
 
-    pub(crate) fn log_keys(&self) -> &Keyring {
-        &self.log_keys
+    /// Whether it has keys that the verifying crate has no words for: then [`crate::other_schemes`] verifies all of its
+    /// evidence.
+    pub(crate) fn is_beyond_crate(&self) -> bool {
+        self.is_beyond_crate
+    }
+
+    /// The signature log of this id.
+    pub(crate) fn log(&self, id: &[u8]) -> Option<&Log> {
+        self.logs.iter().find(|log| log.id == id)
     }
 
     /// The certificates that a chain may end in at this time.
@@ -289,8 +300,23 @@ impl TrustRoot {
 
     /// Whether the root has a signature log of this id.
     pub(crate) fn knows_log(&self, log_id: &[u8]) -> bool {
-        self.trusted_root.tlogs.iter().any(|log| log.log_id.key_id.as_bytes() == log_id)
+        self.log(log_id).is_some()
     }
+}
+
+/// The verifying crate's view of a root: without the logs that it has no words for.
+fn verifier(root: &TrustedRoot) -> Result<Verifier, String> {
+    let mut known = root.clone();
+    known.tlogs.retain(|log| !signature::is_p521(log.public_key.raw_bytes.as_bytes()));
+    Verifier::new(&known).map_err(|error| error.to_string())
+}
+
+fn is_beyond_crate(root: &TrustedRoot) -> bool {
+    let of_log = root.tlogs.iter().any(|log| signature::is_p521(log.public_key.raw_bytes.as_bytes()));
+    let signers =
+        root.certificate_authorities.iter().flat_map(|authority| &authority.cert_chain.certificates);
+    let mut keys = signers.filter_map(|signer| keyless::key_of(signer.raw_bytes.as_bytes()));
+    of_log || keys.any(|key| signature::is_p521(&key))
 }
 
 /// The certificates of all authorities, in DER.

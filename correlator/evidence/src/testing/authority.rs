@@ -1,5 +1,8 @@
 //! A small Sigstore: a certificate authority, a transparency log of certificates, a log of signatures; all keys made anew.
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bus_schema::Digest;
@@ -25,8 +28,42 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, rcgen::KeyPair>,
     certificate: Vec<u8>,
     issuer_key: Vec<u8>,
-    log: KeyPair,
-    certificate_log: KeyPair,
+    log: LogSigner,
+    certificate_log: LogSigner,
+}
+
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+/// A log's key, on either curve.
+struct LogSigner {
+    /// SubjectPublicKeyInfo in DER.
+    spki: Vec<u8>,
+    details: &'static str,
+    sign: Sign,
+}
+
+impl LogSigner {
+    fn p256() -> LogSigner {
+        let key = KeyPair::generate_ecdsa_p256().unwrap();
+        let spki = key.public_key_der().unwrap().as_bytes().to_vec();
+        let sign = Box::new(move |message: &[u8]| key.sign(message).unwrap().into_bytes());
+        LogSigner { spki, details: "PKIX_ECDSA_P256_SHA_256", sign }
+    }
+
+    fn p521() -> LogSigner {
+        let key = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_ASN1_SIGNING).unwrap();
+        let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap().as_ref().to_vec();
+        let sign = move |message: &[u8]| key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec();
+        LogSigner { spki, details: "PKIX_ECDSA_P521_SHA_512", sign: Box::new(sign) }
+    }
+
+    fn id(&self) -> Vec<u8> {
+        self.name().bytes().to_vec()
+    }
+
+    fn name(&self) -> Digest {
+        Digest::sha256_of(&self.spki)
+    }
 }
 
 /// A certificate with its key.
@@ -61,7 +98,25 @@ impl Authority {
     }
 
     fn named(name: &str) -> Authority {
-        let key = rcgen::KeyPair::generate().unwrap();
+        Authority::with(name, rcgen::KeyPair::generate().unwrap(), LogSigner::p256())
+    }
+
+    /// One whose certificates and signature log are signed by keys of ECDSA on P-521.
+    pub(crate) fn on_p521() -> Authority {
+        Authority::with("test authority", p521_key(), LogSigner::p521())
+    }
+
+    /// One whose certificates alone are.
+    pub(crate) fn of_certificates_on_p521() -> Authority {
+        Authority::with("test authority", p521_key(), LogSigner::p256())
+    }
+
+    /// One whose signature log alone is.
+    pub(crate) fn of_a_log_on_p521() -> Authority {
+        Authority::with("test authority", rcgen::KeyPair::generate().unwrap(), LogSigner::p521())
+    }
+
+    fn with(name: &str, key: rcgen::KeyPair, log: LogSigner) -> Authority {
         let issuer_key = rcgen::PublicKeyData::subject_public_key_info(&key);
         let params = authority_params(name);
         let certificate = params.self_signed(&key).unwrap().der().to_vec();
@@ -69,15 +124,14 @@ impl Authority {
             issuer: Issuer::new(params, key),
             certificate,
             issuer_key,
-            log: KeyPair::generate_ecdsa_p256().unwrap(),
-            certificate_log: KeyPair::generate_ecdsa_p256().unwrap(),
+            log,
+            certificate_log: LogSigner::p256(),
         }
     }
 
     /// The root as `trusted_root.json`, whose signature log may have ended.
     pub(crate) fn root_json(&self, log_until: Option<&str>) -> Value {
-        let log = |key: &KeyPair, until: Option<&str>| {
-            let spki = key.public_key_der().unwrap();
+        let log = |key: &LogSigner, until: Option<&str>| {
             let mut window = json!({ "start": "2020-01-01T00:00:00Z" });
             if let Some(until) = until {
                 window["end"] = json!(until);
@@ -86,9 +140,9 @@ impl Authority {
                 "baseUrl": "https://log.example",
                 "hashAlgorithm": "SHA2_256",
                 "publicKey": {
-                    "rawBytes": spki.to_base64(), "keyDetails": "PKIX_ECDSA_P256_SHA_256", "validFor": window,
+                    "rawBytes": STANDARD.encode(&key.spki), "keyDetails": key.details, "validFor": window,
                 },
-                "logId": { "keyId": STANDARD.encode(log_id(key)) },
+                "logId": { "keyId": STANDARD.encode(key.id()) },
             })
         };
         json!({
@@ -115,10 +169,9 @@ impl Authority {
 
     /// What everything that it signs rests on.
     pub(crate) fn parts(&self) -> RootParts {
-        let key = |key: &KeyPair| Digest::sha256_of(key.public_key_der().unwrap().as_bytes());
         RootParts {
             authorities: [Digest::sha256_of(&self.certificate)].into(),
-            logs: [key(&self.log), key(&self.certificate_log)].into(),
+            logs: [self.log.name(), self.certificate_log.name()].into(),
         }
     }
 
@@ -145,6 +198,13 @@ impl Authority {
             authority_params(name).signed_by(key, &by_whom.issuer).unwrap().der().to_vec()
         };
         (one.identity(&release_claims()), [vouch("one", &one, &other), vouch("other", &other, &one)])
+    }
+
+    /// An authority on P-521 that this one vouches for, with its certificate.
+    pub(crate) fn between_on_p521(&self) -> (Authority, Vec<u8>) {
+        let between = Authority::with("between", p521_key(), LogSigner::p256());
+        let certificate = authority_params("between").signed_by(between.issuer.key(), &self.issuer).unwrap();
+        (between, certificate.der().to_vec())
     }
 
     pub(crate) fn identity_without_proof(&self, claims: &[(u64, String)]) -> Identity {
@@ -205,9 +265,9 @@ impl Authority {
         signed.extend(&u32::try_from(body.len()).unwrap().to_be_bytes()[1..]);
         signed.extend(body);
         signed.extend([0, 0]);
-        let signature = self.certificate_log.sign(&signed).unwrap().into_bytes();
+        let signature = (self.certificate_log.sign)(&signed);
         let mut timestamp = vec![0];
-        timestamp.extend(log_id(&self.certificate_log));
+        timestamp.extend(self.certificate_log.id());
         timestamp.extend(milliseconds);
         timestamp.extend([0, 0, 4, 3]);
         timestamp.extend(short(&signature));
@@ -226,7 +286,7 @@ impl Authority {
     }
 
     pub(crate) fn log_id(&self) -> Vec<u8> {
-        log_id(&self.log)
+        self.log.id()
     }
 
     /// A log entry for a body, the only one of its tree: the promise of index 5 a minute after the certificate begins, and
@@ -237,13 +297,13 @@ impl Authority {
 
     /// The same with the promise of another time.
     pub(crate) fn entry_at(&self, body: &[u8], time: i64) -> (Vec<u8>, Value) {
-        let id = log_id(&self.log);
+        let id = self.log.id();
         let promised = format!(
             r#"{{"body":"{}","integratedTime":{time},"logID":"{}","logIndex":5}}"#,
             STANDARD.encode(body),
             hex::encode(&id),
         );
-        let promise = self.log.sign(promised.as_bytes()).unwrap().into_bytes();
+        let promise = (self.log.sign)(promised.as_bytes());
         let leaf: Vec<u8> = [&[0], body].concat();
         let root = Digest::sha256_of(&leaf);
         (promise, self.proof(root.bytes(), 1))
@@ -252,8 +312,8 @@ impl Authority {
     /// The proof of a tree of one entry, with a checkpoint that says `size`.
     fn proof(&self, root: &[u8], size: u64) -> Value {
         let text = format!("log.example - 1\n{size}\n{}\n", STANDARD.encode(root));
-        let signature = self.log.sign(text.as_bytes()).unwrap().into_bytes();
-        let hinted: Vec<u8> = [&log_id(&self.log)[..4], &signature].concat();
+        let signature = (self.log.sign)(text.as_bytes());
+        let hinted: Vec<u8> = [&self.log.id()[..4], &signature].concat();
         json!({
             "logIndex": "0",
             "treeSize": "1",
@@ -288,7 +348,7 @@ impl Authority {
                 "certificate": { "rawBytes": STANDARD.encode(&identity.certificate) },
                 "tlogEntries": [{
                     "logIndex": "5",
-                    "logId": { "keyId": STANDARD.encode(log_id(&self.log)) },
+                    "logId": { "keyId": STANDARD.encode(self.log.id()) },
                     "kindVersion": { "kind": "dsse", "version": "0.0.1" },
                     "integratedTime": (SIGNED_AT + 60).to_string(),
                     "inclusionPromise": { "signedEntryTimestamp": STANDARD.encode(promise) },
@@ -345,7 +405,7 @@ impl Authority {
                 "body": STANDARD.encode(body),
                 "integratedTime": SIGNED_AT + 60,
                 "logIndex": 5,
-                "logID": hex::encode(log_id(&self.log)),
+                "logID": hex::encode(self.log.id()),
             },
         });
         let annotation = |name: &str, value: String| (format!("dev.sigstore.cosign/{name}"), value);
@@ -391,8 +451,8 @@ pub(crate) fn pem_of(der: &[u8]) -> String {
     sigstore_verify::types::DerCertificate::from_bytes(der).to_pem()
 }
 
-fn log_id(key: &KeyPair) -> Vec<u8> {
-    Digest::sha256_of(key.public_key_der().unwrap().as_bytes()).bytes().to_vec()
+fn p521_key() -> rcgen::KeyPair {
+    rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap()
 }
 
 /// Bytes after their length in two octets.

@@ -59,6 +59,58 @@ fn provenance_signed_by_a_certificate_is_verified_with_everything_that_is_demand
     assert_eq!((read.slsa_level, read.disagreements), (2, vec![]));
 }
 
+/// The verifying crate has no word for the curve P-521: not in authorities, not in logs, not between the two.
+#[test]
+fn authorities_and_logs_may_have_keys_on_p521() {
+    let said = statement(PROVENANCE, provenance());
+    let usual = Authority::new();
+    for authority in
+        [Authority::on_p521(), Authority::of_certificates_on_p521(), Authority::of_a_log_on_p521()]
+    {
+        let all = trust(&authority, Demands::default());
+        let bundle = authority.bundle(&authority.identity(&release_claims()), &said);
+        let found = verified(check(&bundle, &all));
+        assert_release(&found);
+        assert_eq!(found.rests_on, authority.parts());
+        refused(check(&bundle, &trust(&usual, Demands::default())));
+        refused(check(&usual.bundle(&usual.identity(&release_claims()), &said), &all));
+        let unproven = authority.bundle(&authority.identity_without_proof(&release_claims()), &said);
+        assert_eq!(reason(&unproven, &all), RefusalReason::BadCertificateTransparency);
+        // Both logs of one id: the root is refused, whatever the keys are of.
+        let mut root = authority.root_json(None);
+        let log = root["tlogs"][0].clone();
+        root["tlogs"].as_array_mut().unwrap().push(log);
+        TrustRoot::from_json("twice", &root.to_string(), Demands::default()).unwrap_err();
+        let mut root = authority.root_json(Some("2019-01-01T00:00:00Z"));
+        TrustRoot::from_json("ended", &root.to_string(), Demands::default()).unwrap_err();
+        root["tlogs"][0]["publicKey"]["rawBytes"] = json!("AAAA");
+        TrustRoot::from_json("no key", &root.to_string(), Demands::default()).unwrap_err();
+        let ended = authority.root_json(Some("2024-01-01T00:00:00Z")).to_string();
+        let ended = TrustRoot::from_json("ended", &ended, Demands::default()).unwrap();
+        let ended = TrustSet::new(vec![ended], vec![]).unwrap();
+        assert_eq!(reason(&bundle, &ended), RefusalReason::BadLogEntry);
+    }
+}
+
+#[test]
+fn a_certificate_between_may_have_a_key_on_p521() {
+    let root = Authority::new();
+    let (between, certificate) = root.between_on_p521();
+    let bundle = between.bundle(&between.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    let mut with_chain = bundle.clone();
+    let leaf = with_chain["verificationMaterial"].as_object_mut().unwrap().remove("certificate").unwrap();
+    let chain = json!({ "certificates": [leaf, { "rawBytes": STANDARD.encode(&certificate) }] });
+    with_chain["verificationMaterial"]["x509CertificateChain"] = chain;
+    with_chain["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
+    // Its logs are its own; its certificates are the root's.
+    let mut trusted = between.root_json(None);
+    trusted["certificateAuthorities"] = root.root_json(None)["certificateAuthorities"].clone();
+    let trusted = TrustRoot::from_json("test", &trusted.to_string(), Demands::default()).unwrap();
+    let trusted = TrustSet::new(vec![trusted], vec![]).unwrap();
+    assert_release(&verified(check(&with_chain, &trusted)));
+    assert_eq!(reason(&bundle, &trusted), RefusalReason::UntrustedSigner);
+}
+
 #[test]
 fn what_the_certificate_contradicts_is_listed() {
     let authority = Authority::new();
