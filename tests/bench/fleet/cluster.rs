@@ -118,7 +118,8 @@ async fn write(client: &Client, numbers: std::ops::Range<u64>) -> anyhow::Result
                     ..PodPlan::default()
                 };
                 let mut report = ContainerReport::containerd("main", &image, &repository, &digest);
-                report.container_id = format!("{}-{pod}", report.container_id);
+                let number = Digest::sha256_of(format!("{name} {pod}").as_bytes()).hex();
+                report.container_id = format!("containerd://{number}");
                 pods::run_pod(client, &plan, &[report]).await?;
             }
             anyhow::Ok(())

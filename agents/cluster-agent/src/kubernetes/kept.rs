@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub(crate) struct KeptContainer {
     pod: Box<str>,
     slot: Arc<str>,
     slot_kind: SlotKind,
-    container_id: Box<str>,
+    container_id: ContainerId,
     started_at: Timestamp,
 }
 
@@ -61,7 +62,7 @@ impl KeptContainer {
             pod: pod.into(),
             slot: commons.texts.share(slot.as_str()),
             slot_kind,
-            container_id: container_id.into(),
+            container_id: ContainerId::new(&container_id, commons),
             started_at,
         }
     }
@@ -80,6 +81,38 @@ impl KeptContainer {
             image_id: self.image.id.clone(),
             digest: self.image.digest,
             started_at: self.started_at,
+        }
+    }
+}
+
+/// What a runtime calls a container: nearly always `containerd://` or its like and a number of 32 bytes in hexadecimal.
+#[derive(Debug)]
+enum ContainerId {
+    Numbered { runtime: Arc<str>, number: [u8; 32] },
+    Other(Box<str>),
+}
+
+impl ContainerId {
+    fn new(text: &str, commons: &mut Commons) -> ContainerId {
+        let mut number = [0; 32];
+        let cut = text.rfind('/').map_or(0, |slash| slash + 1);
+        let (runtime, digits) = text.split_at(cut);
+        // Only what is written as it would be written again.
+        let is_plain = !digits.bytes().any(|byte| byte.is_ascii_uppercase());
+        match hex::decode_to_slice(digits, &mut number) {
+            Ok(()) if is_plain => ContainerId::Numbered { runtime: commons.text(runtime), number },
+            _ => ContainerId::Other(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ContainerId::Numbered { runtime, number } => {
+                write!(formatter, "{runtime}{}", hex::encode(number))
+            }
+            ContainerId::Other(text) => formatter.write_str(text),
         }
     }
 }
@@ -125,6 +158,27 @@ mod tests {
             let uid = container.pod_uid.clone();
             let kept = KeptContainer::new(container.clone(), &mut commons);
             assert_eq!(kept.to_container(&uid), container);
+        }
+    }
+
+    #[test]
+    fn what_a_runtime_calls_a_container_comes_back_as_it_was() {
+        let mut commons = Commons::default();
+        let number = "0123456789abcdef".repeat(4);
+        for (text, is_numbered) in [
+            (format!("containerd://{number}"), true),
+            (format!("cri-o://{number}"), true),
+            (number.clone(), true),
+            (format!("containerd://{}", number.to_uppercase()), false),
+            (format!("containerd://{number}0"), false),
+            (format!("containerd://{}", &number[1..]), false),
+            (format!("containerd://{number}/"), false),
+            ("docker://ü".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let kept = ContainerId::new(&text, &mut commons);
+            assert_eq!(kept.to_string(), text);
+            assert_eq!(matches!(kept, ContainerId::Numbered { .. }), is_numbered, "{text}");
         }
     }
 
