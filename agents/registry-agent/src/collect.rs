@@ -46,6 +46,15 @@ const COSIGN_TAGS: [(&str, EvidencePlace); 3] = [
 /// Reports everything attached to `subject`. Fails only where our own bus does. All places are asked at once; what they
 /// answer is gone through one after the other, always in the same order.
 pub(crate) async fn collect(looking_up: &LookingUp<'_>, subject: Digest) -> Result<(), PublishError> {
+    collect_after(looking_up, subject, std::future::ready(Ok(()))).await
+}
+
+/// The same with something else that is asked for beside the places and reported before what they answer.
+pub(crate) async fn collect_after<T>(
+    looking_up: &LookingUp<'_>,
+    subject: Digest,
+    first: impl Future<Output = Result<T, PublishError>>,
+) -> Result<T, PublishError> {
     let (answered, mut answers) = mpsc::channel(PLACES_MAX);
     let asking = async move {
         let mut asked = asked(looking_up, subject);
@@ -56,13 +65,14 @@ pub(crate) async fn collect(looking_up: &LookingUp<'_>, subject: Digest) -> Resu
         Ok(())
     };
     let going_through = async {
+        let done = first.await?;
         let mut collection = Collection { looking_up, subject, seen: BTreeSet::new() };
         while let Some((place, answer)) = answers.recv().await {
             collection.place(place, answer).await?;
         }
-        Ok(())
+        Ok(done)
     };
-    tokio::try_join!(asking, going_through).map(drop)
+    tokio::try_join!(asking, going_through).map(|((), done)| done)
 }
 
 /// What a place of evidence answered.

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::api::error::{ApiError, found};
 use crate::api::manifest::Body;
-use crate::collect::collect;
+use crate::collect::{collect, collect_after};
 use crate::contents::Contents;
 use crate::media_type::Content;
 use crate::resolve::{Child, children, resolved};
@@ -153,20 +153,20 @@ impl<'a> LookingUp<'a> {
         Ok(what_it_is)
     }
 
-    /// One digest: its manifest and its evidence. Returns what it lists, and what it is.
+    /// One digest: its manifest and its evidence, asked for at once. Returns what it lists, and what it is.
     async fn one(&self, digest: Digest) -> Result<(Vec<Child>, Root), PublishError> {
+        collect_after(self, digest, self.manifest(digest)).await
+    }
+
+    async fn manifest(&self, digest: Digest) -> Result<(Vec<Child>, Root), PublishError> {
         let manifest = match found(self.contents.manifest(self.repository, &digest).await) {
             Ok(manifest) => manifest,
             Err(error) => {
                 self.problem("manifests", &error);
-                collect(self, digest).await?;
                 return Ok((Vec::new(), Root::Unread));
             }
         };
-        let Some(manifest) = manifest else {
-            collect(self, digest).await?;
-            return Ok((Vec::new(), Root::Missing));
-        };
+        let Some(manifest) = manifest else { return Ok((Vec::new(), Root::Missing)) };
         if let Some(event) = resolved(self.repository, &manifest, Timestamp::now()) {
             self.report(Event::ImageResolved(event)).await?;
         }
@@ -177,7 +177,6 @@ impl<'a> LookingUp<'a> {
         if let Some(subject) = manifest.subject.filter(|subject| *subject != digest) {
             collect(self, subject).await?;
         }
-        collect(self, digest).await?;
         Ok((children(&manifest), Root::Read(manifest.content())))
     }
 
