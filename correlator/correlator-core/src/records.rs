@@ -17,12 +17,11 @@ pub enum Table {
     SeenEvents,
     /// Single values: the contracts, the trust roots, counters.
     Globals,
-    /// What is known of a digest.
+    /// What is known of a digest; behind it, from the digest to its evidence and its placements, so that what is looked up
+    /// together lies together.
     Digests,
     /// What is attached to a digest, and what verification said about it.
     Evidence,
-    /// From a statement's subject to the evidence.
-    Statements,
     /// Commits, changes, reviews and pushes of a source repository.
     Source,
     /// Runs and jobs.
@@ -50,12 +49,11 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 17] = [
         Table::SeenEvents,
         Table::Globals,
         Table::Digests,
         Table::Evidence,
-        Table::Statements,
         Table::Source,
         Table::Runs,
         Table::Tags,
@@ -77,7 +75,6 @@ impl Table {
             Table::Globals => "globals",
             Table::Digests => "digests",
             Table::Evidence => "evidence",
-            Table::Statements => "statements",
             Table::Source => "source",
             Table::Runs => "runs",
             Table::Tags => "tags",
@@ -239,6 +236,11 @@ impl<'a> Draft<'a> {
             .into_iter()
             .map(|(key, bytes)| decode(table, &key, &bytes).map(|value| (key, value)))
             .collect()
+    }
+
+    /// The first key that is not before `from`.
+    pub fn first_key(&self, table: Table, from: &str) -> Result<Option<String>, RecordsError> {
+        Ok(self.scan_raw(table, "", from, 1)?.into_iter().next().map(|(key, _)| key))
     }
 
     /// At most `limit` keys that begin with `prefix`, in order.

@@ -280,7 +280,7 @@ impl Play<'_> {
         let mut ids = BTreeSet::new();
         let digest = &self.case.digest;
         for prefix in [evidence::attached_prefix(digest), evidence::subject_prefix(digest)] {
-            for (key, _) in self.records.scan(Table::Statements, &prefix, &prefix, EVIDENCE_SHOWN_MAX)? {
+            for (key, _) in self.records.scan(Table::Digests, &prefix, &prefix, EVIDENCE_SHOWN_MAX)? {
                 ids.extend(
                     correlator_core::records::parts(&key).last().and_then(|id| id.parse::<Digest>().ok()),
                 );

@@ -125,7 +125,7 @@ impl ImageFacts {
             for prefix in
                 [evidence::subject_prefix(&carrier.digest), evidence::attached_prefix(&carrier.digest)]
             {
-                let keys = inquiry.draft.keys(Table::Statements, &prefix, EVIDENCE_PER_DIGEST_MAX + 1)?;
+                let keys = inquiry.draft.keys(Table::Digests, &prefix, EVIDENCE_PER_DIGEST_MAX + 1)?;
                 self.cut |= keys.len() > EVIDENCE_PER_DIGEST_MAX;
                 for key in keys.iter().take(EVIDENCE_PER_DIGEST_MAX) {
                     let Some(id) = records::parts(key).last().and_then(|id| id.parse::<Digest>().ok()) else {

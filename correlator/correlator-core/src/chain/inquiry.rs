@@ -130,6 +130,10 @@ impl<'a> Inquiry<'a> {
     /// Since when a kind of agent covers a scope.
     pub(crate) fn covered_since(&self, kind: &str, scope: &str) -> Result<Option<Timestamp>, RecordsError> {
         self.depend_on(fact::coverage(kind, scope));
+        self.coverage(kind, scope)
+    }
+
+    fn coverage(&self, kind: &str, scope: &str) -> Result<Option<Timestamp>, RecordsError> {
         let record: Option<CoverageRecord> =
             self.draft.get(Table::Agents, &agent::coverage_key(kind, scope))?;
         Ok(record.and_then(|record| record.since))
@@ -143,9 +147,10 @@ impl<'a> Inquiry<'a> {
     ) -> Result<Option<Timestamp>, RecordsError> {
         let owner = format!("{}/{}", repository.host, repository.owner.to_ascii_lowercase());
         let whole = format!("{owner}/{}", repository.name.to_ascii_lowercase());
-        let by_owner = self.covered_since(kind, &owner)?;
-        let by_repository = self.covered_since(kind, &whole)?;
-        let by_host = self.covered_since(kind, repository.host.as_str())?;
+        self.depend_on(fact::coverage(kind, &whole));
+        let by_owner = self.coverage(kind, &owner)?;
+        let by_repository = self.coverage(kind, &whole)?;
+        let by_host = self.coverage(kind, repository.host.as_str())?;
         Ok([by_owner, by_repository, by_host].into_iter().flatten().min())
     }
 

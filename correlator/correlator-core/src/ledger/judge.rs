@@ -99,8 +99,7 @@ impl Work<'_> {
         let (mut running, mut rest) = (Vec::new(), Vec::new());
         for (unit, trace) in images {
             let Unit::Image { digest, .. } = &unit else { continue };
-            let runs =
-                !self.draft.keys(Table::Placements, &placement::by_digest_prefix(digest), 1)?.is_empty();
+            let runs = !self.draft.keys(Table::Digests, &placement::by_digest_prefix(digest), 1)?.is_empty();
             let ranked = if runs { &mut running } else { &mut rest };
             ranked.push((unit, trace));
         }

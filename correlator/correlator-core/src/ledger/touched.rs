@@ -112,12 +112,14 @@ impl Work<'_> {
                 mark(units, unit, None);
             }
         }
-        for key in self.draft.keys(Table::Digests, "", usize::MAX)? {
+        let mut next = self.draft.first_key(Table::Digests, "")?;
+        while let Some(key) = next {
             if let Ok(digest) = key.parse() {
                 for unit in self.units_of_digest(&digest)? {
                     mark(units, unit, None);
                 }
             }
+            next = self.draft.first_key(Table::Digests, &digest::behind(&key))?;
         }
         for key in self.draft.keys(Table::Tags, "", usize::MAX)? {
             if let [repository, tag] = records::parts(&key)[..]
@@ -210,7 +212,7 @@ pub(crate) fn placements_of(
 ) -> Result<Vec<(String, PlacementRecord)>, RecordsError> {
     let prefix = placement::by_digest_prefix(digest);
     let mut placements = Vec::new();
-    for key in draft.keys(Table::Placements, &prefix, PLACEMENTS_MAX)? {
+    for key in draft.keys(Table::Digests, &prefix, PLACEMENTS_MAX)? {
         let placement_key = key[prefix.len()..].to_owned();
         if let Some(record) = draft.get(Table::Placements, &placement_key)? {
             placements.push((placement_key, record));

@@ -82,6 +82,12 @@ impl DigestRecord {
 /// Per repository: nothing but that it holds the digest. Kept for questions by image.
 pub type DigestsOfRepository = BTreeMap<Digest, ()>;
 
+/// The least key behind everything of the digest that a key of the table is about.
+pub fn behind(key: &str) -> String {
+    let digest = key.split('\u{1f}').next().unwrap_or_default();
+    format!("{digest}\u{20}")
+}
+
 pub fn key(digest: &Digest) -> String {
     digest.to_string()
 }

@@ -51,20 +51,20 @@ pub fn key(evidence: &Digest) -> String {
     evidence.to_string()
 }
 
-/// In [`Table::Statements`]: evidence attached to a digest.
+/// In [`Table::Digests`], behind the subject's record: evidence attached to a digest.
 pub fn attached_key(subject: &Digest, evidence: &Digest) -> String {
-    records::key(["attached", &subject.to_string(), &evidence.to_string()])
+    records::key([&*subject.to_string(), "attached", &evidence.to_string()])
 }
 
 pub fn attached_prefix(subject: &Digest) -> String {
-    records::prefix(["attached", &subject.to_string()])
+    records::prefix([&*subject.to_string(), "attached"])
 }
 
-/// In [`Table::Statements`]: verified evidence whose payload names a digest.
+/// In [`Table::Digests`], behind the subject's record: verified evidence whose payload names a digest.
 pub fn subject_key(subject: &Digest, evidence: &Digest) -> String {
-    records::key(["subject", &subject.to_string(), &evidence.to_string()])
+    records::key([&*subject.to_string(), "subject", &evidence.to_string()])
 }
 
 pub fn subject_prefix(subject: &Digest) -> String {
-    records::prefix(["subject", &subject.to_string()])
+    records::prefix([&*subject.to_string(), "subject"])
 }

@@ -115,13 +115,13 @@ pub fn all_prefix() -> String {
     records::prefix(["placement"])
 }
 
-/// From a digest to its placements.
+/// In [`Table::Digests`], behind the digest's record: from it to its placements.
 pub fn by_digest_key(digest: &Digest, placement: &str) -> String {
     format!("{}{placement}", by_digest_prefix(digest))
 }
 
 pub fn by_digest_prefix(digest: &Digest) -> String {
-    records::prefix(["by-digest", &digest.to_string()])
+    records::prefix([&*digest.to_string(), "placed"])
 }
 
 pub fn inventory_key(cluster: &ClusterId, part: u32) -> String {

@@ -165,8 +165,14 @@ pub mod fact {
         key(["namespace", cluster.as_str(), namespace])
     }
 
+    /// What a kind of agent covers of a scope, and of those that it lies in: a repository lies in its owner and its host.
     pub fn coverage(kind: &str, scope: &str) -> String {
-        key(["coverage", kind, scope])
+        key(["coverage", kind].into_iter().chain(scope.split('/')))
+    }
+
+    /// The same of every scope that lies in this one.
+    pub fn coverage_within_prefix(kind: &str, scope: &str) -> String {
+        coverage(kind, scope) + "\u{1f}"
     }
 
     /// The verdict of a digest under a pipeline.

@@ -31,7 +31,7 @@ pub(super) fn of_digest(snapshot: &Snapshot, digest: Digest) -> Result<(Vec<Plac
     for (other, relation) in below.chain(above) {
         let prefix = placement::by_digest_prefix(&other);
         let room = PLACES_MAX.saturating_sub(places.len());
-        let keys = reads::keys(snapshot, Table::Placements, &prefix, room + 1)?;
+        let keys = reads::keys(snapshot, Table::Digests, &prefix, room + 1)?;
         cut |= keys.len() > room;
         for key in keys.iter().take(room) {
             let record: Option<PlacementRecord> =

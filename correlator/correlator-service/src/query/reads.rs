@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bus_schema::{Digest, DigestStart, ImageRef};
 use correlator_core::records::{self, Records, RecordsError, Table};
+use correlator_core::state::digest;
 use correlator_core::state::tag::{self, TagRecord};
 use correlator_store::Snapshot;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use super::QueryError;
 
 /// The longest question.
 const ASKED_BYTES_MAX: usize = 1200;
-/// Keys that are looked at for the digest that was meant: one has several verdicts.
+/// Digests that are looked at for the one that was meant.
 const CANDIDATES_MAX: usize = 200;
 const CANDIDATES_SHOWN: usize = 10;
 /// Rows of one page of a scan.
@@ -143,8 +144,15 @@ fn beginning_with(snapshot: &Snapshot, start: &DigestStart) -> Result<Digest, Qu
     let mut found: BTreeSet<Digest> = BTreeSet::new();
     // A digest that runs is judged even where nothing else is known of it.
     for table in [Table::Digests, Table::Verdicts] {
-        let keys = keys(snapshot, table, start.as_str(), CANDIDATES_MAX)?;
-        found.extend(keys.iter().filter_map(|key| records::parts(key).first()?.parse::<Digest>().ok()));
+        let (mut from, mut looked_at) = (start.as_str().to_owned(), 0);
+        while let Some((key, _)) = snapshot.scan(table, start.as_str(), &from, 1)?.first() {
+            found.extend(records::parts(key).first().and_then(|first| first.parse::<Digest>().ok()));
+            looked_at += 1;
+            if looked_at == CANDIDATES_MAX {
+                break;
+            }
+            from = digest::behind(key);
+        }
     }
     let mut candidates = found.iter();
     match (candidates.next(), found.len()) {

@@ -99,7 +99,7 @@ fn found_evidence(
     let mut cut = false;
     for carrier in carriers {
         for prefix in [evidence::attached_prefix(carrier), evidence::subject_prefix(carrier)] {
-            let keys = reads::keys(snapshot, Table::Statements, &prefix, EVIDENCE_MAX + 1)?;
+            let keys = reads::keys(snapshot, Table::Digests, &prefix, EVIDENCE_MAX + 1)?;
             ids.extend(keys.iter().filter_map(|key| records::parts(key).last()?.parse::<Digest>().ok()));
         }
     }

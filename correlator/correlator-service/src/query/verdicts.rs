@@ -73,7 +73,7 @@ pub(super) fn show(snapshot: &Snapshot, record: VerdictRecord) -> Result<Verdict
 
 fn is_running(snapshot: &Snapshot, digest: &Digest) -> Result<bool, QueryError> {
     let prefix = placement::by_digest_prefix(digest);
-    for key in reads::keys(snapshot, Table::Placements, &prefix, PLACEMENTS_LOOKED_AT_MAX)? {
+    for key in reads::keys(snapshot, Table::Digests, &prefix, PLACEMENTS_LOOKED_AT_MAX)? {
         let record: Option<PlacementRecord> = reads::get(snapshot, Table::Placements, &key[prefix.len()..])?;
         if record.is_some_and(|record| record.is_running()) {
             return Ok(true);

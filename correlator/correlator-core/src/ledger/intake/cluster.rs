@@ -190,7 +190,7 @@ impl Work<'_> {
         change(&mut record);
         insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         if let (None, Some(digest)) = (&known, container.digest) {
-            self.draft.put(Table::Placements, placement::by_digest_key(&digest, &key), &())?;
+            self.draft.put(Table::Digests, placement::by_digest_key(&digest, &key), &())?;
             let repository = container.image.as_ref().map(|image| image.repository.clone());
             self.learn_digest(occasion, &digest, |record| record.repositories.extend(repository))?;
             self.touch_digest(digest);

@@ -58,8 +58,8 @@ impl Work<'_> {
                 insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
             })?;
             let attached_key = evidence::attached_key(&attached.subject, &id);
-            if !self.draft.contains(Table::Statements, &attached_key)? {
-                self.draft.put(Table::Statements, attached_key, &())?;
+            if !self.draft.contains(Table::Digests, &attached_key)? {
+                self.draft.put(Table::Digests, attached_key, &())?;
                 self.touch_digest(attached.subject);
             }
             if must_verify {
@@ -89,10 +89,10 @@ impl Work<'_> {
         record.awaited_since = None;
         let after = subjects(&record);
         for gone in before.iter().filter(|subject| !after.contains(subject)) {
-            self.draft.remove(Table::Statements, &evidence::subject_key(gone, &verified.evidence));
+            self.draft.remove(Table::Digests, &evidence::subject_key(gone, &verified.evidence));
         }
         for subject in &after {
-            self.draft.put(Table::Statements, evidence::subject_key(subject, &verified.evidence), &())?;
+            self.draft.put(Table::Digests, evidence::subject_key(subject, &verified.evidence), &())?;
         }
         for digest in before.into_iter().chain(after).chain(record.attached_to.iter().copied()) {
             self.touch_digest(digest);

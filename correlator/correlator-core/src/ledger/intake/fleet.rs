@@ -26,6 +26,8 @@ impl Work<'_> {
             })?;
             if changed {
                 self.touch_fact(fact::coverage(&report.kind, &coverage.scope));
+                let within = fact::coverage_within_prefix(&report.kind, &coverage.scope);
+                self.touch_facts_from(within.clone(), within);
             }
         }
         Ok(())
