@@ -1,22 +1,25 @@
 //! The loop with which an agent answers the correlator's questions (`evidence.requested`).
 //!
 //! In: questions to one kind of agent. Out: what the agent's `Answer` publishes itself, before it says `Done`. A
-//! question nobody waits for any more is passed over; one that cannot be read goes to the dead letter.
+//! question nobody waits for any more is passed over, where the agent's clock can tell; one that cannot be read goes to the
+//! dead letter.
 
-use std::sync::Arc;
+mod clock;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bus_schema::fleet::EvidenceRequested;
 use bus_schema::question::Answerer;
 use bus_schema::{AgentId, Envelope, Event, Subject, TraceParent};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::reader::Reader;
 use crate::bus::{Bus, BusError, ConsumerConfig, Delivery, Pattern, Stream};
 use crate::trace::{Step, StepKind};
 use crate::worker::{Handled, Handler, work};
+use clock::{Clock, Moment};
 
 /// Looks up answers with the credentials of one agent.
 #[async_trait]
@@ -48,11 +51,12 @@ pub async fn run(
     in_hand_max: usize,
     stop: &CancellationToken,
 ) -> Result<(), BusError> {
-    work(reader, &Asked { answer }, in_hand_max, stop).await
+    work(reader, &Asked { answer, clock: Mutex::default() }, in_hand_max, stop).await
 }
 
 struct Asked<'a> {
     answer: &'a dyn Answer,
+    clock: Mutex<Clock>,
 }
 
 #[async_trait]
@@ -66,7 +70,11 @@ impl Handler for Asked<'_> {
             let found = envelope.event.event_type().short();
             return Handled::Bury { reason: format!("{found} is not a question") };
         };
-        if request.until < Timestamp::now() {
+        let is_over = {
+            let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            clock.is_over(request.until, delivery.published_at, Moment::now())
+        };
+        if is_over {
             tracing::info!(event_id = %envelope.id, request = %request.request, "passed over a question that is out of time");
             return Handled::Done;
         }

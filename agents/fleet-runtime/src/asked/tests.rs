@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use bus_schema::question::Question;
 use bus_schema::{Digest, ImageRepository};
+use jiff::Timestamp;
 
 use super::*;
 use crate::bus::Message;
