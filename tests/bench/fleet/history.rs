@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::load::{EVENTS_PER_IMAGE, Load, Signatures};
 use crate::place::{Correlator, Memory, Place, Sync};
 
+/// Images of the shortest history that is measured.
+const SHORTEST: u64 = 1_000;
 /// Images of one step of the history.
 const STEP_IMAGES: u64 = 2_500;
 /// Restarts of the container of each image: with them an image has ten events.
@@ -24,7 +26,9 @@ pub(crate) struct History {
     pub(crate) memory: Memory,
     /// Events of new images judged per second.
     pub(crate) judged: f64,
-    /// Time per event, to that at the shortest history.
+    /// The same by another correlator in the same minutes, with the shortest history behind it.
+    pub(crate) judged_beside: f64,
+    /// Time per event, to that of the other.
     pub(crate) cost: f64,
 }
 
@@ -50,12 +54,9 @@ struct Fed {
 
 /// `digests` is the longest history; it has ten events of each.
 pub(crate) async fn measure(digests: u64) -> anyhow::Result<(Vec<History>, Starts)> {
-    let place = Place::new(Sync::Default).await?;
-    let load = Load::new("history", &place.contracts(), false).await?;
-    let correlator = place.correlator(None).await?;
-    let mut fed = Fed { place, load, correlator, images: 0, events: 0 };
+    let mut fed = Fed::nothing().await?;
     let mut rows: Vec<History> = Vec::new();
-    for until in [1_000, digests / 10, digests] {
+    for until in [SHORTEST, digests / 10, digests] {
         while fed.images < until {
             let images = STEP_IMAGES.min(until - fed.images);
             fed.feed(images, RESTARTS).await?;
@@ -64,22 +65,38 @@ pub(crate) async fn measure(digests: u64) -> anyhow::Result<(Vec<History>, Start
             }
         }
         let (digests, events) = (fed.images, fed.events);
-        let mut fastest: f64 = 0.0;
+        let mut beside = Fed::nothing().await?;
+        beside.feed(SHORTEST, RESTARTS).await?;
+        // In turns: what else the machine does meanwhile it does to both.
+        let (mut judged, mut judged_beside) = (0.0_f64, 0.0_f64);
         for _ in 0..ROUNDS {
-            let took = fed.feed(STEP_IMAGES, 0).await?;
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-            let rate = (STEP_IMAGES * EVENTS_PER_IMAGE as u64) as f64 / took.as_secs_f64();
-            fastest = fastest.max(rate);
+            judged = judged.max(fed.round().await?);
+            judged_beside = judged_beside.max(beside.round().await?);
         }
+        beside.correlator.stop().await?;
         let memory = fed.correlator.memory()?;
-        let cost = rows.first().map_or(1.0, |first| first.judged / fastest);
-        rows.push(History { events, digests, memory, judged: fastest, cost });
+        let cost = judged_beside / judged;
+        rows.push(History { events, digests, memory, judged, judged_beside, cost });
     }
     let starts = fed.starts().await?;
     Ok((rows, starts))
 }
 
 impl Fed {
+    async fn nothing() -> anyhow::Result<Fed> {
+        let place = Place::new(Sync::Default).await?;
+        let load = Load::new("history", &place.contracts(), false).await?;
+        let correlator = place.correlator(None).await?;
+        Ok(Fed { place, load, correlator, images: 0, events: 0 })
+    }
+
+    /// Feeds one step of new images: events judged per second.
+    async fn round(&mut self) -> anyhow::Result<f64> {
+        let took = self.feed(STEP_IMAGES, 0).await?;
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        Ok((STEP_IMAGES * EVENTS_PER_IMAGE as u64) as f64 / took.as_secs_f64())
+    }
+
     /// Feeds new images, and returns the time until all is judged.
     async fn feed(&mut self, images: u64, restarts: u64) -> anyhow::Result<Duration> {
         let numbers = self.images..self.images + images;

@@ -37,13 +37,13 @@ pub(crate) fn latencies(rows: Vec<Latency>) -> Value {
 
 pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
     eprintln!(
-        "{:>9} {:>8} {:>10} {:>10} {:>9} {:>6}",
-        "events", "digests", "memory MB", "at most", "judged/s", "cost"
+        "{:>9} {:>8} {:>10} {:>10} {:>9} {:>9} {:>6}",
+        "events", "digests", "memory MB", "at most", "judged/s", "beside/s", "cost"
     );
     for row in &rows {
         eprintln!(
-            "{:>9} {:>8} {:>10.1} {:>10.1} {:>9.0} {:>6.2}",
-            row.events, row.digests, row.memory.now, row.memory.most, row.judged, row.cost
+            "{:>9} {:>8} {:>10.1} {:>10.1} {:>9.0} {:>9.0} {:>6.2}",
+            row.events, row.digests, row.memory.now, row.memory.most, row.judged, row.judged_beside, row.cost
         );
     }
     eprintln!(

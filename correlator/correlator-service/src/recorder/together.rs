@@ -6,7 +6,7 @@ use correlator_core::input::Input;
 use super::Record;
 
 /// An event begins anew when so many entries are judged together: they and what they change are in memory at once.
-pub(super) const JUDGED_TOGETHER_MAX: usize = 256;
+pub(super) const JUDGED_TOGETHER_MAX: usize = 512;
 /// So does a result of verification.
 const WITH_RESULTS_MAX: usize = 2 * JUDGED_TOGETHER_MAX;
 

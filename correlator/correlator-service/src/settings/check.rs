@@ -49,7 +49,7 @@ fn check_correlator(raw: RawCorrelator, problems: &mut Problems) -> Option<Corre
     let skew = positive("clock_skew_max", raw.clock_skew_max, DurationText::seconds(24 * 3600), problems);
     let head_interval = positive("head_interval", raw.head_interval, DurationText::seconds(60), problems);
     let processors = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    let fetch = within("fetch_messages_max", raw.fetch_messages_max.unwrap_or(128), 1..=512, problems);
+    let fetch = within("fetch_messages_max", raw.fetch_messages_max.unwrap_or(256), 1..=512, problems);
     let deliveries = within("deliveries_max", raw.deliveries_max.unwrap_or(16), 1..=1000, problems);
     let verifications =
         within("verifications_max", raw.verifications_max.unwrap_or(processors), 1..=64, problems);
