@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use bus_schema::CaseId;
-use bus_schema::case::{Case, CaseState, Severity};
+use bus_schema::case::{Case, CaseState, Finding, Severity};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +134,7 @@ impl Work<'_> {
                 return Ok(());
             }
             self.leave(&rolled_up.storm, record)?;
+            // Another case may cover it too.
             record.case.covered_by.take_if(|covering| *covering == rolled_up.storm);
         }
         let is_to_be_told = is_open && !record.delivered && record.case.covered_by.is_none();
@@ -182,11 +183,10 @@ impl Work<'_> {
             return Ok(());
         };
         storm.case.findings_total = storm.case.findings_total.saturating_sub(1);
-        let left = |digest| record.digests.contains(&digest);
-        storm
-            .case
-            .findings
-            .retain(|shown| !record.case.findings.contains(shown) && !shown.digest.is_some_and(left));
+        let is_about = |digest| record.digests.contains(&digest);
+        let is_of_it =
+            |shown: &Finding| record.case.findings.contains(shown) || shown.digest.is_some_and(is_about);
+        storm.case.findings.retain(|shown| !is_of_it(shown));
         if storm.case.findings_total == 0 {
             storm.case.state = CaseState::Resolved;
             storm.case.resolved_at = Some(self.now);
