@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use tempfile::TempDir;
 
 use crate::clock::{self, Clock};
-use crate::images::{CONTRACT, HOST, Images, NAME};
+use crate::images::{CONTRACT, HOST, Images, NAMES};
 use crate::proxy::{Network, Proxy};
 use crate::registry::Registry;
 use harness::custody::Custody;
@@ -47,7 +47,7 @@ look_up_backoff = "100ms"
 [[registry]]
 host = "HOST"
 url = "REGISTRY"
-repositories = ["NAME"]
+repositories = ["NAMES"]
 notification_token = "TOKEN"
 poll_interval = "0s"
 [[alert]]
@@ -137,7 +137,7 @@ impl Fleet {
         let [agents, correlators] = bus.addresses();
         let settings = SETTINGS
             .replace("HOST", HOST)
-            .replace("NAME", NAME)
+            .replace("NAMES", NAMES)
             .replace("REGISTRY", &registry.url())
             .replace("ALERTS", &alerts.url())
             .replace("TOKEN", TOKEN);

@@ -14,8 +14,11 @@ use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use serde_json::{Value, json};
 
 pub(crate) const HOST: &str = "registry.example";
-pub(crate) const NAME: &str = "acme/api";
+/// The repositories, as the agent's settings say it.
+pub(crate) const NAMES: &str = "acme/**";
 pub(crate) const IMAGES_PER_RELEASE: u64 = 6;
+/// So few that the cases of one repository are no storm, of which time decides what is told by itself.
+const RELEASES_PER_REPOSITORY: u64 = 5;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -31,7 +34,7 @@ apiVersion: custody.dev/v1
 kind: Pipeline
 metadata: { name: api }
 spec:
-  images: ["registry.example/acme/api"]
+  images: ["registry.example/acme/**"]
   require: [artifact, signature]
   artifact: { pushers: [ci-bot], immutableTags: ["v*"] }
   signatures:
@@ -49,6 +52,7 @@ pub(crate) struct Images {
 }
 
 struct Image {
+    repository: String,
     digest: Digest,
     tag: Option<String>,
     pusher: &'static str,
@@ -68,6 +72,7 @@ impl Images {
         let mut images = Images { key, all: Vec::new(), served: BTreeMap::new() };
         for number in 0..count {
             let release = number / IMAGES_PER_RELEASE;
+            let repository = format!("acme/api-{}", release / RELEASES_PER_REPOSITORY);
             let tag = Some(format!("v{release}"));
             let (tag, pusher, signed) = match number % IMAGES_PER_RELEASE {
                 0 => (tag, PIPELINE, Signed::Yes),
@@ -77,22 +82,26 @@ impl Images {
                 4 => (None, PIPELINE, Signed::Large),
                 _ => (None, PIPELINE, Signed::ByAnotherKey),
             };
-            let digest = images.serve_manifest(&json!({
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": descriptor(CONFIG, format!("config {number}").as_bytes()),
-                "layers": [descriptor(LAYER, format!("layer {number}").as_bytes())],
-            }));
+            let digest = images.serve_manifest(
+                &repository,
+                &json!({
+                    "schemaVersion": 2,
+                    "mediaType": MANIFEST,
+                    "config": descriptor(CONFIG, format!("config {number}").as_bytes()),
+                    "layers": [descriptor(LAYER, format!("layer {number}").as_bytes())],
+                }),
+            );
             let signer = match signed {
                 Signed::No => None,
                 Signed::ByAnotherKey => Some(&other),
                 Signed::Yes | Signed::Large => Some(&images.key),
             };
             let large = matches!(signed, Signed::Large).then(|| "x".repeat(LARGE_BYTES));
-            if let Some((payload, signature)) = signer.map(|signer| sign(signer, &digest, large)) {
-                images.serve_signature(&digest, payload, &signature);
+            if let Some((payload, signature)) = signer.map(|signer| sign(signer, &repository, &digest, large))
+            {
+                images.serve_signature(&repository, &digest, payload, &signature);
             }
-            images.all.push(Image { digest, tag, pusher });
+            images.all.push(Image { repository, digest, tag, pusher });
         }
         images
     }
@@ -122,7 +131,7 @@ impl Images {
             "target": {
                 "mediaType": MANIFEST,
                 "digest": image.digest,
-                "repository": NAME,
+                "repository": image.repository,
                 "tag": image.tag.clone().unwrap_or_default(),
                 "references": [{ "mediaType": CONFIG }, { "mediaType": LAYER }],
             },
@@ -149,26 +158,26 @@ impl Images {
         }] })
     }
 
-    fn serve_manifest(&mut self, manifest: &Value) -> Digest {
+    fn serve_manifest(&mut self, repository: &str, manifest: &Value) -> Digest {
         let bytes = Bytes::from(manifest.to_string());
         let digest = Digest::sha256_of(&bytes);
-        self.served.insert(format!("{NAME}/manifests/{digest}"), (MANIFEST, bytes));
+        self.served.insert(format!("{repository}/manifests/{digest}"), (MANIFEST, bytes));
         digest
     }
 
     /// As `cosign sign --key` stores it: beside the image, under a tag made from its digest.
-    fn serve_signature(&mut self, subject: &Digest, payload: Bytes, signature: &str) {
+    fn serve_signature(&mut self, repository: &str, subject: &Digest, payload: Bytes, signature: &str) {
         let mut layer = descriptor(SIGNATURE, &payload);
         layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": signature });
         let blob = Digest::sha256_of(&payload);
-        self.served.insert(format!("{NAME}/blobs/{blob}"), ("application/octet-stream", payload));
+        self.served.insert(format!("{repository}/blobs/{blob}"), ("application/octet-stream", payload));
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor(CONFIG, b"{}"),
             "layers": [layer],
         });
-        let tag = format!("{NAME}/manifests/sha256-{}.sig", subject.hex());
+        let tag = format!("{repository}/manifests/sha256-{}.sig", subject.hex());
         self.served.insert(tag, (MANIFEST, Bytes::from(manifest.to_string())));
     }
 }
@@ -181,10 +190,10 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": Digest::sha256_of(bytes), "size": bytes.len() })
 }
 
-fn sign(key: &KeyPair, digest: &Digest, more: Option<String>) -> (Bytes, String) {
+fn sign(key: &KeyPair, repository: &str, digest: &Digest, more: Option<String>) -> (Bytes, String) {
     let payload = json!({
         "critical": {
-            "identity": { "docker-reference": format!("{HOST}/{NAME}") },
+            "identity": { "docker-reference": format!("{HOST}/{repository}") },
             "image": { "docker-manifest-digest": digest },
             "type": "cosign container image signature",
         },

@@ -155,7 +155,7 @@ impl<'a> LookingUp<'a> {
 
     /// One digest: its manifest and its evidence, asked for at once. Returns what it lists, and what it is.
     async fn one(&self, digest: Digest) -> Result<(Vec<Child>, Root), PublishError> {
-        collect_after(self, digest, self.manifest(digest)).await
+        collect_after(self, digest, Box::pin(self.manifest(digest))).await
     }
 
     async fn manifest(&self, digest: Digest) -> Result<(Vec<Child>, Root), PublishError> {

@@ -1,7 +1,6 @@
 //! A small Sigstore: a certificate authority, a transparency log of certificates, a log of signatures; all keys made anew.
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,7 +52,10 @@ impl LogSigner {
     fn p521() -> LogSigner {
         let key = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_ASN1_SIGNING).unwrap();
         let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap().as_ref().to_vec();
-        let sign = move |message: &[u8]| key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec();
+        let sign = move |message: &[u8]| {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, message);
+            key.sign_digest(&digest).unwrap().as_ref().to_vec()
+        };
         LogSigner { spki, details: "PKIX_ECDSA_P521_SHA_512", sign: Box::new(sign) }
     }
 
