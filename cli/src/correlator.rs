@@ -41,6 +41,7 @@ pub(crate) async fn run_in(
         operations,
         data: house.data.path(),
     };
+    house.tasks.listen()?;
     screen.tell(&started, &started.text());
     house.tasks.spawn("correlator", correlator.run());
     house.tasks.spawn("first look", first_look::tell(handle, screen, house.tasks.stop()));

@@ -108,6 +108,7 @@ async fn run_in(
     let handle = correlator.handle();
     let running = Running { process: std::process::id(), api: format!("http://{}", handle.api_address()) };
     house.data.note_running(&running)?;
+    house.tasks.listen()?;
     house.tasks.spawn("correlator", correlator.run());
     let tells_cases = receiver.is_none();
     house

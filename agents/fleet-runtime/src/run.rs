@@ -24,6 +24,8 @@ pub struct Tasks {
     health: Health,
     set: JoinSet<anyhow::Result<()>>,
     names: BTreeMap<Id, String>,
+    /// From when on a signal is waited for; before, it ends the process at once.
+    signals: Option<Signals>,
 }
 
 /// How a process ended.
@@ -43,7 +45,17 @@ impl Ended {
 
 impl Tasks {
     pub fn new(health: Health) -> Tasks {
-        Tasks { stop: CancellationToken::new(), health, set: JoinSet::new(), names: BTreeMap::new() }
+        let stop = CancellationToken::new();
+        Tasks { stop, health, set: JoinSet::new(), names: BTreeMap::new(), signals: None }
+    }
+
+    /// From now on a signal is kept for [`Tasks::run`], so that a process which says that it runs ends well whenever it is
+    /// told to.
+    pub fn listen(&mut self) -> std::io::Result<()> {
+        if self.signals.is_none() {
+            self.signals = Some(Signals::listen()?);
+        }
+        Ok(())
     }
 
     /// Cancelled when the process is to end: stop taking work, finish what is in hand.
@@ -75,7 +87,11 @@ impl Tasks {
 
     /// Runs until a signal, a stop from within, or the failure of a task; then drains within the bound.
     pub async fn run(mut self, drain_time_max: Duration) -> Ended {
-        let mut signals = match Signals::listen() {
+        let signals = match self.signals.take() {
+            Some(signals) => Ok(signals),
+            None => Signals::listen(),
+        };
+        let mut signals = match signals {
             Ok(signals) => signals,
             Err(error) => {
                 let failed = ("signals".to_owned(), anyhow::Error::from(error));
@@ -137,6 +153,7 @@ impl Tasks {
     }
 }
 
+#[derive(Debug)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -51,6 +51,7 @@ pub(crate) async fn run(arguments: &AgentArguments, global: &Global, output: Out
         operations: &operations,
         data: house.data.path(),
     };
+    house.tasks.listen()?;
     Screen::new(output).tell(&started, &started.text());
     let ended = house.end().await;
     traces.end().await;

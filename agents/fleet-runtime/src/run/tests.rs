@@ -99,6 +99,11 @@ const CHILD: &str = "CUSTODY_TEST_RUN_CHILD";
 async fn child_that_drains() {
     let Ok(work) = std::env::var(CHILD) else { return };
     let mut tasks = Tasks::new(Health::default());
+    if work == "begins" {
+        tasks.listen().unwrap();
+        println!("\nrunning");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let stop = tasks.stop();
     tasks.spawn("worker", async move {
         println!("\nrunning");
@@ -137,5 +142,6 @@ fn a_signal_drains_and_a_second_one_does_not_wait() {
     };
     check("finishes", &["-TERM"], "unfinished []");
     check("finishes", &["-INT"], "unfinished []");
+    check("begins", &["-TERM"], "unfinished []");
     check("endless", &["-TERM", "-TERM"], "unfinished [\"worker\"]");
 }
