@@ -44,7 +44,8 @@ pub enum Table {
     Deadlines,
     Verdicts,
     Cases,
-    /// From a case to the findings that keep it open.
+    /// From a case to the findings that keep it open, from a digest to its cases, and how many cases of one place may still be
+    /// told by themselves.
     Findings,
 }
 

@@ -28,11 +28,12 @@ const PLACES_NAMED_MAX: usize = 3;
 const NEXT_STEP: &str = "see what brings them: cases of this rule open here faster than anybody reads, and are told as this \
                          one; `custody cases` lists each";
 
-/// A case that is told as part of a storm.
+/// A case that is told as part of a storm, as it was when it joined: what exceeds that is told by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledUp {
     pub storm: CaseId,
     severity: Severity,
+    /// Namespaces, as `cluster/namespace`.
     places: BTreeSet<String>,
 }
 
