@@ -37,7 +37,7 @@ pub struct Ledger {
 }
 
 /// What the globals table keeps of the contracts.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct LoadedContracts {
     loaded: ContractLoaded,
     position: u64,
@@ -93,6 +93,7 @@ impl Ledger {
             now: Timestamp::MIN,
             position: 0,
             touched: Touched::default(),
+            seen: Vec::new(),
             to_verify: Vec::new(),
             decisions: Vec::new(),
             trace: None,
@@ -101,12 +102,13 @@ impl Ledger {
         for entry in entries {
             work.take(entry)?;
         }
+        work.date_seen_events();
         work.decide_verifications();
         work.judge_touched()?;
         let next_deadline = work.next_deadline()?;
         let Work { draft, contracts, roots, decisions, traces, .. } = work;
         *self = Ledger { contracts, roots };
-        Ok(Outcome { changes: draft.into_changes(), decisions, traces, next_deadline })
+        Ok(Outcome { changes: draft.into_changes()?, decisions, traces, next_deadline })
     }
 
     /// The earliest deadline of a state, for a start on which nothing has to be applied.
@@ -129,6 +131,8 @@ struct Work<'a> {
     now: Timestamp,
     position: u64,
     touched: Touched,
+    /// The events among them that are new.
+    seen: Vec<EventId>,
     /// Evidence whose bytes are to be verified, with the trace of what asks for it: what comes with its result is not.
     to_verify: Vec<(Digest, Option<TraceParent>)>,
     decisions: Vec<Decision>,
@@ -156,24 +160,23 @@ impl Work<'_> {
         let set = match parse::parse(loaded) {
             Ok(set) => Arc::new(set),
             Err(problems) => {
-                return self.draft.put(
-                    Table::Globals,
-                    REFUSED_CONTRACTS_KEY.to_owned(),
-                    &problems.to_string(),
-                );
+                self.draft.put(Table::Globals, REFUSED_CONTRACTS_KEY.to_owned(), problems.to_string());
+                return Ok(());
             }
         };
         let before = Arc::clone(&self.contracts);
         let known: Option<LoadedContracts> = self.draft.get(Table::Globals, CONTRACTS_KEY)?;
         if known.is_none_or(|known| known.loaded != *loaded) {
             let stored = LoadedContracts { loaded: loaded.clone(), position: self.position };
-            self.draft.put(Table::Globals, CONTRACTS_KEY.to_owned(), &stored)?;
+            self.draft.put(Table::Globals, CONTRACTS_KEY.to_owned(), stored);
         }
         self.draft.remove(Table::Globals, REFUSED_CONTRACTS_KEY);
         self.contracts = Arc::clone(&set);
         for name in before.pipelines.keys().chain(set.pipelines.keys()) {
             self.touch_unit(Unit::RemovedPipeline { pipeline: name.clone() });
-            self.remember_pipeline(name, set.pipelines.contains_key(name))?;
+            if set.pipelines.contains_key(name) {
+                self.remember_pipeline(name);
+            }
         }
         if before.trust_version() != set.trust_version() {
             self.verify_everything_again()?;
@@ -187,8 +190,8 @@ impl Work<'_> {
             self.roots.iter().filter(|known| known.name != root.name).cloned().collect();
         roots.push(root.clone());
         roots.sort();
-        self.draft.put(Table::Globals, ROOTS_KEY.to_owned(), &roots)?;
-        self.roots = Arc::new(roots);
+        self.roots = Arc::new(roots.clone());
+        self.draft.put(Table::Globals, ROOTS_KEY.to_owned(), roots);
         Ok(())
     }
 

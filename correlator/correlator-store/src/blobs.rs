@@ -1,28 +1,30 @@
-//! Blobs as files named by their content: `<data>/blobs/<algorithm>/ab/<hex>`.
+//! Blobs by their content: small ones next to each other in one file, large ones in a file each.
 //!
-//! A blob is durable before its digest is answered. What is read is hashed again: a changed file is an error that
-//! names both digests, never bytes.
+//! A blob is durable before its digest is answered. What is read is hashed again: changed bytes are an error that names
+//! both digests, never bytes.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+mod files;
+mod small;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bus_schema::Digest;
 
-use crate::durable;
+use files::Files;
+use small::Small;
 
 /// The largest blob.
 pub const BLOB_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest blob that lies with others in one file: signatures and attestations are so small, SBOMs mostly not.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
 
 /// The blobs of one data folder. Cloning gives another handle.
 #[derive(Debug, Clone)]
 pub struct Blobs {
-    root: PathBuf,
-    /// Where blobs are written before they have their name. No other part of the program uses it.
-    arriving: PathBuf,
-    next: Arc<AtomicU64>,
+    small: Arc<Small>,
+    files: Files,
 }
 
 /// Why a blob could not be kept or read.
@@ -32,35 +34,32 @@ pub enum BlobError {
     TooLarge { bytes: u64, bytes_max: u64 },
     #[error("the bytes have the digest {found}, not {expected}")]
     OtherDigest { expected: Digest, found: Box<Digest> },
-    /// The file changed after it was written. Putting the same bytes again heals it.
-    #[error("the blob {expected} is damaged: its file has the digest {found}")]
+    /// The bytes changed after they were written. Putting the same bytes again heals it.
+    #[error("the blob {expected} is damaged: its bytes have the digest {found}")]
     Damaged { expected: Digest, found: Box<Digest> },
     #[error("write the blob {digest}: no space is left")]
     DiskFull { digest: Digest, source: io::Error },
     #[error("{doing} {}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{doing} {}", path.display())]
+    Database { doing: &'static str, path: PathBuf, source: Arc<redb::Error> },
+    /// An unclean end or damage: a reader does not repair.
+    #[error("{} cannot be read without repair: {reason}; start custody on this folder once", path.display())]
+    NeedsRepair { path: PathBuf, reason: String },
 }
 
 impl Blobs {
     /// Opens (or creates) the blobs of a data folder, and removes what a crash left unfinished.
     pub(crate) fn open(data: &Path) -> Result<Blobs, BlobError> {
-        let blobs = Blobs::open_read_only(data);
-        let prepare = || {
-            match fs::remove_dir_all(&blobs.arriving) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            durable::create_folder(&blobs.root)?;
-            durable::create_folder(&blobs.arriving)
-        };
-        prepare().map_err(|source| BlobError::Io { doing: "prepare", path: blobs.root.clone(), source })?;
-        Ok(blobs)
+        let root = data.join("blobs");
+        let files = Files::open(&root)?;
+        Ok(Blobs { small: Arc::new(Small::open(&root)?), files })
     }
 
     /// The blobs of a data folder, to be read.
     pub(crate) fn open_read_only(data: &Path) -> Blobs {
         let root = data.join("blobs");
-        Blobs { arriving: root.join("arriving"), root, next: Arc::default() }
+        Blobs { small: Arc::new(Small::open_read_only(&root)), files: Files::of(&root) }
     }
 
     /// Keeps bytes and returns their SHA-256 digest.
@@ -80,73 +79,47 @@ impl Blobs {
                 found: Box::new(digest_like(digest, bytes)),
             });
         }
-        let path = self.path(digest);
-        match self.get(digest) {
-            // It was durable when it was first answered for; the name may not have been, when that was cut off.
-            Ok(Some(_)) => return durable::sync_parent(&path).map_err(io_error("sync", &path)),
+        match self.small.get(digest) {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) | Err(BlobError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match self.files.get(digest) {
+            Ok(Some(_)) => return self.files.sync(digest),
             Ok(None) | Err(BlobError::Damaged { .. } | BlobError::TooLarge { .. }) => {}
             Err(error) => return Err(error),
         }
-        let arriving = self.arriving.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let keep = || {
-            if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-                let algorithm = folder.parent().unwrap_or(&self.root);
-                durable::create_folder(algorithm)?;
-                durable::create_folder(folder)?;
-            }
-            durable::write_and_rename(&path, &arriving, bytes, durable::PUBLIC_MODE)
-        };
-        keep().map_err(|source| {
-            // The error to report is the first one; a leftover is removed at the next start as well.
-            let _ = fs::remove_file(&arriving);
-            match durable::is_full(&source) {
-                true => BlobError::DiskFull { digest: *digest, source },
-                false => BlobError::Io { doing: "write", path: path.clone(), source },
-            }
-        })
+        match bytes.len() <= SMALL_BYTES_MAX {
+            true => self.small.put(digest, bytes),
+            false => self.files.put(digest, bytes),
+        }
     }
 
     /// The bytes with this digest, if they are kept.
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BlobError> {
-        let path = self.path(digest);
-        let failed = |error| io_error("read", &path)(error);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let file_bytes = file.metadata().map_err(failed)?.len();
-        if file_bytes > BLOB_BYTES_MAX as u64 {
-            return Err(BlobError::TooLarge { bytes: file_bytes, bytes_max: BLOB_BYTES_MAX as u64 });
-        }
-        let mut bytes = Vec::new();
-        file.take(BLOB_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(failed)?;
-        match digest.matches(&bytes) {
-            true => Ok(Some(bytes)),
-            false => {
-                Err(BlobError::Damaged { expected: *digest, found: Box::new(digest_like(digest, &bytes)) })
-            }
+        match self.small.get(digest)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.files.get(digest),
         }
     }
 
-    /// Whether there is a file for this digest; its content is checked when it is read.
+    /// Whether something is kept for this digest; its content is checked when it is read.
     pub fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
-        let path = self.path(digest);
-        path.try_exists().map_err(io_error("look for", &path))
+        Ok(self.small.contains(digest)? || self.files.contains(digest)?)
     }
 
     /// Removes a blob, if it is there.
     pub fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        self.small.remove(digest)?;
+        self.files.remove(digest)
     }
+}
 
-    fn path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.root.join(digest.algorithm()).join(&hex[..2]).join(hex)
+/// What was read, when it is what was asked for.
+fn checked(digest: &Digest, bytes: Vec<u8>) -> Result<Vec<u8>, BlobError> {
+    match digest.matches(&bytes) {
+        true => Ok(bytes),
+        false => Err(BlobError::Damaged { expected: *digest, found: Box::new(digest_like(digest, &bytes)) }),
     }
 }
 
@@ -157,14 +130,11 @@ fn digest_like(digest: &Digest, bytes: &[u8]) -> Digest {
     }
 }
 
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {
-    let path = path.to_owned();
-    move |source| BlobError::Io { doing, path, source }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::fs;
 
     use super::*;
 
@@ -179,6 +149,7 @@ mod tests {
         let (folder, blobs) = blobs();
         let digest = blobs.put(b"an attestation").unwrap();
         assert_eq!(blobs.put(b"an attestation").unwrap(), digest);
+        drop(blobs);
         let again = Blobs::open(folder.path()).unwrap();
         assert_eq!(again.get(&digest).unwrap().as_deref(), Some(&b"an attestation"[..]));
         assert!(again.contains(&digest).unwrap());
@@ -205,14 +176,60 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_an_error_at_every_byte_and_putting_heals_it() {
+    fn small_ones_lie_together_and_large_ones_in_files_and_both_read_alike() {
         let (folder, blobs) = blobs();
+        for bytes in [SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1] {
+            let digest = blobs.put(&vec![1; bytes]).unwrap();
+            assert_eq!(blobs.files.path(&digest).exists(), bytes > SMALL_BYTES_MAX);
+            assert_eq!(blobs.get(&digest).unwrap().map(|found| found.len()), Some(bytes));
+            assert!(blobs.contains(&digest).unwrap());
+            blobs.remove(&digest).unwrap();
+            assert!(!blobs.contains(&digest).unwrap());
+            blobs.put(&vec![1; bytes]).unwrap();
+        }
+        drop(blobs);
+        let reader = Blobs::open_read_only(folder.path());
+        for bytes in [SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1] {
+            assert!(reader.get(&Digest::sha256_of(&vec![1; bytes])).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn a_small_one_in_a_file_of_its_own_is_found_there() {
+        let (_folder, blobs) = blobs();
+        let digest = Digest::sha256_of(b"evidence");
+        blobs.files.put(&digest, b"evidence").unwrap();
+        blobs.put(b"evidence").unwrap();
+        assert!(!blobs.small.contains(&digest).unwrap());
+        assert_eq!(blobs.get(&digest).unwrap().as_deref(), Some(&b"evidence"[..]));
+    }
+
+    #[test]
+    fn a_changed_file_is_an_error_at_every_byte_and_putting_heals_it() {
+        let (_folder, blobs) = blobs();
+        let evidence = vec![5; SMALL_BYTES_MAX + 1];
+        let digest = blobs.put(&evidence).unwrap();
+        let file = blobs.files.path(&digest);
+        for offset in [0, 1, SMALL_BYTES_MAX - 1, SMALL_BYTES_MAX] {
+            let mut bytes = evidence.clone();
+            bytes[offset] ^= 1;
+            fs::write(&file, &bytes).unwrap();
+            let found = Digest::sha256_of(&bytes);
+            let error = blobs.get(&digest).unwrap_err();
+            assert!(matches!(error, BlobError::Damaged { found: ref f, .. } if **f == found), "{error}");
+            blobs.put(&evidence).unwrap();
+            assert_eq!(blobs.get(&digest).unwrap().as_ref(), Some(&evidence));
+        }
+    }
+
+    #[test]
+    fn changed_bytes_among_the_small_ones_are_an_error_and_putting_heals_them() {
+        let (_folder, blobs) = blobs();
         let digest = blobs.put(b"evidence").unwrap();
-        let file = folder.path().join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex());
         for offset in 0..8 {
             let mut bytes = b"evidence".to_vec();
             bytes[offset] ^= 1;
-            fs::write(&file, &bytes).unwrap();
+            blobs.small.put(&digest, &bytes).unwrap();
             let found = Digest::sha256_of(&bytes);
             let error = blobs.get(&digest).unwrap_err();
             assert!(matches!(error, BlobError::Damaged { found: ref f, .. } if **f == found), "{error}");
@@ -223,12 +240,12 @@ mod tests {
 
     #[test]
     fn the_limit_holds_for_writing_and_for_reading() {
-        let (folder, blobs) = blobs();
+        let (_folder, blobs) = blobs();
         let most = vec![7; BLOB_BYTES_MAX];
         let digest = blobs.put(&most).unwrap();
         assert_eq!(blobs.get(&digest).unwrap().map(|bytes| bytes.len()), Some(BLOB_BYTES_MAX));
         assert!(matches!(blobs.put(&vec![7; BLOB_BYTES_MAX + 1]), Err(BlobError::TooLarge { .. })));
-        let file = folder.path().join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex());
+        let file = blobs.files.path(&digest);
         fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(1 << 40).unwrap();
         assert!(matches!(blobs.get(&digest), Err(BlobError::TooLarge { .. })));
     }

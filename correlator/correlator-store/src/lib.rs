@@ -2,7 +2,7 @@
 //!
 //! In: inputs and receipts to remember, changes and decisions of the ledger, the bytes of evidence. Out: the evidence
 //! log (the truth: append-only, hash-chained, signed), the index derived from it (records, outbox) and the blobs
-//! (content-addressed files). Nothing here judges, talks to a network or knows what an input means.
+//! (by their content). Nothing here judges, talks to a network or knows what an input means.
 //!
 //! What holds after a kill or a power loss at any point: an append that returned is in the log; the index is at some
 //! position of the log at or before its end, and [`Store::pending_replay`] yields the entries it lacks.

@@ -30,24 +30,24 @@ pub(crate) fn apply(batch: &mut Batch<'_>, entry: &Entry) {
         match &entry.input {
             Input::Tick => {
                 let ticks: u64 = draft.get(Table::Globals, "ticks").unwrap().unwrap_or(0);
-                draft.put(Table::Globals, "ticks".to_owned(), &(ticks + 1)).unwrap();
+                draft.put(Table::Globals, "ticks".to_owned(), ticks + 1);
                 if ticks % 2 == 1 {
                     draft.remove(Table::Cases, &format!("tick {}", ticks - 1));
                 }
-                draft.put(Table::Cases, format!("tick {ticks}"), &entry.recorded).unwrap();
+                draft.put(Table::Cases, format!("tick {ticks}"), entry.recorded);
                 let case = Box::new(case(&format!("tick {ticks}"), entry.recorded));
                 decisions.push(Decision::PublishCase { change: CaseChange::Opened, case: case.clone() });
                 decisions.push(Decision::Deliver { change: CaseChange::Opened, case });
             }
             Input::TrustRootLoaded(root) => {
-                draft.put(Table::Evidence, root.name.clone(), &root.content).unwrap();
+                draft.put(Table::Evidence, root.name.clone(), root.content);
                 decisions.push(Decision::Verify { evidence: root.content });
             }
             other => panic!("the toy ledger does not know {other:?}"),
         }
         // The first decision of each entry belongs to a trace.
         let traces = [(0, trace)].into();
-        Outcome { changes: draft.into_changes(), decisions, traces, next_deadline: None }
+        Outcome { changes: draft.into_changes().unwrap(), decisions, traces, next_deadline: None }
     };
     batch.apply_outcome(entry.position, outcome).unwrap();
 }

@@ -113,7 +113,7 @@ impl Work<'_> {
             }
             for (index, raised) in now.iter().enumerate() {
                 let kept = KeptFinding { unit: unit.to_owned(), raised: raised.clone() };
-                self.draft.put(Table::Findings, finding_key(&case, unit, index), &kept)?;
+                self.draft.put(Table::Findings, finding_key(&case, unit, index), kept);
             }
             let rule =
                 known.iter().map(|(_, kept)| &kept.raised).chain(now).next().map(|raised| &raised.rule);
@@ -156,9 +156,10 @@ impl Work<'_> {
             self.draft.remove(Table::Findings, &digest_key(digest, &record.case.id));
         }
         for digest in &record.digests {
-            self.draft.put(Table::Findings, digest_key(digest, &record.case.id), &())?;
+            self.draft.put(Table::Findings, digest_key(digest, &record.case.id), ());
         }
-        self.draft.put(Table::Cases, key(&record.case.id), record)
+        self.draft.put(Table::Cases, key(&record.case.id), record.clone());
+        Ok(())
     }
 
     /// The case as its findings make it now; `None` when there never was one.

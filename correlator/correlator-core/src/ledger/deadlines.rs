@@ -56,7 +56,7 @@ impl Work<'_> {
             self.draft.remove(Table::Deadlines, &deadline_key(deadline, unit));
         }
         if let Some(deadline) = after {
-            self.draft.put(Table::Deadlines, deadline_key(deadline, unit), &Kept::of(unit))?;
+            self.draft.put(Table::Deadlines, deadline_key(deadline, unit), Kept::of(unit));
         }
         Ok(())
     }

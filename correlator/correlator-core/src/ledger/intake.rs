@@ -7,8 +7,6 @@ mod registry;
 mod source;
 
 use bus_schema::{Envelope, Event, EventId, TraceParent};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::Work;
 use crate::contracts::duration::Span;
@@ -18,16 +16,12 @@ use crate::state::source::sortable;
 
 /// How long applied event ids are remembered: longer than any bus keeps messages.
 const SEEN_EVENTS_KEPT: Span = Span::from_hours(14 * 24);
-/// The most ids that one tick forgets.
-const FORGOTTEN_PER_TICK_MAX: usize = 2000;
+/// The most lists of ids that one tick forgets, and after how many ids it stops: a list is of what was judged together.
+const LISTS_FORGOTTEN_MAX: usize = 512;
+const IDS_FORGOTTEN_MAX: usize = 4096;
 
-#[derive(Serialize, Deserialize)]
-struct SeenEvent {
-    at: Timestamp,
-    /// The trace that it belongs to, for what is decided without an event of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    trace: Option<TraceParent>,
-}
+/// The trace that an event belongs to, for what is decided without an event of its own.
+type SeenEvent = Option<TraceParent>;
 
 pub(super) fn seen_key(event: &EventId) -> String {
     records::key(["id", &event.to_string()])
@@ -35,15 +29,13 @@ pub(super) fn seen_key(event: &EventId) -> String {
 
 impl Work<'_> {
     pub(super) fn take_event(&mut self, envelope: &Envelope) -> Result<(), RecordsError> {
-        let id = envelope.id.to_string();
         let seen_key = seen_key(&envelope.id);
         if self.draft.contains(Table::SeenEvents, &seen_key)? {
             return Ok(());
         }
         self.trace.clone_from(&envelope.traceparent);
-        let seen = SeenEvent { at: self.now, trace: self.trace.clone() };
-        self.draft.put(Table::SeenEvents, seen_key, &seen)?;
-        self.draft.put(Table::SeenEvents, records::key(["at", &sortable(self.now), &id]), &())?;
+        self.draft.put::<SeenEvent>(Table::SeenEvents, seen_key, self.trace.clone());
+        self.seen.push(envelope.id);
         let occasion = Occasion {
             event: envelope.id,
             event_type: envelope.event.event_type(),
@@ -89,21 +81,37 @@ impl Work<'_> {
     /// The trace of an event that was applied.
     pub(super) fn trace_of_event(&self, event: &EventId) -> Result<Option<TraceParent>, RecordsError> {
         let seen: Option<SeenEvent> = self.draft.get(Table::SeenEvents, &seen_key(event))?;
-        Ok(seen.and_then(|seen| seen.trace))
+        Ok(seen.flatten())
+    }
+
+    /// Notes when the events in hand were applied, so that their ids can be forgotten.
+    pub(super) fn date_seen_events(&mut self) {
+        let seen = std::mem::take(&mut self.seen);
+        if !seen.is_empty() {
+            let key = records::key(["at", &sortable(self.now), &self.position.to_string()]);
+            self.draft.put(Table::SeenEvents, key, seen);
+        }
     }
 
     pub(super) fn forget_seen_events(&mut self) -> Result<(), RecordsError> {
         let limit = sortable(SEEN_EVENTS_KEPT.before(self.now));
         let prefix = records::prefix(["at"]);
-        for key in self.draft.keys(Table::SeenEvents, &prefix, FORGOTTEN_PER_TICK_MAX)? {
-            let [_, at, id] = records::parts(&key)[..] else { continue };
-            if at > limit.as_str() {
+        let mut forgotten = 0;
+        for key in self.draft.keys(Table::SeenEvents, &prefix, LISTS_FORGOTTEN_MAX)? {
+            let [_, at, _] = records::parts(&key)[..] else { continue };
+            if at > limit.as_str() || forgotten >= IDS_FORGOTTEN_MAX {
                 break;
             }
-            let id_key = records::key(["id", id]);
-            self.draft.remove(Table::SeenEvents, &id_key);
+            let seen: Vec<EventId> = self.draft.get(Table::SeenEvents, &key)?.unwrap_or_default();
+            for id in &seen {
+                self.draft.remove(Table::SeenEvents, &seen_key(id));
+            }
+            forgotten += seen.len();
             self.draft.remove(Table::SeenEvents, &key);
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,7 +219,8 @@ impl Work<'_> {
             };
             self.decisions.push(Decision::PublishVerdict { change: Box::new(change) });
         }
-        self.draft.put(Table::Verdicts, key, &record)
+        self.draft.put(Table::Verdicts, key, record);
+        Ok(())
     }
 
     /// Forgets a verdict, and says so to whoever keeps the last one: what no pipeline claims is trusted under none.
@@ -390,11 +391,8 @@ impl Work<'_> {
     }
 
     /// Remembers that a pipeline was in force once, so that its removal is noticed.
-    pub(super) fn remember_pipeline(&mut self, pipeline: &str, is_loaded: bool) -> Result<(), RecordsError> {
-        match is_loaded {
-            true => self.draft.put(Table::Globals, known_pipeline_key(pipeline), &()),
-            false => Ok(()),
-        }
+    pub(super) fn remember_pipeline(&mut self, pipeline: &str) {
+        self.draft.put(Table::Globals, known_pipeline_key(pipeline), ());
     }
 
     pub(super) fn is_production(&self, placement: &PlacementRecord) -> bool {
@@ -418,7 +416,7 @@ impl Work<'_> {
         let known: BTreeSet<&String> = before.iter().flat_map(|record| &record.depends_on).collect();
         for fact in &depends_on {
             if !known.contains(fact) {
-                self.draft.put(Table::Dependents, key_before(fact, unit), &Kept::of(unit))?;
+                self.draft.put(Table::Dependents, key_before(fact, unit), Kept::of(unit));
             }
         }
         let current: BTreeSet<&String> = depends_on.iter().collect();
@@ -438,7 +436,7 @@ impl Work<'_> {
             trace: trace.clone(),
         };
         if before.as_ref() != Some(&record) {
-            self.draft.put(Table::Units, key, &record)?;
+            self.draft.put(Table::Units, key, record);
         }
         for wanted in notes.wanted {
             self.ask(unit, wanted)?;

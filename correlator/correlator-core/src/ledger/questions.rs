@@ -56,11 +56,11 @@ impl Work<'_> {
         if lane.out.contains_key(&request) || lane.has_room() {
             self.send(&mut record, queued, &mut lane);
         } else {
-            self.draft.put(Table::Lanes, lane::waiting_key(&name, self.now, &request), &request)?;
+            self.draft.put(Table::Lanes, lane::waiting_key(&name, self.now, &request), request);
             record.queued = Some(queued);
             lane.waiting += 1;
         }
-        self.draft.put(Table::Questions, key, &record)?;
+        self.draft.put(Table::Questions, key, record);
         self.keep_lane(&name, &lane)
     }
 
@@ -115,7 +115,7 @@ impl Work<'_> {
             let Some(mut record) = record else { continue };
             if let Some(queued) = record.queued.take() {
                 self.send(&mut record, queued, lane);
-                self.draft.put(Table::Questions, key, &record)?;
+                self.draft.put(Table::Questions, key, record);
                 self.touch_fact(fact::request(&request));
             }
         }
@@ -168,7 +168,7 @@ impl Work<'_> {
                 cases: Vec::new(),
                 trace: None,
             };
-            self.draft.put(Table::Units, key, &record)?;
+            self.draft.put(Table::Units, key, record);
         }
         self.put_lane(name, lane)
     }
@@ -176,7 +176,7 @@ impl Work<'_> {
     fn put_lane(&mut self, name: &str, lane: &LaneRecord) -> Result<(), RecordsError> {
         match *lane == LaneRecord::default() {
             true => self.draft.remove(Table::Lanes, &lane::key(name)),
-            false => self.draft.put(Table::Lanes, lane::key(name), lane)?,
+            false => self.draft.put(Table::Lanes, lane::key(name), lane.clone()),
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ impl Work<'_> {
         let known: Option<Allowance> = self.draft.get(Table::Findings, &key)?;
         let mut allowance = known.unwrap_or_else(|| Allowance::full(self.now));
         let is_told_alone = allowance.take(self.now);
-        self.draft.put(Table::Findings, key, &allowance)?;
+        self.draft.put(Table::Findings, key, allowance);
         Ok(is_told_alone)
     }
 

@@ -31,7 +31,7 @@ pub enum IndexError {
 }
 
 /// Whether an error says that the file is not what was written.
-pub(super) fn is_damage(error: &redb::Error) -> bool {
+pub(crate) fn is_damage(error: &redb::Error) -> bool {
     match error {
         redb::Error::Corrupted(_)
         | redb::Error::UpgradeRequired(_)
@@ -48,11 +48,11 @@ pub(super) fn is_damage(error: &redb::Error) -> bool {
     }
 }
 
-pub(super) fn is_full(error: &redb::Error) -> bool {
+pub(crate) fn is_full(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(error) if durable::is_full(error))
 }
 
 /// Any of the database's errors as its widest one.
-pub(super) fn widen(error: impl Into<redb::Error>) -> Box<redb::Error> {
+pub(crate) fn widen(error: impl Into<redb::Error>) -> Box<redb::Error> {
     Box::new(error.into())
 }

@@ -13,6 +13,7 @@ use redb::{
 
 use super::Snapshot;
 use super::error::{IndexError, is_damage, is_full, widen};
+use super::layout::Tree;
 use super::tables::{self, DELIVERIES, META, META_FORMAT, META_LOG};
 use crate::durable;
 use crate::receipt::Lane;
@@ -207,6 +208,9 @@ impl Place {
         {
             for table in Table::ALL {
                 transaction.open_table(tables::records(table)).map_err(widen)?;
+            }
+            for tree in Tree::ALL {
+                transaction.open_table(tables::tree(tree)).map_err(widen)?;
             }
             for lane in Lane::ALL {
                 transaction.open_table(tables::outbox(lane)).map_err(widen)?;

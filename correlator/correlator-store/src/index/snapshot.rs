@@ -11,10 +11,12 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 use super::Place;
 use super::batch::Row;
 use super::error::{IndexError, is_damage, widen};
+use super::layout::{self, Family, Reach, Spot, Tree};
 use super::tables::{self, DELIVERIES, META, META_POSITION};
 use crate::receipt::{DeliveryOutcome, Lane, OutboxId};
 
 type RecordsTable = ReadOnlyTable<&'static str, &'static [u8]>;
+type TreeTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A consistent view of the index. It keeps the pages that it can see from being used again: hold it for one question,
 /// not for ever.
@@ -22,6 +24,7 @@ pub struct Snapshot {
     place: Arc<Place>,
     transaction: ReadTransaction,
     opened: [OnceLock<RecordsTable>; Table::ALL.len()],
+    trees: [OnceLock<TreeTable>; Tree::ALL.len()],
 }
 
 impl fmt::Debug for Snapshot {
@@ -48,7 +51,8 @@ pub struct Delivery {
 
 impl Snapshot {
     pub(super) fn new(place: Arc<Place>, transaction: ReadTransaction) -> Snapshot {
-        Snapshot { place, transaction, opened: [const { OnceLock::new() }; Table::ALL.len()] }
+        let (opened, trees) = (Default::default(), Default::default());
+        Snapshot { place, transaction, opened, trees }
     }
 
     /// The last position of the log that this view includes.
@@ -122,6 +126,9 @@ impl Snapshot {
         for table in Table::ALL {
             self.transaction.open_table(tables::records(table)).map_err(widen)?;
         }
+        for tree in Tree::ALL {
+            self.transaction.open_table(tables::tree(tree)).map_err(widen)?;
+        }
         for lane in Lane::ALL {
             self.transaction.open_table(tables::outbox(lane)).map_err(widen)?;
         }
@@ -141,6 +148,76 @@ impl Snapshot {
         Ok(slot.get_or_init(|| opened))
     }
 
+    fn tree(&self, tree: Tree, table: Table) -> Result<&TreeTable, RecordsError> {
+        let failed = |reason: String| RecordsError::Read { table: table.as_str(), reason };
+        let slot = self.trees.get(tree as usize).ok_or_else(|| failed("it is not listed".to_owned()))?;
+        if let Some(opened) = slot.get() {
+            return Ok(opened);
+        }
+        let opened = self.transaction.open_table(tables::tree(tree));
+        let opened = opened.map_err(|error| self.read_error(table, widen(error)))?;
+        Ok(slot.get_or_init(|| opened))
+    }
+
+    /// Rows in the table's own tree.
+    fn scan_own(
+        &self,
+        table: Table,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
+        let failed = |error| self.read_error(table, widen(error));
+        let mut found = Vec::new();
+        for row in self.records(table)?.range(start..).map_err(failed)?.take(limit) {
+            let (key, value) = row.map_err(failed)?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            found.push((key.value().to_owned(), value.value().to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// Rows that lie among those of other tables.
+    fn scan_family(
+        &self,
+        table: Table,
+        family: &Family,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
+        let failed = |error| self.read_error(table, widen(error));
+        let tree = self.tree(family.tree, table)?;
+        // Of one hash nothing behind its rows is looked at.
+        let within = family.place(prefix).unwrap_or_default();
+        let mut found = Vec::new();
+        let mut next = Some(family.from(start));
+        while let Some(from) = next.take() {
+            let mut rows = tree.range(from.as_slice()..).map_err(failed)?;
+            while found.len() < limit {
+                let Some(row) = rows.next() else { break };
+                let (placed, value) = row.map_err(failed)?;
+                if !placed.value().starts_with(&within) {
+                    return Ok(found);
+                }
+                let Some(key) = family.key(placed.value()) else {
+                    next = family.beyond(placed.value());
+                    break;
+                };
+                if key.as_str() < start {
+                    continue;
+                }
+                if !key.starts_with(prefix) {
+                    return Ok(found);
+                }
+                found.push((key, value.value().to_vec()));
+            }
+        }
+        Ok(found)
+    }
+
     fn read_error(&self, table: Table, error: Box<redb::Error>) -> RecordsError {
         if is_damage(&error) {
             self.place.mark_damaged(&error.to_string());
@@ -151,7 +228,11 @@ impl Snapshot {
 
 impl Records for Snapshot {
     fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, RecordsError> {
-        let value = self.records(table)?.get(key).map_err(|error| self.read_error(table, widen(error)))?;
+        let value = match layout::spot(table, key) {
+            Spot::Own => self.records(table)?.get(key),
+            Spot::In(tree, placed) => self.tree(tree, table)?.get(placed.as_slice()),
+        };
+        let value = value.map_err(|error| self.read_error(table, widen(error)))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
 
@@ -163,14 +244,17 @@ impl Records for Snapshot {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
         let start = if from > prefix { from } else { prefix };
-        let failed = |error| self.read_error(table, widen(error));
-        let mut found = Vec::new();
-        for row in self.records(table)?.range(start..).map_err(failed)?.take(limit) {
-            let (key, value) = row.map_err(failed)?;
-            if !key.value().starts_with(prefix) {
-                break;
+        let Reach { own, family } = layout::reach(table, prefix);
+        let mut found = match own {
+            true => self.scan_own(table, prefix, start, limit)?,
+            false => Vec::new(),
+        };
+        if let Some(family) = family {
+            found.extend(self.scan_family(table, family, prefix, start, limit)?);
+            if own {
+                found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+                found.truncate(limit);
             }
-            found.push((key.value().to_owned(), value.value().to_vec()));
         }
         Ok(found)
     }

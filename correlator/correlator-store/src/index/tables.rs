@@ -3,12 +3,14 @@
 use correlator_core::records::Table;
 use redb::TableDefinition;
 
+use super::layout::Tree;
 use crate::receipt::Lane;
 
 /// A change of the tables below is a new number: an index of another format is deleted and built anew from the log.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 pub(super) type RecordsDefinition = TableDefinition<'static, &'static str, &'static [u8]>;
+pub(super) type TreeDefinition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(super) type OutboxDefinition = TableDefinition<'static, (u64, u32), &'static [u8]>;
 
 /// What the index is: see the keys below.
@@ -28,6 +30,11 @@ pub(super) const DELIVERIES: TableDefinition<'static, (u64, u32, &'static str), 
 /// The records of the ledger. Their names have no slash.
 pub(super) fn records(table: Table) -> RecordsDefinition {
     TableDefinition::new(table.as_str())
+}
+
+/// Records that lie together by a hash.
+pub(super) fn tree(tree: Tree) -> TreeDefinition {
+    TableDefinition::new(tree.as_str())
 }
 
 /// Decisions that wait to be carried out.

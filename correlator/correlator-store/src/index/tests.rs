@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod layout;
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -92,7 +92,7 @@ impl Work<'_> {
             .get::<InventoryRecord>(Table::Placements, &key)?
             .is_none_or(|known| known.observed_at <= part.observed_at);
         if is_newest {
-            self.draft.put(Table::Placements, key, &record)?;
+            self.draft.put(Table::Placements, key, record.clone());
         }
         let inventories = agent::inventories_key(&part.agent, part.cluster.as_str());
         self.draft.update::<InventoriesRecord>(Table::Agents, &inventories, |record| record.take(part))?;
@@ -190,7 +190,7 @@ impl Work<'_> {
         change(&mut record);
         insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         if let (None, Some(digest)) = (&known, container.digest) {
-            self.draft.put(Table::Digests, placement::by_digest_key(&digest, &key), &())?;
+            self.draft.put(Table::Digests, placement::by_digest_key(&digest, &key), ());
             let repository = container.image.as_ref().map(|image| image.repository.clone());
             self.learn_digest(occasion, &digest, |record| record.repositories.extend(repository))?;
             self.touch_digest(digest);
@@ -225,7 +225,8 @@ impl Work<'_> {
         if let Some(digest) = record.digest {
             self.touch_digest(digest);
         }
-        self.draft.put(Table::Placements, key, &record)
+        self.draft.put(Table::Placements, key, record);
+        Ok(())
     }
 }
 

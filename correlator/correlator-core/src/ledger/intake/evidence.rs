@@ -59,7 +59,7 @@ impl Work<'_> {
             })?;
             let attached_key = evidence::attached_key(&attached.subject, &id);
             if !self.draft.contains(Table::Digests, &attached_key)? {
-                self.draft.put(Table::Digests, attached_key, &())?;
+                self.draft.put(Table::Digests, attached_key, ());
                 self.touch_digest(attached.subject);
             }
             if must_verify {
@@ -92,7 +92,7 @@ impl Work<'_> {
             self.draft.remove(Table::Digests, &evidence::subject_key(gone, &verified.evidence));
         }
         for subject in &after {
-            self.draft.put(Table::Digests, evidence::subject_key(subject, &verified.evidence), &())?;
+            self.draft.put(Table::Digests, evidence::subject_key(subject, &verified.evidence), ());
         }
         for digest in before.into_iter().chain(after).chain(record.attached_to.iter().copied()) {
             self.touch_digest(digest);
@@ -100,17 +100,18 @@ impl Work<'_> {
         if answers_for_all(&record) {
             self.to_verify.retain(|(evidence, _)| *evidence != verified.evidence);
         }
-        self.draft.put(Table::Evidence, key, &record)
+        self.draft.put(Table::Evidence, key, record);
+        Ok(())
     }
 
     /// A changed trust set: every outcome is stale, and every piece of evidence is verified again.
     pub(in crate::ledger) fn verify_everything_again(&mut self) -> Result<(), RecordsError> {
         for (key, mut record) in self.draft.scan::<EvidenceRecord>(Table::Evidence, "", usize::MAX)? {
             record.awaited_since = Some(self.now);
-            self.draft.put(Table::Evidence, key.clone(), &record)?;
             if let Ok(id) = key.parse::<Digest>() {
-                self.to_verify.push((id, record.trace));
+                self.to_verify.push((id, record.trace.clone()));
             }
+            self.draft.put(Table::Evidence, key, record);
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Work<'_> {
             record.answers.remove(0);
         }
         let freed = if record.is_answered() { record.lane.take() } else { None };
-        self.draft.put(Table::Questions, key, &record)?;
+        self.draft.put(Table::Questions, key, record);
         if let Some(lane) = freed {
             self.free_place(&lane, &answer.request)?;
         }

@@ -90,14 +90,15 @@ impl Work<'_> {
         let named = record.commits.iter().map(|commit| &commit.id).chain(&record.after);
         for commit in named {
             let index = source::commit_push_key(&record.repository, commit, &key);
-            self.draft.put(Table::Source, index, &key)?;
+            self.draft.put(Table::Source, index, key.clone());
             self.touch_fact(fact::commit(&record.repository, commit));
             self.touch_workflow(&record.repository, commit)?;
         }
         // A forced push may drop anything that the ref had before; any other push matters to what comes after it.
         let from = if record.forced { Timestamp::MIN } else { record.pushed_at };
         self.touch_history(&record.repository, &record.git_ref, from);
-        self.draft.put(Table::Source, key, &record)
+        self.draft.put(Table::Source, key, record);
+        Ok(())
     }
 
     /// Everything whose history on the ref reaches up to a time or beyond.
@@ -160,7 +161,7 @@ impl Work<'_> {
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         let merge_key = source::merge_key(&change.repository, &change.merge_commit, change.number);
-        self.draft.put(Table::Source, merge_key, &key)?;
+        self.draft.put(Table::Source, merge_key, key.clone());
         let merged_at = source::merged_at_key(
             &change.repository,
             &change.base,
@@ -168,7 +169,7 @@ impl Work<'_> {
             &change.merge_commit,
             change.number,
         );
-        self.draft.put(Table::Source, merged_at, &key)?;
+        self.draft.put(Table::Source, merged_at, key.clone());
         self.touch_change(&change.repository, &key)
     }
 
@@ -237,7 +238,7 @@ impl Work<'_> {
             self.touch_fact(fact::run(&run.run));
             self.touch_fact(fact::runs_of(&run.run.host, &run.run.repository_id));
             let began = run::began_key(&run.run, run.started_at);
-            self.draft.put(Table::Source, began, &run::key(&run.run))?;
+            self.draft.put(Table::Source, began, run::key(&run.run));
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ impl Work<'_> {
         let silence = contracts.installation.windows.silence;
         if record.excused.is_none() && record.is_silent(silence, self.now) && self.was_away(agent)? {
             record.excused = Some(self.now);
-            self.draft.put(Table::Agents, agent::key(agent), &record)?;
+            self.draft.put(Table::Agents, agent::key(agent), record.clone());
         }
         let vouched_until = self.vouched_until(agent);
         let inquiry = Inquiry::new(&self.draft, &contracts, self.now, memo);

@@ -284,9 +284,9 @@ fn with(rows: &[(Table, String, serde_json::Value)]) -> MemoryRecords {
     let changes = {
         let mut draft = Draft::new(&records);
         for (table, key, value) in rows {
-            draft.put(*table, key.clone(), value).unwrap();
+            draft.put(*table, key.clone(), value.clone());
         }
-        draft.into_changes()
+        draft.into_changes().unwrap()
     };
     records.commit(changes);
     records

@@ -1,0 +1,171 @@
+//! Where rows lie in the file: what is about one digest lies together, whatever table it is in, and names that are hashes are
+//! kept as bytes. Judging an image reads and changes few pages so, and a page holds more.
+//!
+//! In: the tables and keys of the ledger. Out: the tree and the key of a row, and back. The order of a table's keys stays
+//! what it is for the ledger.
+
+use correlator_core::records::Table;
+
+/// The trees that hold rows of several tables, or rows under shorter keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tree {
+    ByDigest,
+    ByEvent,
+}
+
+impl Tree {
+    pub(super) const ALL: [Tree; 2] = [Tree::ByDigest, Tree::ByEvent];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Tree::ByDigest => "by_digest",
+            Tree::ByEvent => "by_event",
+        }
+    }
+}
+
+/// The rows of a table whose keys are this prefix, a hash, and a rest.
+#[derive(Debug)]
+pub(super) struct Family {
+    table: Table,
+    prefix: &'static str,
+    pub(super) tree: Tree,
+    /// Tells the rows of one hash apart by their table.
+    mark: u8,
+}
+
+const FAMILIES: [Family; 5] = [
+    Family { table: Table::Digests, prefix: "", tree: Tree::ByDigest, mark: 1 },
+    Family { table: Table::Units, prefix: "image\u{1f}", tree: Tree::ByDigest, mark: 2 },
+    Family { table: Table::Verdicts, prefix: "", tree: Tree::ByDigest, mark: 3 },
+    Family { table: Table::Dependents, prefix: "verdict\u{1f}", tree: Tree::ByDigest, mark: 4 },
+    Family { table: Table::SeenEvents, prefix: "id\u{1f}", tree: Tree::ByEvent, mark: 1 },
+];
+/// Behind every mark.
+const BEHIND: u8 = u8::MAX;
+
+/// How a hash is written in a key of the ledger, and in the file: a number, and its bytes.
+struct Name {
+    text: &'static str,
+    number: u8,
+    bytes: usize,
+}
+
+const DIGESTS: [Name; 2] =
+    [Name { text: "sha256:", number: 1, bytes: 32 }, Name { text: "sha512:", number: 2, bytes: 64 }];
+const EVENTS: [Name; 1] = [Name { text: "", number: 1, bytes: 32 }];
+
+/// Where a row lies.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// In the table's own tree, under the same key.
+    Own,
+    In(Tree, Vec<u8>),
+}
+
+/// Which rows a scan of a table can meet.
+pub(super) struct Reach {
+    /// Rows in the table's own tree.
+    pub(super) own: bool,
+    /// Rows of its family.
+    pub(super) family: Option<&'static Family>,
+}
+
+pub(super) fn family_of(table: Table) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.table == table)
+}
+
+pub(super) fn spot(table: Table, key: &str) -> Spot {
+    let placed = family_of(table).and_then(|family| Some((family, family.place(key)?)));
+    match placed {
+        Some((family, key)) => Spot::In(family.tree, key),
+        None => Spot::Own,
+    }
+}
+
+/// Where the rows are whose keys begin with a prefix.
+pub(super) fn reach(table: Table, prefix: &str) -> Reach {
+    let Some(family) = family_of(table) else { return Reach { own: true, family: None } };
+    let may_meet = prefix.starts_with(family.prefix) || family.prefix.starts_with(prefix);
+    Reach { own: family.place(prefix).is_none(), family: may_meet.then_some(family) }
+}
+
+impl Family {
+    /// The key in the file, where the key is one of this family.
+    pub(super) fn place(&self, key: &str) -> Option<Vec<u8>> {
+        let rest = key.strip_prefix(self.prefix)?;
+        let name = self.names().iter().find(|name| rest.starts_with(name.text))?;
+        let hex = rest.get(name.text.len()..name.text.len() + 2 * name.bytes)?;
+        let behind = &rest[name.text.len() + 2 * name.bytes..];
+        let mut placed = Vec::with_capacity(2 + name.bytes + behind.len());
+        placed.push(name.number);
+        push_hex(&mut placed, hex)?;
+        placed.push(self.mark);
+        placed.extend_from_slice(behind.as_bytes());
+        Some(placed)
+    }
+
+    /// A key in the file that is not behind any row of the family from this key of the ledger on.
+    pub(super) fn from(&self, key: &str) -> Vec<u8> {
+        if let Some(placed) = self.place(key) {
+            return placed;
+        }
+        let begun = |name: &Name| {
+            let hex = key.strip_prefix(self.prefix)?.strip_prefix(name.text)?;
+            let whole_bytes = hex.get(..hex.len().min(2 * name.bytes) / 2 * 2)?;
+            let mut placed = vec![name.number];
+            push_hex(&mut placed, whole_bytes)?;
+            Some(placed)
+        };
+        self.names().iter().find_map(begun).unwrap_or_default()
+    }
+
+    /// The key of the ledger, where a key in the file is one of this family.
+    pub(super) fn key(&self, placed: &[u8]) -> Option<String> {
+        let (name, hash, mark, rest) = self.parts(placed)?;
+        if mark != self.mark {
+            return None;
+        }
+        let rest = std::str::from_utf8(rest).ok()?;
+        Some(format!("{}{}{}{rest}", self.prefix, name.text, hex::encode(hash)))
+    }
+
+    /// Where to go on from a row that is not of this family.
+    pub(super) fn beyond(&self, placed: &[u8]) -> Option<Vec<u8>> {
+        let (name, hash, mark, _) = self.parts(placed)?;
+        let mut next = Vec::with_capacity(2 + name.bytes);
+        next.push(name.number);
+        next.extend_from_slice(hash);
+        next.push(if mark < self.mark { self.mark } else { BEHIND });
+        Some(next)
+    }
+
+    fn parts<'a>(&self, placed: &'a [u8]) -> Option<(&'static Name, &'a [u8], u8, &'a [u8])> {
+        let (number, rest) = placed.split_first()?;
+        let name = self.names().iter().find(|name| name.number == *number)?;
+        let (hash, rest) = rest.split_at_checked(name.bytes)?;
+        let (mark, rest) = rest.split_first()?;
+        Some((name, hash, *mark, rest))
+    }
+
+    fn names(&self) -> &'static [Name] {
+        match self.tree {
+            Tree::ByDigest => &DIGESTS,
+            Tree::ByEvent => &EVENTS,
+        }
+    }
+}
+
+/// Only what is written back the same: lower-case letters.
+fn push_hex(bytes: &mut Vec<u8>, text: &str) -> Option<()> {
+    let digit = |character: u8| match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    };
+    for pair in text.as_bytes().chunks_exact(2) {
+        let [high, low] = pair else { return None };
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(())
+}
