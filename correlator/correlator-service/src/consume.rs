@@ -11,6 +11,7 @@ mod early;
 mod keep;
 mod refusal;
 mod sender;
+mod shelf;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,8 +48,8 @@ const IN_FLIGHT_MAX: usize = 512;
 /// How long a fetch waits for the first event.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 const ACK_WAIT: Duration = Duration::from_secs(60);
-/// Events whose bytes are fetched and kept at once.
-const KEEPING_MAX: usize = 16;
+/// Events whose bytes are kept at once.
+const KEEPING_MAX: usize = 256;
 /// Entries that are appended at once, in bytes.
 const APPEND_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A blob that an event names may be on its way to us.

@@ -70,6 +70,36 @@ impl Blobs {
 
     /// Keeps bytes that are said to have this digest.
     pub fn put_as(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobError> {
+        self.put_all(&[(*digest, bytes)]).pop().unwrap_or(Ok(()))
+    }
+
+    /// The same for many: the small ones wait for the disk once. What became of each, in their order.
+    pub fn put_all(&self, blobs: &[(Digest, &[u8])]) -> Vec<Result<(), BlobError>> {
+        let mut results = Vec::with_capacity(blobs.len());
+        let mut together = Vec::new();
+        for (digest, bytes) in blobs {
+            let is_new = self.check_new(digest, bytes);
+            results.push(match is_new {
+                Ok(true) if bytes.len() <= SMALL_BYTES_MAX => {
+                    together.push((*digest, *bytes));
+                    Ok(true)
+                }
+                Ok(true) => self.files.put(digest, bytes).map(|()| false),
+                Ok(false) => Ok(false),
+                Err(error) => Err(error),
+            });
+        }
+        let mut written = self.small.put_all(&together).into_iter();
+        let is_done = |result| match result {
+            Ok(true) => written.next().unwrap_or(Ok(())),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        results.into_iter().map(is_done).collect()
+    }
+
+    /// Whether these bytes are to be written: they are what they are said to be, and not there.
+    fn check_new(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, BlobError> {
         if bytes.len() > BLOB_BYTES_MAX {
             return Err(BlobError::TooLarge { bytes: bytes.len() as u64, bytes_max: BLOB_BYTES_MAX as u64 });
         }
@@ -80,18 +110,14 @@ impl Blobs {
             });
         }
         match self.small.get(digest) {
-            Ok(Some(_)) => return Ok(()),
+            Ok(Some(_)) => return Ok(false),
             Ok(None) | Err(BlobError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
         match self.files.get(digest) {
-            Ok(Some(_)) => return self.files.sync(digest),
-            Ok(None) | Err(BlobError::Damaged { .. } | BlobError::TooLarge { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        match bytes.len() <= SMALL_BYTES_MAX {
-            true => self.small.put(digest, bytes),
-            false => self.files.put(digest, bytes),
+            Ok(Some(_)) => self.files.sync(digest).map(|()| false),
+            Ok(None) | Err(BlobError::Damaged { .. } | BlobError::TooLarge { .. }) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 
@@ -192,6 +218,28 @@ mod tests {
         for bytes in [SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1] {
             assert!(reader.get(&Digest::sha256_of(&vec![1; bytes])).unwrap().is_some());
         }
+    }
+
+    #[test]
+    fn of_many_each_has_its_own_result() {
+        let (_folder, blobs) = blobs();
+        blobs.put(b"there").unwrap();
+        let large = vec![1; SMALL_BYTES_MAX + 1];
+        let each: [(Digest, &[u8]); 5] = [
+            (Digest::sha256_of(b"one"), b"one"),
+            (Digest::sha256_of(b"there"), b"there"),
+            (Digest::sha256_of(b"other"), b"bytes"),
+            (Digest::sha256_of(&large), &large),
+            (Digest::sha512_of(b"two"), b"two"),
+        ];
+        let results = blobs.put_all(&each);
+        let refused = |result: &Result<(), BlobError>| matches!(result, Err(BlobError::OtherDigest { .. }));
+        for (at, ((digest, bytes), result)) in each.iter().zip(&results).enumerate() {
+            assert_eq!((result.is_ok(), refused(result)), (at != 2, at == 2));
+            let found = blobs.get(digest).unwrap();
+            assert_eq!(found.as_deref(), (at != 2).then_some(*bytes));
+        }
+        assert!(blobs.put_all(&[]).is_empty());
     }
 
     #[test]

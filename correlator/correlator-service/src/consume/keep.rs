@@ -12,9 +12,14 @@ use correlator_core::facts::Verified;
 use correlator_store::{BlobError, Blobs};
 use fleet_runtime::bus::{self, BusError};
 use fleet_runtime::error_chain;
+use tokio::sync::Semaphore;
 
 use super::early::{Arrived, Early};
 use super::refusal::Refusal;
+use super::shelf::{Shelf, ShelfError};
+
+/// Blobs that are fetched from the bus and in memory at once.
+const FETCHED_MAX: usize = 16;
 
 /// Why an event's bytes are not kept.
 #[derive(Debug)]
@@ -33,12 +38,14 @@ pub(super) enum KeepError {
 pub(super) struct Keeper {
     arriving: Arc<dyn bus::Blobs>,
     kept: Blobs,
-    early: Early,
+    shelf: Arc<Shelf>,
+    fetching: Semaphore,
 }
 
 impl Keeper {
     pub(super) fn new(arriving: Arc<dyn bus::Blobs>, kept: Blobs, early: Early) -> Keeper {
-        Keeper { arriving, kept, early }
+        let shelf = Arc::new(Shelf::new(kept.clone(), early));
+        Keeper { arriving, kept, shelf, fetching: Semaphore::new(FETCHED_MAX) }
     }
 
     /// Keeps every blob of the event and takes its bytes out. The event's id does not depend on them. Returns results of
@@ -72,28 +79,27 @@ impl Keeper {
             return refused(Refusal::BlobTooLarge { bytes: blob.size_bytes, bytes_max: BLOB_BYTES_MAX });
         }
         let digest = blob.digest;
+        let mut in_hand = None;
         let bytes = match blob.inline_bytes() {
             Ok(Some(bytes)) => bytes::Bytes::from(bytes),
-            Ok(None) => match self.fetch(&digest).await? {
-                Some(bytes) => bytes,
-                None => return Err(KeepError::Missing { digest }),
-            },
+            Ok(None) => {
+                in_hand = self.fetching.acquire().await.ok();
+                match self.fetch(&digest).await? {
+                    Some(bytes) => bytes,
+                    None => return Err(KeepError::Missing { digest }),
+                }
+            }
             Err(error) => return refused(Refusal::Inline(error)),
         };
         if bytes.len() as u64 != blob.size_bytes {
             let (stated, found) = (blob.size_bytes, bytes.len() as u64);
             return refused(Refusal::BlobSize { digest, stated, found });
         }
-        let (kept, early) = (self.kept.clone(), self.early.clone());
-        let put = tokio::task::spawn_blocking(move || {
-            kept.put_as(&digest, &bytes)?;
-            Ok(arrived.and_then(|arrived| early.verified(&arrived, &bytes)))
-        })
-        .await;
+        let put = self.shelf.keep(digest, bytes, arrived).await;
+        drop(in_hand);
         match put {
-            Ok(Ok(verified)) => Ok(verified),
-            Ok(Err(BlobError::OtherDigest { .. })) => refused(Refusal::BlobTampered { digest }),
-            Ok(Err(error)) => Err(KeepError::Trouble(error_chain(&error))),
+            Ok(verified) => Ok(verified),
+            Err(ShelfError::Blob(BlobError::OtherDigest { .. })) => refused(Refusal::BlobTampered { digest }),
             Err(error) => Err(KeepError::Trouble(error_chain(&error))),
         }
     }

@@ -47,6 +47,8 @@ struct Queue {
     /// The number of the group that gathers.
     group: u64,
     gathered: Vec<Change>,
+    /// How many wait for that group.
+    callers: usize,
     is_writing: bool,
     /// What became of groups, for those who wait for them, and how many they are.
     outcomes: BTreeMap<u64, (usize, Result<(), Arc<redb::Error>>)>,
@@ -109,28 +111,35 @@ impl Small {
         })
     }
 
-    pub(super) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobError> {
-        self.change((key(digest), Some(bytes.to_vec()))).map_err(|source| match &*source {
+    /// What became of each: all are written, or none.
+    pub(super) fn put_all(&self, blobs: &[(Digest, &[u8])]) -> Vec<Result<(), BlobError>> {
+        if blobs.is_empty() {
+            return Vec::new();
+        }
+        let written = self.change(blobs.iter().map(|(digest, bytes)| (key(digest), Some(bytes.to_vec()))));
+        let failed = |digest: &Digest, source: Arc<redb::Error>| match &*source {
             redb::Error::Io(error) if is_full(&source) => {
                 let source = io::Error::new(error.kind(), error.to_string());
                 BlobError::DiskFull { digest: *digest, source }
             }
             _ => database_error("write", &self.path)(source),
-        })
+        };
+        blobs.iter().map(|(digest, _)| written.clone().map_err(|source| failed(digest, source))).collect()
     }
 
     pub(super) fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
         match self.contains(digest)? {
-            true => self.change((key(digest), None)).map_err(database_error("write", &self.path)),
+            true => self.change([(key(digest), None)]).map_err(database_error("write", &self.path)),
             false => Ok(()),
         }
     }
 
-    /// Returns when the change is durable. Whoever comes first of a group writes all of it.
-    fn change(&self, change: Change) -> Result<(), Arc<redb::Error>> {
+    /// Returns when the changes are durable. Whoever comes first of a group writes all of it.
+    fn change(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), Arc<redb::Error>> {
         let mut queue = self.queue();
         let own = queue.group;
-        queue.gathered.push(change);
+        queue.gathered.extend(changes);
+        queue.callers += 1;
         while queue.is_writing && queue.group == own {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -155,8 +164,8 @@ impl Small {
         queue.group += 1;
         queue.is_writing = true;
         let changes = std::mem::take(&mut queue.gathered);
+        let others = std::mem::take(&mut queue.callers) - 1;
         drop(queue);
-        let others = changes.len() - 1;
         let outcome = self.write(changes).map_err(|error| Arc::new(*error));
         let mut queue = self.queue();
         queue.is_writing = false;
@@ -294,6 +303,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
+
+    impl Small {
+        pub(in crate::blobs) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobError> {
+            self.put_all(&[(*digest, bytes)]).pop().unwrap()
+        }
+    }
 
     fn put_all(small: &Small, numbers: std::ops::Range<usize>) -> Vec<Digest> {
         let each: Vec<Vec<u8>> =
