@@ -3,6 +3,9 @@
 //! An agent does little at once and lives long in somebody else's cluster. glibc gives each of its threads an arena of
 //! its own and lets the free end of each grow with the largest buffer ever freed: after a few inventories an agent has
 //! twice the memory that it uses. With one arena that gives back what is free it has what it uses.
+//!
+//! The correlator does much at once, and is as fast with a few arenas as with eight of each processor, each with holes of its
+//! own.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -18,16 +21,19 @@ const CHOICES: [&str; 5] = [
 ];
 /// One arena, few free bytes at its end, and buffers of 32 KiB and more (a page of a list, a batch of messages) outside of
 /// it, so that they leave no holes behind.
-const SLIM: [(&str, &str); 4] = [
+pub(crate) const SLIM: &[(&str, &str)] = &[
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_TRIM_THRESHOLD_", "65536"),
     ("MALLOC_TOP_PAD_", "16384"),
     ("MALLOC_MMAP_THRESHOLD_", "32768"),
 ];
 
-/// Begins this program again in the same process, with a slim allocator. Returns where it has one already, where somebody
-/// chose another, and where it cannot be begun again: then it is larger, and nothing else.
-pub(crate) fn be_slim() {
+/// A few arenas, however many processors there are.
+pub(crate) const FEW_ARENAS: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "4")];
+
+/// Begins this program again in the same process, with an allocator that is told so. Returns where it is told something
+/// already, and where the program cannot be begun again: then it is larger, and nothing else.
+pub(crate) fn be_told(choice: &[(&str, &str)]) {
     if !cfg!(target_env = "gnu") || is_chosen(|name| std::env::var_os(name).is_some()) {
         return;
     }
@@ -38,8 +44,8 @@ pub(crate) fn be_slim() {
         again.arg0(name);
     }
     // Only a failure returns.
-    let _ =
-        again.args(arguments).envs(SLIM.map(|(name, value)| (OsStr::new(name), OsStr::new(value)))).exec();
+    let choice = choice.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+    let _ = again.args(arguments).envs(choice).exec();
 }
 
 fn is_chosen(is_set: impl Fn(&str) -> bool) -> bool {
@@ -51,9 +57,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slim_process_is_not_begun_again_and_a_choice_is_left_alone() {
+    fn a_process_that_was_told_is_not_begun_again_and_a_choice_is_left_alone() {
         assert!(!is_chosen(|_| false));
-        assert!(is_chosen(|name| SLIM.iter().any(|(slim, _)| *slim == name)));
+        for choice in [SLIM, FEW_ARENAS] {
+            assert!(is_chosen(|name| choice.iter().any(|(told, _)| *told == name)));
+        }
         assert!(is_chosen(|name| name == "GLIBC_TUNABLES"));
     }
 }

@@ -43,8 +43,10 @@ pub fn run() -> ExitCode {
             return exit.into();
         }
     };
-    if matches!(arguments.command, Command::Agent(_)) {
-        allocator::be_slim();
+    match arguments.command {
+        Command::Agent(_) => allocator::be_told(allocator::SLIM),
+        Command::Correlator(_) | Command::Up(_) => allocator::be_told(allocator::FEW_ARENAS),
+        _ => {}
     }
     let done = match runtime(&arguments.command) {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),
