@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// Opens the folder to be read, while nothing writes to it. Nothing in it is changed; an index that needs repair is
-    /// an error of [`Store::index`], the log and the blobs can be read without it.
+    /// an error of [`Store::index`], small blobs that do are one of reading them, and the log can be read without both.
     pub fn open_read_only(folder: &Path, settings: &StoreSettings) -> Result<Store, StoreError> {
         let lock = FolderLock::shared(folder)?;
         format::check_only(folder)?;

@@ -341,6 +341,9 @@ mod tests {
         // A crash: what was answered for is in the file, whoever holds it.
         let crashed = tempfile::tempdir().unwrap();
         std::fs::copy(folder.path().join(FILE), crashed.path().join(FILE)).unwrap();
+        let reader = Small::open_read_only(crashed.path());
+        assert!(matches!(reader.get(&digests[0]), Err(BlobError::NeedsRepair { .. })));
+        drop(reader);
         for small in [Small::open(crashed.path()).unwrap(), small] {
             assert!(digests.iter().all(|digest| small.get(digest).unwrap().is_some()));
         }

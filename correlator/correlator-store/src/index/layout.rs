@@ -83,11 +83,13 @@ pub(super) fn spot(table: Table, key: &str) -> Spot {
     }
 }
 
-/// Where the rows are whose keys begin with a prefix.
-pub(super) fn reach(table: Table, prefix: &str) -> Reach {
+/// Where the rows are whose keys begin with a prefix and are not before a start.
+pub(super) fn reach(table: Table, prefix: &str, start: &str) -> Reach {
     let Some(family) = family_of(table) else { return Reach { own: true, family: None } };
+    // From there on the family's keys, which all begin with its prefix, are behind.
+    let is_behind = start > family.prefix && !start.starts_with(family.prefix);
     let may_meet = prefix.starts_with(family.prefix) || family.prefix.starts_with(prefix);
-    Reach { own: family.place(prefix).is_none(), family: may_meet.then_some(family) }
+    Reach { own: family.place(prefix).is_none(), family: (may_meet && !is_behind).then_some(family) }
 }
 
 impl Family {

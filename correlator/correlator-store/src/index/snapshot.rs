@@ -244,7 +244,7 @@ impl Records for Snapshot {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
         let start = if from > prefix { from } else { prefix };
-        let Reach { own, family } = layout::reach(table, prefix);
+        let Reach { own, family } = layout::reach(table, prefix, start);
         let mut found = match own {
             true => self.scan_own(table, prefix, start, limit)?,
             false => Vec::new(),
