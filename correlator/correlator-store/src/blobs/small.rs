@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use bus_schema::Digest;
 use redb::{
     Builder, Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableDefinition,
+    TableError,
 };
 
 use super::{BlobError, checked};
@@ -246,10 +247,13 @@ fn open(path: &Path) -> Result<Database, Box<redb::Error>> {
         builder.set_cache_size(CACHE_BYTES);
         builder.set_check_integrity_on_open(false);
         let database = builder.create(path).map_err(widen)?;
-        let transaction = database.begin_write().map_err(widen)?;
-        transaction.open_table(BLOBS).map_err(widen)?;
-        transaction.commit().map_err(widen)?;
-        durable::sync_parent(path).map_err(|error| Box::new(redb::Error::Io(error)))?;
+        // On a full disk what is there can still be read: nothing is written that is there already.
+        if !has_table(&database)? {
+            let transaction = database.begin_write().map_err(widen)?;
+            transaction.open_table(BLOBS).map_err(widen)?;
+            transaction.commit().map_err(widen)?;
+            durable::sync_parent(path).map_err(|error| Box::new(redb::Error::Io(error)))?;
+        }
         Ok(database)
     };
     match unharmed(begin) {
@@ -264,6 +268,14 @@ fn open(path: &Path) -> Result<Database, Box<redb::Error>> {
             unharmed(begin)
         }
         opened => opened,
+    }
+}
+
+fn has_table(database: &Database) -> Result<bool, Box<redb::Error>> {
+    match database.begin_read().map_err(widen)?.open_table(BLOBS) {
+        Ok(_) => Ok(true),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(widen(error)),
     }
 }
 
