@@ -32,7 +32,7 @@ pub use snapshot::{Delivery, Queued, Snapshot};
 use batch::Step;
 pub(crate) use error::{is_damage, is_full, widen};
 use file::{File, Place};
-use layout::{Spot, Tree};
+use layout::Tree;
 use tables::{DELIVERIES, META, META_POSITION};
 
 use crate::log::Identity;
@@ -200,26 +200,9 @@ impl Index {
     fn write_records(&self, transaction: &WriteTransaction, writes: Writes) -> Result<(), IndexError> {
         let mut trees: BTreeMap<Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>> = BTreeMap::new();
         for (table, writes) in writes {
-            let mut own = Vec::new();
             for (key, value) in writes {
-                match layout::spot(table, &key) {
-                    Spot::Own => own.push((key, value)),
-                    Spot::In(tree, placed) => {
-                        trees.entry(tree).or_default().insert(placed, value);
-                    }
-                }
-            }
-            if own.is_empty() {
-                continue;
-            }
-            let mut table =
-                transaction.open_table(tables::records(table)).map_err(|error| self.failed(error))?;
-            for (key, value) in own {
-                match value {
-                    Some(bytes) => table.insert(key.as_str(), bytes.as_slice()).map(|_| ()),
-                    None => table.remove(key.as_str()).map(|_| ()),
-                }
-                .map_err(|error| self.failed(error))?;
+                let (tree, placed) = layout::spot(table, &key);
+                trees.entry(tree).or_default().insert(placed, value);
             }
         }
         // In the order in which they lie: what is about one digest changes the same pages.

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use correlator_core::records::Table;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
 };
@@ -206,10 +205,7 @@ impl Place {
         transaction.set_durability(Durability::Immediate).map_err(widen)?;
         transaction.set_quick_repair(true);
         {
-            for table in Table::ALL {
-                transaction.open_table(tables::records(table)).map_err(widen)?;
-            }
-            for tree in Tree::ALL {
+            for tree in Tree::all() {
                 transaction.open_table(tables::tree(tree)).map_err(widen)?;
             }
             for lane in Lane::ALL {

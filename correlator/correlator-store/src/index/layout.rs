@@ -6,18 +6,36 @@
 
 use correlator_core::records::Table;
 
-/// The trees that hold rows of several tables, or rows under shorter keys.
+/// A tree of rows in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tree {
+    /// Of one table, under the keys that the ledger gives them.
+    Own(Table),
+    /// Of several tables, by a digest.
     ByDigest,
+    /// By an event's id.
     ByEvent,
 }
 
 impl Tree {
-    pub(super) const ALL: [Tree; 2] = [Tree::ByDigest, Tree::ByEvent];
+    pub(super) const COUNT: usize = Table::ALL.len() + 2;
+
+    pub(super) fn all() -> impl Iterator<Item = Tree> {
+        Table::ALL.into_iter().map(Tree::Own).chain([Tree::ByDigest, Tree::ByEvent])
+    }
+
+    /// Below [`Tree::COUNT`], another one for each.
+    pub(super) fn number(self) -> usize {
+        match self {
+            Tree::Own(table) => table as usize,
+            Tree::ByDigest => Table::ALL.len(),
+            Tree::ByEvent => Table::ALL.len() + 1,
+        }
+    }
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
+            Tree::Own(table) => table.as_str(),
             Tree::ByDigest => "by_digest",
             Tree::ByEvent => "by_event",
         }
@@ -55,14 +73,6 @@ const DIGESTS: [Name; 2] =
     [Name { text: "sha256:", number: 1, bytes: 32 }, Name { text: "sha512:", number: 2, bytes: 64 }];
 const EVENTS: [Name; 1] = [Name { text: "", number: 1, bytes: 32 }];
 
-/// Where a row lies.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Spot {
-    /// In the table's own tree, under the same key.
-    Own,
-    In(Tree, Vec<u8>),
-}
-
 /// Which rows a scan of a table can meet.
 pub(super) struct Reach {
     /// Rows in the table's own tree.
@@ -75,12 +85,10 @@ pub(super) fn family_of(table: Table) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.table == table)
 }
 
-pub(super) fn spot(table: Table, key: &str) -> Spot {
-    let placed = family_of(table).and_then(|family| Some((family, family.place(key)?)));
-    match placed {
-        Some((family, key)) => Spot::In(family.tree, key),
-        None => Spot::Own,
-    }
+/// Where a row lies.
+pub(super) fn spot(table: Table, key: &str) -> (Tree, Vec<u8>) {
+    let placed = family_of(table).and_then(|family| Some((family.tree, family.place(key)?)));
+    placed.unwrap_or_else(|| (Tree::Own(table), key.as_bytes().to_vec()))
 }
 
 /// Where the rows are whose keys begin with a prefix and are not before a start.
@@ -154,6 +162,7 @@ impl Family {
         match self.tree {
             Tree::ByDigest => &DIGESTS,
             Tree::ByEvent => &EVENTS,
+            Tree::Own(_) => &[],
         }
     }
 }

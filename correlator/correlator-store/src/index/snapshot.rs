@@ -11,11 +11,10 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 use super::Place;
 use super::batch::Row;
 use super::error::{IndexError, is_damage, widen};
-use super::layout::{self, Family, Reach, Spot, Tree};
+use super::layout::{self, Family, Reach, Tree};
 use super::tables::{self, DELIVERIES, META, META_POSITION};
 use crate::receipt::{DeliveryOutcome, Lane, OutboxId};
 
-type RecordsTable = ReadOnlyTable<&'static str, &'static [u8]>;
 type TreeTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A consistent view of the index. It keeps the pages that it can see from being used again: hold it for one question,
@@ -23,8 +22,7 @@ type TreeTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 pub struct Snapshot {
     place: Arc<Place>,
     transaction: ReadTransaction,
-    opened: [OnceLock<RecordsTable>; Table::ALL.len()],
-    trees: [OnceLock<TreeTable>; Tree::ALL.len()],
+    opened: [OnceLock<TreeTable>; Tree::COUNT],
 }
 
 impl fmt::Debug for Snapshot {
@@ -51,8 +49,7 @@ pub struct Delivery {
 
 impl Snapshot {
     pub(super) fn new(place: Arc<Place>, transaction: ReadTransaction) -> Snapshot {
-        let (opened, trees) = (Default::default(), Default::default());
-        Snapshot { place, transaction, opened, trees }
+        Snapshot { place, transaction, opened: [const { OnceLock::new() }; Tree::COUNT] }
     }
 
     /// The last position of the log that this view includes.
@@ -123,10 +120,7 @@ impl Snapshot {
 
     /// Opens every table once, so that a file that lacks one is known at the start.
     pub(super) fn check_tables(&self) -> Result<(), Box<redb::Error>> {
-        for table in Table::ALL {
-            self.transaction.open_table(tables::records(table)).map_err(widen)?;
-        }
-        for tree in Tree::ALL {
+        for tree in Tree::all() {
             self.transaction.open_table(tables::tree(tree)).map_err(widen)?;
         }
         for lane in Lane::ALL {
@@ -137,20 +131,9 @@ impl Snapshot {
         Ok(())
     }
 
-    fn records(&self, table: Table) -> Result<&RecordsTable, RecordsError> {
-        let failed = |reason: String| RecordsError::Read { table: table.as_str(), reason };
-        let slot = self.opened.get(table as usize).ok_or_else(|| failed("it is not listed".to_owned()))?;
-        if let Some(opened) = slot.get() {
-            return Ok(opened);
-        }
-        let opened = self.transaction.open_table(tables::records(table));
-        let opened = opened.map_err(|error| self.read_error(table, widen(error)))?;
-        Ok(slot.get_or_init(|| opened))
-    }
-
     fn tree(&self, tree: Tree, table: Table) -> Result<&TreeTable, RecordsError> {
         let failed = |reason: String| RecordsError::Read { table: table.as_str(), reason };
-        let slot = self.trees.get(tree as usize).ok_or_else(|| failed("it is not listed".to_owned()))?;
+        let slot = self.opened.get(tree.number()).ok_or_else(|| failed("it is not listed".to_owned()))?;
         if let Some(opened) = slot.get() {
             return Ok(opened);
         }
@@ -169,12 +152,15 @@ impl Snapshot {
     ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
         let failed = |error| self.read_error(table, widen(error));
         let mut found = Vec::new();
-        for row in self.records(table)?.range(start..).map_err(failed)?.take(limit) {
+        let tree = self.tree(Tree::Own(table), table)?;
+        for row in tree.range(start.as_bytes()..).map_err(failed)?.take(limit) {
             let (key, value) = row.map_err(failed)?;
-            if !key.value().starts_with(prefix) {
+            if !key.value().starts_with(prefix.as_bytes()) {
                 break;
             }
-            found.push((key.value().to_owned(), value.value().to_vec()));
+            // Every key was written as text.
+            let key = String::from_utf8_lossy(key.value()).into_owned();
+            found.push((key, value.value().to_vec()));
         }
         Ok(found)
     }
@@ -228,11 +214,11 @@ impl Snapshot {
 
 impl Records for Snapshot {
     fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, RecordsError> {
-        let value = match layout::spot(table, key) {
-            Spot::Own => self.records(table)?.get(key),
-            Spot::In(tree, placed) => self.tree(tree, table)?.get(placed.as_slice()),
-        };
-        let value = value.map_err(|error| self.read_error(table, widen(error)))?;
+        let (tree, placed) = layout::spot(table, key);
+        let value = self
+            .tree(tree, table)?
+            .get(placed.as_slice())
+            .map_err(|error| self.read_error(table, widen(error)))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
 

@@ -1,15 +1,13 @@
 //! The tables of the index as the database knows them.
 
-use correlator_core::records::Table;
 use redb::TableDefinition;
 
 use super::layout::Tree;
 use crate::receipt::Lane;
 
 /// A change of the tables below is a new number: an index of another format is deleted and built anew from the log.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
-pub(super) type RecordsDefinition = TableDefinition<'static, &'static str, &'static [u8]>;
 pub(super) type TreeDefinition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(super) type OutboxDefinition = TableDefinition<'static, (u64, u32), &'static [u8]>;
 
@@ -28,11 +26,6 @@ pub(super) const DELIVERIES: TableDefinition<'static, (u64, u32, &'static str), 
     TableDefinition::new("outbox/deliveries");
 
 /// The records of the ledger. Their names have no slash.
-pub(super) fn records(table: Table) -> RecordsDefinition {
-    TableDefinition::new(table.as_str())
-}
-
-/// Records that lie together by a hash.
 pub(super) fn tree(tree: Tree) -> TreeDefinition {
     TableDefinition::new(tree.as_str())
 }
