@@ -43,6 +43,8 @@ pub enum BlobError {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("{doing} {}", path.display())]
     Database { doing: &'static str, path: PathBuf, source: Arc<redb::Error> },
+    #[error("a blob was put and nothing said that it is kept")]
+    Unanswered,
     /// An unclean end or damage: a reader does not repair.
     #[error("{} cannot be read without repair: {reason}; start custody on this folder once", path.display())]
     NeedsRepair { path: PathBuf, reason: String },
@@ -70,7 +72,7 @@ impl Blobs {
 
     /// Keeps bytes that are said to have this digest.
     pub fn put_as(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobError> {
-        self.put_all(&[(*digest, bytes)]).pop().unwrap_or(Ok(()))
+        self.put_all(&[(*digest, bytes)]).pop().unwrap_or(Err(BlobError::Unanswered))
     }
 
     /// The same for many: the small ones wait for the disk once. What became of each, in their order.
@@ -91,7 +93,7 @@ impl Blobs {
         }
         let mut written = self.small.put_all(&together).into_iter();
         let is_done = |result| match result {
-            Ok(true) => written.next().unwrap_or(Ok(())),
+            Ok(true) => written.next().unwrap_or(Err(BlobError::Unanswered)),
             Ok(false) => Ok(()),
             Err(error) => Err(error),
         };

@@ -1,12 +1,10 @@
-//! Small blobs in one file, by their digest. Those that arrive while others are being written are written together, so that
-//! they share the waiting for the disk.
+//! Small blobs in one file, by their digest. Those that are put together wait for the disk once.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bus_schema::Digest;
 use redb::{
@@ -24,12 +22,10 @@ const BLOBS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefin
 /// Pages that are kept in memory: each blob is written once and read seldom.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The file, and what waits to be written to it.
+/// The file.
 pub(super) struct Small {
     path: PathBuf,
     file: RwLock<File>,
-    queue: Mutex<Queue>,
-    changed: Condvar,
 }
 
 enum File {
@@ -40,19 +36,6 @@ enum File {
     /// A write failed: the database must be opened again before it is used again.
     Failed,
     NeedsRepair(String),
-}
-
-/// Groups of changes, one after the other.
-#[derive(Default)]
-struct Queue {
-    /// The number of the group that gathers.
-    group: u64,
-    gathered: Vec<Change>,
-    /// How many wait for that group.
-    callers: usize,
-    is_writing: bool,
-    /// What became of groups, for those who wait for them, and how many they are.
-    outcomes: BTreeMap<u64, (usize, Result<(), Arc<redb::Error>>)>,
 }
 
 /// Bytes to keep under a key; nothing removes it.
@@ -91,7 +74,7 @@ impl Small {
     }
 
     fn with(path: PathBuf, file: File) -> Small {
-        Small { path, file: RwLock::new(file), queue: Mutex::default(), changed: Condvar::new() }
+        Small { path, file: RwLock::new(file) }
     }
 
     pub(super) fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BlobError> {
@@ -117,7 +100,8 @@ impl Small {
         if blobs.is_empty() {
             return Vec::new();
         }
-        let written = self.change(blobs.iter().map(|(digest, bytes)| (key(digest), Some(bytes.to_vec()))));
+        let written =
+            self.write(blobs.iter().map(|(digest, bytes)| (key(digest), Some(bytes.to_vec()))).collect());
         let failed = |digest: &Digest, source: Arc<redb::Error>| match &*source {
             redb::Error::Io(error) if is_full(&source) => {
                 let source = io::Error::new(error.kind(), error.to_string());
@@ -130,65 +114,23 @@ impl Small {
 
     pub(super) fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
         match self.contains(digest)? {
-            true => self.change([(key(digest), None)]).map_err(database_error("write", &self.path)),
+            true => self.write(vec![(key(digest), None)]).map_err(database_error("write", &self.path)),
             false => Ok(()),
         }
     }
 
-    /// Returns when the changes are durable. Whoever comes first of a group writes all of it.
-    fn change(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), Arc<redb::Error>> {
-        let mut queue = self.queue();
-        let own = queue.group;
-        queue.gathered.extend(changes);
-        queue.callers += 1;
-        while queue.is_writing && queue.group == own {
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-        if queue.group == own {
-            return self.lead(queue);
-        }
-        loop {
-            if let Some((waiting, outcome)) = queue.outcomes.get_mut(&own) {
-                let outcome = outcome.clone();
-                *waiting -= 1;
-                if *waiting == 0 {
-                    queue.outcomes.remove(&own);
-                }
-                return outcome;
-            }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn lead(&self, mut queue: MutexGuard<'_, Queue>) -> Result<(), Arc<redb::Error>> {
-        let group = queue.group;
-        queue.group += 1;
-        queue.is_writing = true;
-        let changes = std::mem::take(&mut queue.gathered);
-        let others = std::mem::take(&mut queue.callers) - 1;
-        drop(queue);
-        let outcome = self.write(changes).map_err(|error| Arc::new(*error));
-        let mut queue = self.queue();
-        queue.is_writing = false;
-        if others > 0 {
-            queue.outcomes.insert(group, (others, outcome.clone()));
-        }
-        drop(queue);
-        self.changed.notify_all();
-        outcome
-    }
-
-    fn write(&self, changes: Vec<Change>) -> Result<(), Box<redb::Error>> {
-        self.open_again()?;
+    /// Returns when the changes are durable.
+    fn write(&self, changes: Vec<Change>) -> Result<(), Arc<redb::Error>> {
+        self.open_again().map_err(|error| Arc::new(*error))?;
         let written = match &*self.file() {
             File::Writable(database) => unharmed(|| commit(database, changes)),
-            _ => return Err(Box::new(redb::Error::DatabaseClosed)),
+            _ => return Err(Arc::new(redb::Error::DatabaseClosed)),
         };
         if written.is_err() {
             let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
             *file = File::Failed;
         }
-        written
+        written.map_err(|error| Arc::new(*error))
     }
 
     /// After a write failed, as on a full disk.
@@ -228,10 +170,6 @@ impl Small {
 
     fn file(&self) -> RwLockReadGuard<'_, File> {
         self.file.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -342,14 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_at_once_is_written_together_and_all_of_it_is_there() {
+    fn what_arrives_at_once_is_all_there() {
         let folder = tempfile::tempdir().unwrap();
         let small = Small::open(folder.path()).unwrap();
         let digests = put_all(&small, 0..200);
-        let queue = small.queue();
-        assert!(queue.group < 200, "{} groups", queue.group);
-        assert!(queue.outcomes.is_empty() && queue.gathered.is_empty() && !queue.is_writing);
-        drop(queue);
         // A crash: what was answered for is in the file, whoever holds it.
         let crashed = tempfile::tempdir().unwrap();
         std::fs::copy(folder.path().join(FILE), crashed.path().join(FILE)).unwrap();
