@@ -1,14 +1,20 @@
 //! The index: the state that the evidence log leads to, and the decisions that wait to be carried out.
 //!
 //! In: changes and decisions of applied entries, receipts. Out: records, the outbox, the position of the last entry
-//! applied. It is derived: its commits are not fsynced one by one, a crash takes it back to an earlier position, and an
-//! index that does not fit (another format, another log, damage) is deleted and built anew. It never holds anything
-//! that the log does not lead to again.
+//! applied. It is derived: what is committed stays in memory until it is worth a transaction of the file, a crash takes
+//! it back to an earlier position, and an index that does not fit (another format, another log, damage) is deleted and
+//! built anew. It never holds anything that the log does not lead to again.
+//!
+//! The way of a row: a commit puts it into the memtable that is open ([`memtable`]); when that is large, it is closed and
+//! a thread writes it to the file in one transaction, in the order of the file's trees, while commits go on in a new one.
+//! Reads look at the open one, then at the closed one, then at the file ([`merged`]).
 
 mod batch;
 mod error;
 mod file;
 mod layout;
+mod memtable;
+mod merged;
 mod snapshot;
 mod tables;
 
@@ -18,11 +24,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::{self, JoinHandle};
 
 use correlator_core::decision::Decision;
 use correlator_core::records::{Change, Table};
-use redb::{Durability, ReadableTable, WriteTransaction};
+use redb::{Durability, WriteTransaction};
 
 pub use batch::Batch;
 pub use error::IndexError;
@@ -33,37 +40,61 @@ use batch::Step;
 pub(crate) use error::{is_damage, is_full, widen};
 use file::{File, Place};
 use layout::Tree;
-use tables::{DELIVERIES, META, META_POSITION};
+use memtable::{Memtable, Readers, Rows};
+use tables::{META, META_POSITION};
 
 use crate::log::Identity;
-use crate::receipt::{Lane, OutboxId, Receipt};
+use crate::receipt::{Lane, Receipt};
 
-/// After so many commits, or so many bytes, one is fsynced: this bounds what a crash makes the start replay.
-const UNSYNCED_COMMITS_MAX: u32 = 512;
-const UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// After so many commits, or so many bytes of rows, what was committed is written to the file: this bounds the memory, and
+/// what a crash makes the start replay. While a thread writes, as much again can be committed.
+const UNWRITTEN_COMMITS_MAX: u32 = 512;
+const UNWRITTEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 type Writes = BTreeMap<Table, BTreeMap<String, Option<Vec<u8>>>>;
 
 /// The index of one data folder.
 pub struct Index {
-    place: Arc<Place>,
-    /// Absent while the file is being opened again, and after that failed.
-    file: RwLock<Option<File>>,
+    shared: Arc<Shared>,
     state: Mutex<State>,
     started: Started,
 }
 
-#[derive(Debug, Default)]
-struct State {
+/// What the thread that writes shares with the index.
+struct Shared {
+    place: Arc<Place>,
+    /// Absent while the file is being opened again, and after that failed.
+    file: RwLock<Option<File>>,
+    view: RwLock<View>,
+    readers: Arc<Readers>,
+}
+
+/// What readers see above the file.
+#[derive(Debug)]
+struct View {
     position: u64,
-    unsynced_commits: u32,
-    unsynced_bytes: usize,
+    /// Takes the commits.
+    open: Arc<Memtable>,
+    /// Is being written to the file.
+    closed: Option<Arc<Memtable>>,
+}
+
+/// What only the one that commits looks at.
+#[derive(Default)]
+struct State {
+    /// The last position that is in the file, or will be when the writer ends.
+    handed_over: u64,
+    unwritten_commits: u32,
+    writer: Option<JoinHandle<Result<(), IndexError>>>,
+    /// A write failed: nothing is committed before the index is opened again.
+    has_failed: bool,
 }
 
 impl fmt::Debug for Index {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Index");
-        debug.field("path", &self.place.path).field("position", &self.position()).finish_non_exhaustive()
+        debug.field("path", &self.shared.place.path).field("position", &self.position());
+        debug.finish_non_exhaustive()
     }
 }
 
@@ -93,10 +124,15 @@ impl Index {
     }
 
     fn new(place: Arc<Place>, file: File, started: Started) -> Result<Index, IndexError> {
-        let index =
-            Index { place, file: RwLock::new(Some(file)), state: Mutex::new(State::default()), started };
-        index.state().position = index.snapshot()?.position()?;
-        Ok(index)
+        let position = place.position(&file)?;
+        let shared = Shared {
+            place,
+            file: RwLock::new(Some(file)),
+            view: RwLock::new(View::above(position)),
+            readers: Arc::default(),
+        };
+        let state = State { handed_over: position, ..State::default() };
+        Ok(Index { shared: Arc::new(shared), state: Mutex::new(state), started })
     }
 
     /// How the index was found when it was opened.
@@ -106,20 +142,25 @@ impl Index {
 
     /// The last position of the log that was applied.
     pub fn position(&self) -> u64 {
-        self.state().position
+        self.shared.view().position
     }
 
     /// A view of the index as it is now.
     pub fn snapshot(&self) -> Result<Snapshot, IndexError> {
-        let file = self.file();
-        let file = file.as_ref().ok_or_else(|| self.closed())?;
-        let transaction = file.begin_read().map_err(|error| self.place.failed("read", error))?;
-        Ok(Snapshot::new(self.place.clone(), transaction))
+        let shared = &self.shared;
+        let file = shared.file();
+        let file = file.as_ref().ok_or_else(|| shared.closed())?;
+        // Held until the file is looked at too: what leaves the memory is in the file then.
+        let view = shared.view();
+        let transaction = file.begin_read().map_err(|error| shared.place.failed("read", error))?;
+        let reader = shared.readers.enter(view.position);
+        let layers = std::iter::once(&view.open).chain(&view.closed).map(Arc::clone).collect();
+        Ok(Snapshot::new(Arc::clone(&shared.place), view.position, layers, transaction, reader))
     }
 
     /// Begins to apply entries.
     pub fn begin(&self) -> Result<Batch<'_>, IndexError> {
-        Batch::new(self, self.snapshot()?)
+        Ok(Batch::new(self, self.snapshot()?))
     }
 
     /// Commits what one entry led to. Several entries are cheaper in a [`Batch`].
@@ -137,31 +178,30 @@ impl Index {
     /// Makes what was committed so far durable: a start after a crash replays nothing of it.
     pub fn checkpoint(&self) -> Result<(), IndexError> {
         let mut state = self.state();
-        if state.unsynced_commits == 0 {
-            return Ok(());
-        }
-        self.in_transaction(true, |_| Ok(()))?;
-        (state.unsynced_commits, state.unsynced_bytes) = (0, 0);
-        Ok(())
+        self.check_usable(&state)?;
+        self.hand_over(&mut state)?;
+        self.await_writer(&mut state)
     }
 
     /// Opens the file again, after an error that left the database unusable (a full disk). The position may be an
     /// earlier one: what follows it must be replayed.
     pub fn reopen(&self) -> Result<Started, IndexError> {
         let mut state = self.state();
-        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        // It may have failed; what it could not write is in the log.
+        let _ = self.await_writer(&mut state);
+        let shared = &self.shared;
+        let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = file.take() {
             if matches!(open, File::ReadOnly(_)) {
                 *file = Some(open);
                 return Err(IndexError::ReadOnly);
             }
-            // It failed before; what it could not write is in the log.
             let _ = open.close();
         }
-        let (opened, started) = self.place.open()?;
-        let transaction = opened.begin_read().map_err(|error| self.place.failed("read", error))?;
-        let position = Snapshot::new(self.place.clone(), transaction).position()?;
-        *state = State { position, ..State::default() };
+        let (opened, started) = shared.place.open()?;
+        let position = shared.place.position(&opened)?;
+        *state = State { handed_over: position, ..State::default() };
+        *shared.view_to_change() = View::above(position);
         *file = Some(opened);
         Ok(started)
     }
@@ -172,126 +212,200 @@ impl Index {
         position: u64,
         writes: Writes,
         outbox: Vec<Step>,
-        weight_bytes: usize,
     ) -> Result<(), IndexError> {
         let mut state = self.state();
-        if state.position != began {
-            return Err(IndexError::Stale { at: state.position, began });
+        self.check_usable(&state)?;
+        let at = self.position();
+        if at != began {
+            return Err(IndexError::Stale { at, began });
         }
         if position == began {
             return Ok(());
         }
-        let commits = state.unsynced_commits + 1;
-        let bytes = state.unsynced_bytes.saturating_add(weight_bytes);
-        let durable = commits >= UNSYNCED_COMMITS_MAX || bytes >= UNSYNCED_BYTES_MAX;
-        self.in_transaction(durable, |transaction| {
-            self.write_records(transaction, writes)?;
-            self.write_outbox(transaction, outbox)?;
-            let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
-            let position = position.to_be_bytes();
-            meta.insert(META_POSITION, &position[..]).map_err(|error| self.failed(error))?;
-            Ok(())
-        })?;
-        state.position = position;
-        (state.unsynced_commits, state.unsynced_bytes) = if durable { (0, 0) } else { (commits, bytes) };
-        Ok(())
-    }
-
-    fn write_records(&self, transaction: &WriteTransaction, writes: Writes) -> Result<(), IndexError> {
-        let mut trees: BTreeMap<Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>> = BTreeMap::new();
-        for (table, writes) in writes {
-            for (key, value) in writes {
-                let (tree, placed) = layout::spot(table, &key);
-                trees.entry(tree).or_default().insert(placed, value);
-            }
+        if state.writer.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.await_writer(&mut state)?;
         }
-        // In the order in which they lie: what is about one digest changes the same pages.
-        for (tree, writes) in trees {
-            let mut tree = transaction.open_table(tables::tree(tree)).map_err(|error| self.failed(error))?;
-            for (placed, value) in writes {
-                match value {
-                    Some(bytes) => tree.insert(placed.as_slice(), bytes.as_slice()).map(|_| ()),
-                    None => tree.remove(placed.as_slice()).map(|_| ()),
-                }
-                .map_err(|error| self.failed(error))?;
-            }
+        let mut rows = rows_of(writes);
+        self.add_outbox(&mut rows, outbox)?;
+        let bytes = {
+            let mut view = self.shared.view_to_change();
+            // Nobody begins to read meanwhile.
+            view.open.take(position, rows, self.shared.readers.oldest());
+            view.position = position;
+            view.open.bytes()
+        };
+        state.unwritten_commits += 1;
+        if state.unwritten_commits >= UNWRITTEN_COMMITS_MAX || bytes >= UNWRITTEN_BYTES_MAX {
+            self.hand_over(&mut state)?;
         }
         Ok(())
     }
 
-    fn write_outbox(&self, transaction: &WriteTransaction, steps: Vec<Step>) -> Result<(), IndexError> {
+    /// The rows of the outbox that a commit adds, changes and removes.
+    fn add_outbox(&self, rows: &mut Rows, steps: Vec<Step>) -> Result<(), IndexError> {
+        let mut before: Option<Snapshot> = None;
         for step in steps {
             match step {
                 Step::Add(id, row) => {
                     let bytes =
                         serde_json::to_vec(&row).map_err(|source| IndexError::Encode { id, source })?;
-                    let lane = tables::outbox(Lane::of(&row.decision));
-                    let mut table = transaction.open_table(lane).map_err(|error| self.failed(error))?;
-                    table
-                        .insert((id.position, id.index), bytes.as_slice())
-                        .map_err(|error| self.failed(error))?;
+                    let lane = rows.entry(Tree::Outbox(Lane::of(&row.decision))).or_default();
+                    lane.insert(layout::outbox_key(id), Some(bytes));
                 }
-                Step::Receipt(Receipt::Dispatched { lane, through }) => {
-                    let mut table =
-                        transaction.open_table(tables::outbox(lane)).map_err(|error| self.failed(error))?;
-                    let through = (through.position, through.index);
-                    table.retain_in(..=through, |_, _| false).map_err(|error| self.failed(error))?;
-                }
-                Step::Receipt(Receipt::Delivered { id, sink, outcome, settled }) => {
-                    self.write_delivery(transaction, id, &sink, &outcome, settled)?;
+                Step::Receipt(receipt) => {
+                    if before.is_none() {
+                        before = Some(self.snapshot()?);
+                    }
+                    if let Some(before) = &before {
+                        add_receipt(rows, before, receipt)?;
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn write_delivery(
-        &self,
-        transaction: &WriteTransaction,
-        id: OutboxId,
-        sink: &str,
-        outcome: &crate::receipt::DeliveryOutcome,
-        settled: bool,
-    ) -> Result<(), IndexError> {
-        let lane = tables::outbox(Lane::Delivery);
-        let mut waiting = transaction.open_table(lane).map_err(|error| self.failed(error))?;
-        let mut deliveries = transaction.open_table(DELIVERIES).map_err(|error| self.failed(error))?;
-        let key = (id.position, id.index);
-        if settled {
-            waiting.remove(key).map_err(|error| self.failed(error))?;
-            // Sinks' names are below the greatest character, so this is every sink of this decision.
-            let (first, last) = ((key.0, key.1, ""), (key.0, key.1, "\u{10ffff}"));
-            return deliveries.retain_in(first..=last, |_, _| false).map_err(|error| self.failed(error));
+    /// Closes the memtable that is open, and lets a thread write it to the file.
+    fn hand_over(&self, state: &mut State) -> Result<(), IndexError> {
+        self.await_writer(state)?;
+        let position = self.position();
+        if position == state.handed_over {
+            return Ok(());
         }
-        if waiting.get(key).map_err(|error| self.failed(error))?.is_some() {
-            let bytes = serde_json::to_vec(outcome).map_err(|source| IndexError::Encode { id, source })?;
-            deliveries.insert((key.0, key.1, sink), bytes.as_slice()).map_err(|error| self.failed(error))?;
+        let rows = {
+            let mut view = self.shared.view_to_change();
+            let rows = std::mem::replace(&mut view.open, Arc::new(Memtable::new()));
+            view.closed = Some(Arc::clone(&rows));
+            rows
+        };
+        (state.handed_over, state.unwritten_commits) = (position, 0);
+        let shared = Arc::clone(&self.shared);
+        let write = move || shared.write(position, &rows);
+        let writer = thread::Builder::new().name("index".to_owned()).spawn(write);
+        let writer = writer.map_err(|error| self.shared.place.failed("write", widen(error)));
+        state.has_failed = writer.is_err();
+        state.writer = Some(writer?);
+        Ok(())
+    }
+
+    /// Waits until what was handed over is in the file.
+    fn await_writer(&self, state: &mut State) -> Result<(), IndexError> {
+        let Some(writer) = state.writer.take() else { return Ok(()) };
+        let written = writer.join().unwrap_or_else(|_| Err(self.shared.closed()));
+        state.has_failed = written.is_err();
+        written
+    }
+
+    fn check_usable(&self, state: &State) -> Result<(), IndexError> {
+        match self.shared.file().as_ref() {
+            Some(File::ReadOnly(_)) => Err(IndexError::ReadOnly),
+            Some(File::Writable(_)) if !state.has_failed => Ok(()),
+            _ => Err(self.shared.closed()),
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows of the ledger's tables, where they lie.
+fn rows_of(writes: Writes) -> Rows {
+    let mut rows = Rows::new();
+    for (table, writes) in writes {
+        for (key, value) in writes {
+            let (tree, placed) = layout::spot(table, &key);
+            rows.entry(tree).or_default().insert(placed, value);
+        }
+    }
+    rows
+}
+
+/// What a receipt takes from the outbox as it was before this commit, and from what this commit adds.
+fn add_receipt(rows: &mut Rows, before: &Snapshot, receipt: Receipt) -> Result<(), IndexError> {
+    match receipt {
+        Receipt::Dispatched { lane, through } => {
+            let there = before.outbox_through(lane, through)?;
+            let lane = rows.entry(Tree::Outbox(lane)).or_default();
+            lane.extend(there.into_iter().map(|key| (key, None)));
+            let through = layout::outbox_key(through);
+            lane.range_mut(..=through).for_each(|(_, value)| *value = None);
+        }
+        Receipt::Delivered { id, sink, outcome, settled } => {
+            let own = layout::outbox_key(id);
+            let lane = rows.entry(Tree::Outbox(Lane::Delivery)).or_default();
+            if settled {
+                lane.insert(own.clone(), None);
+                let there = before.delivery_keys(id)?;
+                let deliveries = rows.entry(Tree::Deliveries).or_default();
+                deliveries.extend(there.into_iter().map(|key| (key, None)));
+                let of_this = deliveries.range_mut(own.clone()..);
+                of_this.take_while(|(key, _)| key.starts_with(&own)).for_each(|(_, value)| *value = None);
+                return Ok(());
+            }
+            let waits = match lane.get(&own) {
+                Some(value) => value.is_some(),
+                None => before.waits(Lane::Delivery, id)?,
+            };
+            if waits {
+                let bytes =
+                    serde_json::to_vec(&outcome).map_err(|source| IndexError::Encode { id, source })?;
+                let deliveries = rows.entry(Tree::Deliveries).or_default();
+                deliveries.insert(layout::delivery_key(id, &sink), Some(bytes));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl View {
+    /// Of a file at this position, with nothing above it.
+    fn above(position: u64) -> View {
+        View { position, open: Arc::new(Memtable::new()), closed: None }
+    }
+}
+
+impl Shared {
+    /// Writes the closed memtable to the file, durably; then it is no more above it.
+    fn write(&self, position: u64, rows: &Memtable) -> Result<(), IndexError> {
+        self.in_transaction(|transaction| {
+            // In the order in which they lie: what is about one digest changes the same pages.
+            for tree in Tree::all() {
+                let mut table = None;
+                rows.for_each(tree, position, |key, value| {
+                    let table = match &mut table {
+                        Some(table) => table,
+                        None => table.insert(transaction.open_table(tables::tree(tree)).map_err(widen)?),
+                    };
+                    match value {
+                        Some(bytes) => table.insert(key, bytes).map(|_| ()).map_err(widen),
+                        None => table.remove(key).map(|_| ()).map_err(widen),
+                    }
+                })?;
+            }
+            let mut meta = transaction.open_table(META).map_err(widen)?;
+            let position = position.to_be_bytes();
+            meta.insert(META_POSITION, &position[..]).map(|_| ()).map_err(widen)
+        })
+        .map_err(|error| self.place.failed("write", error))?;
+        self.view_to_change().closed = None;
         Ok(())
     }
 
     fn in_transaction(
         &self,
-        durable: bool,
-        work: impl FnOnce(&WriteTransaction) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
+        work: impl FnOnce(&WriteTransaction) -> Result<(), Box<redb::Error>>,
+    ) -> Result<(), Box<redb::Error>> {
         let file = self.file();
-        let database = match file.as_ref() {
-            Some(File::Writable(database)) => database,
-            Some(File::ReadOnly(_)) => return Err(IndexError::ReadOnly),
-            None => return Err(self.closed()),
+        let Some(File::Writable(database)) = file.as_ref() else {
+            return Err(Box::new(redb::Error::DatabaseClosed));
         };
-        let mut transaction = database.begin_write().map_err(|error| self.failed(error))?;
-        let durability = if durable { Durability::Immediate } else { Durability::None };
-        transaction.set_durability(durability).map_err(|error| self.failed(error))?;
+        let mut transaction = database.begin_write().map_err(widen)?;
+        transaction.set_durability(Durability::Immediate).map_err(widen)?;
         // Without it, the start after a crash walks the whole file.
-        transaction.set_quick_repair(durable);
+        transaction.set_quick_repair(true);
         work(&transaction)?;
-        transaction.commit().map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, error: impl Into<redb::Error>) -> IndexError {
-        self.place.failed("write", widen(error))
+        transaction.commit().map_err(widen)
     }
 
     fn closed(&self) -> IndexError {
@@ -302,17 +416,21 @@ impl Index {
         self.file.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view_to_change(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Index {
     fn drop(&mut self) {
         // Without the checkpoint the next start replays a little more.
-        let writable = matches!(*self.file(), Some(File::Writable(_)));
+        let writable = matches!(*self.shared.file(), Some(File::Writable(_)));
         if writable && let Err(error) = self.checkpoint() {
-            tracing::warn!(index = %self.place.path.display(), "failed to make the index durable: {error}");
+            tracing::warn!(index = %self.shared.place.path.display(), "failed to make the index durable: {error}");
         }
     }
 }
@@ -325,5 +443,11 @@ impl Place {
             log: format!("{} {}", identity.log, identity.generation),
             cache_bytes,
         }
+    }
+
+    /// The position that an open file is at.
+    fn position(self: &Arc<Place>, file: &File) -> Result<u64, IndexError> {
+        let transaction = file.begin_read().map_err(|error| self.failed("read", error))?;
+        Ok(Snapshot::of_file(Arc::clone(self), transaction)?.position())
     }
 }

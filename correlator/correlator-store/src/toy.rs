@@ -102,7 +102,7 @@ pub(crate) fn replay(store: &Store) -> u64 {
 pub(crate) fn dump(index: &Index) -> String {
     use std::fmt::Write;
     let snapshot = index.snapshot().unwrap();
-    let mut text = format!("position {}\n", snapshot.position().unwrap());
+    let mut text = format!("position {}\n", snapshot.position());
     for table in Table::ALL {
         for (key, value) in snapshot.scan(table, "", "", usize::MAX).unwrap() {
             writeln!(text, "{} {key:?} {}", table.as_str(), String::from_utf8(value).unwrap()).unwrap();

@@ -49,7 +49,7 @@ pub(super) fn status(answers: &Answers, snapshot: &Snapshot) -> Result<Status, Q
             id: head.log.to_string(),
             generation: head.generation,
             position: head.position,
-            applied: snapshot.position()?,
+            applied: snapshot.position(),
             recorded: head.recorded,
             next_deadline,
         },

@@ -50,10 +50,10 @@ impl fmt::Debug for Batch<'_> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(index: &'a Index, snapshot: Snapshot) -> Result<Batch<'a>, IndexError> {
-        let began = snapshot.position()?;
+    pub(super) fn new(index: &'a Index, snapshot: Snapshot) -> Batch<'a> {
+        let began = snapshot.position();
         let (writes, outbox) = (BTreeMap::new(), Vec::new());
-        Ok(Batch { index, snapshot, began, position: began, writes, outbox, weight_bytes: 0 })
+        Batch { index, snapshot, began, position: began, writes, outbox, weight_bytes: 0 }
     }
 
     /// What the input at `position` changed and led to. Positions come one after the other, without a gap.
@@ -106,10 +106,10 @@ impl<'a> Batch<'a> {
 
     /// Commits state, decisions and position together.
     pub fn commit(self) -> Result<(), IndexError> {
-        // A read that is alive would keep the pages that this commit replaces.
-        let Batch { index, snapshot, began, position, writes, outbox, weight_bytes } = self;
+        // A read that is alive would keep the rows that this commit replaces.
+        let Batch { index, snapshot, began, position, writes, outbox, .. } = self;
         drop(snapshot);
-        index.write(began, position, writes, outbox, weight_bytes)
+        index.write(began, position, writes, outbox)
     }
 
     fn step_to(&mut self, position: u64) -> Result<(), IndexError> {

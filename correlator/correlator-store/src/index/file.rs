@@ -13,9 +13,8 @@ use redb::{
 use super::Snapshot;
 use super::error::{IndexError, is_damage, is_full, widen};
 use super::layout::Tree;
-use super::tables::{self, DELIVERIES, META, META_FORMAT, META_LOG};
+use super::tables::{self, META, META_FORMAT, META_LOG};
 use crate::durable;
-use crate::receipt::Lane;
 
 /// An index of at most this size is checked page by page when it is opened; a larger one would keep the start waiting,
 /// and its damage is found when it is read.
@@ -175,7 +174,7 @@ impl Place {
     /// Whether an open file is an index of this format and this log; else the reason.
     fn check(self: &Arc<Place>, file: &File) -> Result<(), String> {
         let transaction = file.begin_read().map_err(|error| error.to_string())?;
-        let snapshot = Snapshot::new(self.clone(), transaction);
+        let snapshot = Snapshot::of_file(self.clone(), transaction).map_err(|error| error.to_string())?;
         snapshot.check_tables().map_err(|error| error.to_string())?;
         for (key, expected) in [(META_FORMAT, &self.format), (META_LOG, &self.log)] {
             let found = snapshot.meta(key).map_err(|error| error.to_string())?.unwrap_or_default();
@@ -208,10 +207,6 @@ impl Place {
             for tree in Tree::all() {
                 transaction.open_table(tables::tree(tree)).map_err(widen)?;
             }
-            for lane in Lane::ALL {
-                transaction.open_table(tables::outbox(lane)).map_err(widen)?;
-            }
-            transaction.open_table(DELIVERIES).map_err(widen)?;
             let mut meta = transaction.open_table(META).map_err(widen)?;
             for (key, value) in [(META_FORMAT, &self.format), (META_LOG, &self.log)] {
                 meta.insert(key, value.as_bytes()).map_err(widen)?;

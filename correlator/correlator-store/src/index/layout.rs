@@ -6,6 +6,8 @@
 
 use correlator_core::records::Table;
 
+use crate::receipt::{Lane, OutboxId};
+
 /// A tree of rows in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tree {
@@ -15,13 +17,19 @@ pub(super) enum Tree {
     ByDigest,
     /// By an event's id.
     ByEvent,
+    /// Decisions that wait to be carried out, by [`outbox_key`].
+    Outbox(Lane),
+    /// The end results that sinks reported for decisions that are still in the outbox, by [`delivery_key`].
+    Deliveries,
 }
 
 impl Tree {
-    pub(super) const COUNT: usize = Table::ALL.len() + 2;
+    pub(super) const COUNT: usize = Table::ALL.len() + 3 + Lane::ALL.len();
 
+    /// Each at the place of its number.
     pub(super) fn all() -> impl Iterator<Item = Tree> {
-        Table::ALL.into_iter().map(Tree::Own).chain([Tree::ByDigest, Tree::ByEvent])
+        let of_several = [Tree::ByDigest, Tree::ByEvent, Tree::Deliveries];
+        Table::ALL.into_iter().map(Tree::Own).chain(of_several).chain(Lane::ALL.into_iter().map(Tree::Outbox))
     }
 
     /// Below [`Tree::COUNT`], another one for each.
@@ -30,16 +38,53 @@ impl Tree {
             Tree::Own(table) => table as usize,
             Tree::ByDigest => Table::ALL.len(),
             Tree::ByEvent => Table::ALL.len() + 1,
+            Tree::Deliveries => Table::ALL.len() + 2,
+            Tree::Outbox(lane) => Table::ALL.len() + 3 + lane as usize,
         }
     }
 
+    /// Its name in the file; those of the ledger's tables have no slash.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Tree::Own(table) => table.as_str(),
             Tree::ByDigest => "by_digest",
             Tree::ByEvent => "by_event",
+            Tree::Deliveries => "outbox/deliveries",
+            Tree::Outbox(Lane::Bus) => "outbox/bus",
+            Tree::Outbox(Lane::Delivery) => "outbox/delivery",
+            Tree::Outbox(Lane::Verification) => "outbox/verification",
         }
     }
+}
+
+/// Where a decision lies in its lane: in the order of positions.
+pub(super) fn outbox_key(id: OutboxId) -> Vec<u8> {
+    let mut key = id.position.to_be_bytes().to_vec();
+    key.extend_from_slice(&id.index.to_be_bytes());
+    key
+}
+
+/// Where the end result of one sink lies, behind the decision's own key.
+pub(super) fn delivery_key(id: OutboxId, sink: &str) -> Vec<u8> {
+    let mut key = outbox_key(id);
+    key.extend_from_slice(sink.as_bytes());
+    key
+}
+
+/// The decision that a key of these trees is about, and what stands behind it.
+pub(super) fn outbox_id(key: &[u8]) -> Option<(OutboxId, &[u8])> {
+    let (position, rest) = key.split_first_chunk()?;
+    let (index, rest) = rest.split_first_chunk()?;
+    let id = OutboxId { position: u64::from_be_bytes(*position), index: u32::from_be_bytes(*index) };
+    Some((id, rest))
+}
+
+/// The first key behind all that begin with a prefix; nothing where there is none.
+pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix.get(..=last)?.to_vec();
+    *behind.last_mut()? += 1;
+    Some(behind)
 }
 
 /// The rows of a table whose keys are this prefix, a hash, and a rest.
@@ -162,7 +207,7 @@ impl Family {
         match self.tree {
             Tree::ByDigest => &DIGESTS,
             Tree::ByEvent => &EVENTS,
-            Tree::Own(_) => &[],
+            Tree::Own(_) | Tree::Outbox(_) | Tree::Deliveries => &[],
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads of the index as it is after one commit.
 
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use bus_schema::TraceParent;
@@ -12,22 +13,30 @@ use super::Place;
 use super::batch::Row;
 use super::error::{IndexError, is_damage, widen};
 use super::layout::{self, Family, Reach, Tree};
-use super::tables::{self, DELIVERIES, META, META_POSITION};
+use super::memtable::{Cursor, Memtable, Reader};
+use super::merged::Merged;
+use super::tables::{self, META, META_POSITION};
 use crate::receipt::{DeliveryOutcome, Lane, OutboxId};
 
 type TreeTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// A consistent view of the index. It keeps the pages that it can see from being used again: hold it for one question,
-/// not for ever.
+/// A consistent view of the index. It keeps what it can see, in memory and in the file: hold it for one question, not for
+/// ever.
 pub struct Snapshot {
     place: Arc<Place>,
+    position: u64,
+    /// What is not in the file yet, the newest first.
+    layers: Vec<Arc<Memtable>>,
     transaction: ReadTransaction,
     opened: [OnceLock<TreeTable>; Tree::COUNT],
+    /// Absent where there is nothing but the file.
+    _reader: Option<Reader>,
 }
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Snapshot").field("index", &self.place.path).finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("Snapshot");
+        debug.field("index", &self.place.path).field("position", &self.position).finish_non_exhaustive()
     }
 }
 
@@ -48,13 +57,31 @@ pub struct Delivery {
 }
 
 impl Snapshot {
-    pub(super) fn new(place: Arc<Place>, transaction: ReadTransaction) -> Snapshot {
-        Snapshot { place, transaction, opened: [const { OnceLock::new() }; Tree::COUNT] }
+    /// Of the file alone.
+    pub(super) fn of_file(place: Arc<Place>, transaction: ReadTransaction) -> Result<Snapshot, IndexError> {
+        let opened = [const { OnceLock::new() }; Tree::COUNT];
+        let mut snapshot =
+            Snapshot { place, position: 0, layers: Vec::new(), transaction, opened, _reader: None };
+        let position = snapshot.meta(META_POSITION)?;
+        snapshot.position = position.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        Ok(snapshot)
+    }
+
+    /// Of the file and what lies above it, the newest first, as the reader sees it.
+    pub(super) fn new(
+        place: Arc<Place>,
+        position: u64,
+        layers: Vec<Arc<Memtable>>,
+        transaction: ReadTransaction,
+        reader: Reader,
+    ) -> Snapshot {
+        let opened = [const { OnceLock::new() }; Tree::COUNT];
+        Snapshot { place, position, layers, transaction, opened, _reader: Some(reader) }
     }
 
     /// The last position of the log that this view includes.
-    pub fn position(&self) -> Result<u64, IndexError> {
-        Ok(self.meta(META_POSITION)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// At most `limit` decisions of a lane, in order, after the one named (or from the first).
@@ -64,82 +91,141 @@ impl Snapshot {
         after: Option<OutboxId>,
         limit: usize,
     ) -> Result<Vec<Queued>, IndexError> {
-        let failed = |error| self.place.failed("read", error);
-        let table = self.transaction.open_table(tables::outbox(lane)).map_err(|e| failed(widen(e)))?;
-        let start = match after {
-            Some(id) => std::ops::Bound::Excluded((id.position, id.index)),
-            None => std::ops::Bound::Unbounded,
-        };
-        let range = table
-            .range::<(u64, u32)>((start, std::ops::Bound::Unbounded))
-            .map_err(|error| failed(widen(error)))?;
+        // The first key behind the one named is that with a zero behind it.
+        let from = after.map(|id| layout::delivery_key(id, "\0")).unwrap_or_default();
+        let mut rows = self.rows(Tree::Outbox(lane), &from, None).map_err(|error| self.failed(error))?;
         let mut queued = Vec::new();
-        for row in range.take(limit) {
-            let (key, value) = row.map_err(|error| failed(widen(error)))?;
-            let (position, index) = key.value();
-            let id = OutboxId { position, index };
+        while queued.len() < limit
+            && let Some(row) = rows.next().map_err(|error| self.failed(error))?
+        {
+            let Some((id, _)) = layout::outbox_id(row.key()) else { continue };
             let Row { decision, trace } =
-                serde_json::from_slice(value.value()).map_err(|source| IndexError::Decode { id, source })?;
+                serde_json::from_slice(row.value()).map_err(|source| IndexError::Decode { id, source })?;
             queued.push(Queued { id, decision, trace });
         }
         Ok(queued)
     }
 
+    /// The decisions of a lane up to and including this one.
+    pub(super) fn outbox_through(
+        &self,
+        lane: Lane,
+        through: OutboxId,
+    ) -> Result<Vec<Vec<u8>>, IndexError> {
+        let end = layout::behind(&layout::outbox_key(through));
+        self.keys(Tree::Outbox(lane), &[], end.as_deref())
+    }
+
+    /// Whether a decision waits in a lane.
+    pub(super) fn waits(&self, lane: Lane, id: OutboxId) -> Result<bool, IndexError> {
+        let found = self.value(Tree::Outbox(lane), &layout::outbox_key(id));
+        Ok(found.map_err(|error| self.failed(error))?.is_some())
+    }
+
+    /// The keys of the end results so far of a decision.
+    pub(super) fn delivery_keys(&self, id: OutboxId) -> Result<Vec<Vec<u8>>, IndexError> {
+        let own = layout::outbox_key(id);
+        self.keys(Tree::Deliveries, &own, layout::behind(&own).as_deref())
+    }
+
     /// How many decisions wait in a lane.
     pub fn outbox_len(&self, lane: Lane) -> Result<u64, IndexError> {
-        let failed = |error| self.place.failed("read", error);
-        let table = self.transaction.open_table(tables::outbox(lane)).map_err(|e| failed(widen(e)))?;
-        table.len().map_err(|error| failed(widen(error)))
+        let tree = Tree::Outbox(lane);
+        let in_file = self.tree(tree).map_err(|error| self.failed(error))?;
+        let mut count = in_file.len().map_err(|error| self.failed(widen(error)))?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let above = self.layers.get(..index).unwrap_or_default();
+            layer
+                .for_each(tree, self.position, |key, value| {
+                    if above.iter().any(|layer| layer.get(tree, key, self.position).is_some()) {
+                        return Ok(());
+                    }
+                    let is_in_file = in_file.get(key).map_err(widen)?.is_some();
+                    match (is_in_file, value.is_some()) {
+                        (false, true) => count += 1,
+                        (true, false) => count = count.saturating_sub(1),
+                        _ => {}
+                    }
+                    Ok(())
+                })
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(count)
     }
 
     /// The end results so far of a decision that is still in the delivery lane, one per sink.
     pub fn deliveries(&self, id: OutboxId) -> Result<Vec<Delivery>, IndexError> {
-        let failed = |error| self.place.failed("read", error);
-        let table = self.transaction.open_table(DELIVERIES).map_err(|error| failed(widen(error)))?;
-        let from = (id.position, id.index, "");
+        let own = layout::outbox_key(id);
+        let mut rows = self
+            .rows(Tree::Deliveries, &own, layout::behind(&own).as_deref())
+            .map_err(|error| self.failed(error))?;
         let mut deliveries = Vec::new();
-        for row in table.range(from..).map_err(|error| failed(widen(error)))? {
-            let (key, value) = row.map_err(|error| failed(widen(error)))?;
-            let (position, index, sink) = key.value();
-            if (position, index) != (id.position, id.index) {
-                break;
-            }
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+            let Some((_, sink)) = layout::outbox_id(row.key()) else { continue };
+            let sink = String::from_utf8_lossy(sink).into_owned();
             let outcome =
-                serde_json::from_slice(value.value()).map_err(|source| IndexError::Decode { id, source })?;
-            deliveries.push(Delivery { sink: sink.to_owned(), outcome });
+                serde_json::from_slice(row.value()).map_err(|source| IndexError::Decode { id, source })?;
+            deliveries.push(Delivery { sink, outcome });
         }
         Ok(deliveries)
     }
 
     pub(super) fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, IndexError> {
-        let failed = |error| self.place.failed("read", error);
-        let table = self.transaction.open_table(META).map_err(|error| failed(widen(error)))?;
-        let value = table.get(key).map_err(|error| failed(widen(error)))?;
+        let table = self.transaction.open_table(META).map_err(|error| self.failed(widen(error)))?;
+        let value = table.get(key).map_err(|error| self.failed(widen(error)))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
 
     /// Opens every table once, so that a file that lacks one is known at the start.
     pub(super) fn check_tables(&self) -> Result<(), Box<redb::Error>> {
         for tree in Tree::all() {
-            self.transaction.open_table(tables::tree(tree)).map_err(widen)?;
+            self.tree(tree)?;
         }
-        for lane in Lane::ALL {
-            self.transaction.open_table(tables::outbox(lane)).map_err(widen)?;
-        }
-        self.transaction.open_table(DELIVERIES).map_err(widen)?;
         self.transaction.open_table(META).map_err(widen)?;
         Ok(())
     }
 
-    fn tree(&self, tree: Tree, table: Table) -> Result<&TreeTable, RecordsError> {
-        let failed = |reason: String| RecordsError::Read { table: table.as_str(), reason };
-        let slot = self.opened.get(tree.number()).ok_or_else(|| failed("it is not listed".to_owned()))?;
+    fn tree(&self, tree: Tree) -> Result<&TreeTable, Box<redb::Error>> {
+        let Some(slot) = self.opened.get(tree.number()) else {
+            return Err(widen(redb::TableError::TableDoesNotExist(tree.as_str().to_owned())));
+        };
         if let Some(opened) = slot.get() {
             return Ok(opened);
         }
-        let opened = self.transaction.open_table(tables::tree(tree));
-        let opened = opened.map_err(|error| self.read_error(table, widen(error)))?;
+        let opened = self.transaction.open_table(tables::tree(tree)).map_err(widen)?;
         Ok(slot.get_or_init(|| opened))
+    }
+
+    fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, Box<redb::Error>> {
+        for layer in &self.layers {
+            if let Some(value) = layer.get(tree, key, self.position) {
+                return Ok(value);
+            }
+        }
+        let value = self.tree(tree)?.get(key).map_err(widen)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    /// The rows of a tree from a key on, to another one that is not met itself.
+    fn rows(&self, tree: Tree, from: &[u8], end: Option<&[u8]>) -> Result<Merged<'_>, Box<redb::Error>> {
+        let cursor = |layer| Cursor::new(layer, tree, self.position, from, end);
+        let layers = self.layers.iter().map(cursor).collect();
+        let within = (Bound::Included(from), end.map_or(Bound::Unbounded, Bound::Excluded));
+        // A range that ends before it begins is no range.
+        let within = match end {
+            Some(end) if end <= from => (Bound::Included(from), Bound::Excluded(from)),
+            _ => within,
+        };
+        Ok(Merged::new(layers, self.tree(tree)?.range::<&[u8]>(within).map_err(widen)?))
+    }
+
+    fn keys(&self, tree: Tree, from: &[u8], end: Option<&[u8]>) -> Result<Vec<Vec<u8>>, IndexError> {
+        let mut rows = self.rows(tree, from, end).map_err(|error| self.failed(error))?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+            keys.push(row.key().to_vec());
+        }
+        Ok(keys)
     }
 
     /// Rows in the table's own tree.
@@ -149,18 +235,16 @@ impl Snapshot {
         prefix: &str,
         start: &str,
         limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
-        let failed = |error| self.read_error(table, widen(error));
+    ) -> Result<Vec<(String, Vec<u8>)>, Box<redb::Error>> {
         let mut found = Vec::new();
-        let tree = self.tree(Tree::Own(table), table)?;
-        for row in tree.range(start.as_bytes()..).map_err(failed)?.take(limit) {
-            let (key, value) = row.map_err(failed)?;
-            if !key.value().starts_with(prefix.as_bytes()) {
-                break;
-            }
+        let end = layout::behind(prefix.as_bytes());
+        let mut rows = self.rows(Tree::Own(table), start.as_bytes(), end.as_deref())?;
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
             // Every key was written as text.
-            let key = String::from_utf8_lossy(key.value()).into_owned();
-            found.push((key, value.value().to_vec()));
+            let key = String::from_utf8_lossy(row.key()).into_owned();
+            found.push((key, row.into_value()));
         }
         Ok(found)
     }
@@ -168,28 +252,22 @@ impl Snapshot {
     /// Rows that lie among those of other tables.
     fn scan_family(
         &self,
-        table: Table,
         family: &Family,
         prefix: &str,
         start: &str,
         limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
-        let failed = |error| self.read_error(table, widen(error));
-        let tree = self.tree(family.tree, table)?;
+    ) -> Result<Vec<(String, Vec<u8>)>, Box<redb::Error>> {
         // Of one hash nothing behind its rows is looked at.
-        let within = family.place(prefix).unwrap_or_default();
+        let end = family.place(prefix).as_deref().and_then(layout::behind);
         let mut found = Vec::new();
         let mut next = Some(family.from(start));
         while let Some(from) = next.take() {
-            let mut rows = tree.range(from.as_slice()..).map_err(failed)?;
-            while found.len() < limit {
-                let Some(row) = rows.next() else { break };
-                let (placed, value) = row.map_err(failed)?;
-                if !placed.value().starts_with(&within) {
-                    return Ok(found);
-                }
-                let Some(key) = family.key(placed.value()) else {
-                    next = family.beyond(placed.value());
+            let mut rows = self.rows(family.tree, &from, end.as_deref())?;
+            while found.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let Some(key) = family.key(row.key()) else {
+                    next = family.beyond(row.key());
                     break;
                 };
                 if key.as_str() < start {
@@ -198,10 +276,14 @@ impl Snapshot {
                 if !key.starts_with(prefix) {
                     return Ok(found);
                 }
-                found.push((key, value.value().to_vec()));
+                found.push((key, row.into_value()));
             }
         }
         Ok(found)
+    }
+
+    fn failed(&self, error: Box<redb::Error>) -> IndexError {
+        self.place.failed("read", error)
     }
 
     fn read_error(&self, table: Table, error: Box<redb::Error>) -> RecordsError {
@@ -215,11 +297,7 @@ impl Snapshot {
 impl Records for Snapshot {
     fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, RecordsError> {
         let (tree, placed) = layout::spot(table, key);
-        let value = self
-            .tree(tree, table)?
-            .get(placed.as_slice())
-            .map_err(|error| self.read_error(table, widen(error)))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        self.value(tree, &placed).map_err(|error| self.read_error(table, error))
     }
 
     fn scan(
@@ -230,13 +308,14 @@ impl Records for Snapshot {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
         let start = if from > prefix { from } else { prefix };
+        let failed = |error| self.read_error(table, error);
         let Reach { own, family } = layout::reach(table, prefix, start);
         let mut found = match own {
-            true => self.scan_own(table, prefix, start, limit)?,
+            true => self.scan_own(table, prefix, start, limit).map_err(failed)?,
             false => Vec::new(),
         };
         if let Some(family) = family {
-            found.extend(self.scan_family(table, family, prefix, start, limit)?);
+            found.extend(self.scan_family(family, prefix, start, limit).map_err(failed)?);
             if own {
                 found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
                 found.truncate(limit);

@@ -3,13 +3,11 @@
 use redb::TableDefinition;
 
 use super::layout::Tree;
-use crate::receipt::Lane;
 
 /// A change of the tables below is a new number: an index of another format is deleted and built anew from the log.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 
 pub(super) type TreeDefinition = TableDefinition<'static, &'static [u8], &'static [u8]>;
-pub(super) type OutboxDefinition = TableDefinition<'static, (u64, u32), &'static [u8]>;
 
 /// What the index is: see the keys below.
 pub(super) const META: TableDefinition<'static, &'static str, &'static [u8]> =
@@ -21,20 +19,6 @@ pub(super) const META_LOG: &str = "log";
 /// The last position that was applied, big-endian.
 pub(super) const META_POSITION: &str = "position";
 
-/// The end results that sinks reported for decisions that are still in the outbox.
-pub(super) const DELIVERIES: TableDefinition<'static, (u64, u32, &'static str), &'static [u8]> =
-    TableDefinition::new("outbox/deliveries");
-
-/// The records of the ledger. Their names have no slash.
 pub(super) fn tree(tree: Tree) -> TreeDefinition {
     TableDefinition::new(tree.as_str())
-}
-
-/// Decisions that wait to be carried out.
-pub(super) fn outbox(lane: Lane) -> OutboxDefinition {
-    TableDefinition::new(match lane {
-        Lane::Bus => "outbox/bus",
-        Lane::Delivery => "outbox/delivery",
-        Lane::Verification => "outbox/verification",
-    })
 }

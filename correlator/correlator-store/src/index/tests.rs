@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod layout;
+mod memtable;
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use correlator_core::records::{MemoryRecords, Records};
 
 use super::*;
 use crate::log::{EvidenceLog, LogSettings};
-use crate::receipt::DeliveryOutcome;
+use crate::receipt::{DeliveryOutcome, OutboxId};
 use crate::toy::{apply, at, dump, root};
 use correlator_core::input::{Entry, Input};
 
@@ -68,7 +69,7 @@ fn what_is_committed_is_read_and_survives_a_proper_end() {
     index.commit(1, vec![put(Table::Digests, "a", "1"), put(Table::Cases, "a", "2")], Vec::new()).unwrap();
     index.commit(2, vec![put(Table::Digests, "a", "3"), remove(Table::Cases, "a")], Vec::new()).unwrap();
     assert_eq!(before.get(Table::Digests, "a").unwrap(), None, "a snapshot stays as it is");
-    assert_eq!(before.position().unwrap(), 0);
+    assert_eq!(before.position(), 0);
     drop((before, index));
     let index = folder.open();
     assert_eq!((index.started(), index.position()), (&Started::Continued, 2));
@@ -277,7 +278,7 @@ fn damage_that_is_met_while_reading_begins_the_index_anew_at_the_next_start() {
     let folder = Folder::new();
     fill(&folder);
     let index = folder.open();
-    index.place.mark_damaged("a page does not decode");
+    index.shared.place.mark_damaged("a page does not decode");
     drop(index);
     let place = Place::new(&folder.path(), &folder.identity, 1, CACHE_BYTES);
     let error = Index::open_read_only(&place.path, &folder.identity, 1, CACHE_BYTES).unwrap_err();
@@ -332,26 +333,55 @@ fn an_index_that_is_opened_again_goes_on() {
 }
 
 #[test]
-fn many_commits_and_large_ones_are_made_durable_from_time_to_time() {
+fn many_commits_and_large_ones_are_written_to_the_file_from_time_to_time() {
     let folder = Folder::new();
     let index = folder.open();
-    for position in 1..=u64::from(UNSYNCED_COMMITS_MAX) {
+    for position in 1..=u64::from(UNWRITTEN_COMMITS_MAX) {
+        assert_eq!(index.state().handed_over, 0);
         index.commit(position, Vec::new(), Vec::new()).unwrap();
     }
-    assert_eq!(index.state().unsynced_commits, 0);
-    let position = index.position() + 1;
-    let value = Some(vec![0; UNSYNCED_BYTES_MAX]);
-    let large = Change { table: Table::Units, key: "large".to_owned(), value };
-    index.commit(position, vec![large], Vec::new()).unwrap();
-    assert_eq!(index.state().unsynced_bytes, 0);
+    let handed_over = || {
+        let state = index.state();
+        (state.handed_over, state.unwritten_commits)
+    };
+    let mut position = index.position();
+    assert_eq!(handed_over(), (position, 0));
+    let large = || Change {
+        table: Table::Units,
+        key: "large".to_owned(),
+        value: Some(vec![b'0'; UNWRITTEN_BYTES_MAX]),
+    };
+    position += 1;
+    index.commit(position, vec![large()], Vec::new()).unwrap();
+    assert_eq!(index.state().handed_over, position);
     index.commit(position + 1, vec![put(Table::Units, "a", "1")], Vec::new()).unwrap();
-    assert_eq!(index.state().unsynced_commits, 1);
+    assert_eq!(handed_over(), (position, 1));
     index.checkpoint().unwrap();
-    assert_eq!(index.state().unsynced_commits, 0);
+    assert_eq!(handed_over(), (position + 1, 0));
+    assert!(index.shared.view().closed.is_none() && index.shared.view().open.bytes() == 0);
     // What is on the disk now is what a crash would leave.
     let copy = Folder { folder: tempfile::tempdir().unwrap(), identity: folder.identity.clone() };
     fs::copy(folder.path(), copy.path()).unwrap();
     let copied = copy.open();
     assert_eq!((copied.started(), copied.position()), (&Started::Continued, position + 1));
     assert_eq!(Digest::sha256_of(dump(&copied).as_bytes()), Digest::sha256_of(dump(&index).as_bytes()));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_stops_the_commits_until_it_is_opened_again() {
+    let folder = Folder::new();
+    let index = folder.open();
+    index.commit(1, vec![put(Table::Units, "a", "1")], Vec::new()).unwrap();
+    index.checkpoint().unwrap();
+    index.commit(2, vec![put(Table::Units, "a", "2")], Vec::new()).unwrap();
+    // As if the database had failed under the writer.
+    let file = index.shared.file.write().unwrap().take().unwrap();
+    file.close().unwrap();
+    assert!(matches!(index.checkpoint(), Err(IndexError::Database { .. })));
+    let error = index.commit(3, Vec::new(), Vec::new()).unwrap_err();
+    assert!(matches!(error, IndexError::Database { .. }), "{error}");
+    index.reopen().unwrap();
+    assert_eq!(index.position(), 1, "what was not written is in the log");
+    index.commit(2, vec![put(Table::Units, "a", "2")], Vec::new()).unwrap();
+    index.commit(3, Vec::new(), Vec::new()).unwrap();
 }
