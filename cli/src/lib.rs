@@ -43,10 +43,8 @@ pub fn run() -> ExitCode {
             return exit.into();
         }
     };
-    match arguments.command {
-        Command::Agent(_) => allocator::be_told(allocator::SLIM),
-        Command::Correlator(_) | Command::Up(_) => allocator::be_told(allocator::FEW_ARENAS),
-        _ => {}
+    if matches!(arguments.command, Command::Agent(_)) {
+        allocator::be_slim();
     }
     let done = match runtime(&arguments.command) {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),

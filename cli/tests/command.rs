@@ -1,6 +1,8 @@
 //! The real binary, run as people run it: help, refusals, the recording, kills, and the questions after it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "command/allocator.rs"]
+mod allocator;
 #[path = "command/check.rs"]
 mod check;
 #[path = "command/conformance.rs"]
@@ -25,8 +27,6 @@ mod policy;
 mod questions;
 #[path = "command/refusals.rs"]
 mod refusals;
-#[path = "command/slim.rs"]
-mod slim;
 
 use std::path::Path;
 use std::process::{Command, Output};
