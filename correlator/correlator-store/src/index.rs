@@ -15,6 +15,7 @@ mod file;
 mod layout;
 mod memtable;
 mod merged;
+mod near;
 mod snapshot;
 mod tables;
 

@@ -79,6 +79,12 @@ pub(super) fn outbox_id(key: &[u8]) -> Option<(OutboxId, &[u8])> {
     Some((id, rest))
 }
 
+/// What all rows begin with that are about the same digest as this one.
+pub(super) fn digest_of(tree: Tree, placed: &[u8]) -> Option<&[u8]> {
+    let name = DIGESTS.iter().find(|name| Some(&name.number) == placed.first())?;
+    placed.get(..=name.bytes).filter(|_| tree == Tree::ByDigest)
+}
+
 /// The first key behind all that begin with a prefix; nothing where there is none.
 pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;

@@ -15,6 +15,7 @@ use super::error::{IndexError, is_damage, widen};
 use super::layout::{self, Family, Reach, Tree};
 use super::memtable::{Cursor, Memtable, Reader};
 use super::merged::Merged;
+use super::near::{self, Near};
 use super::tables::{self, META, META_POSITION};
 use crate::receipt::{DeliveryOutcome, Lane, OutboxId};
 
@@ -29,6 +30,7 @@ pub struct Snapshot {
     layers: Vec<Arc<Memtable>>,
     transaction: ReadTransaction,
     opened: [OnceLock<TreeTable>; Tree::COUNT],
+    near: Near,
     /// Absent where there is nothing but the file.
     _reader: Option<Reader>,
 }
@@ -60,8 +62,8 @@ impl Snapshot {
     /// Of the file alone.
     pub(super) fn of_file(place: Arc<Place>, transaction: ReadTransaction) -> Result<Snapshot, IndexError> {
         let opened = [const { OnceLock::new() }; Tree::COUNT];
-        let mut snapshot =
-            Snapshot { place, position: 0, layers: Vec::new(), transaction, opened, _reader: None };
+        let (layers, near) = (Vec::new(), Near::default());
+        let mut snapshot = Snapshot { place, position: 0, layers, transaction, opened, near, _reader: None };
         let position = snapshot.meta(META_POSITION)?;
         snapshot.position = position.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         Ok(snapshot)
@@ -76,7 +78,7 @@ impl Snapshot {
         reader: Reader,
     ) -> Snapshot {
         let opened = [const { OnceLock::new() }; Tree::COUNT];
-        Snapshot { place, position, layers, transaction, opened, _reader: Some(reader) }
+        Snapshot { place, position, layers, transaction, opened, near: Near::default(), _reader: Some(reader) }
     }
 
     /// The last position of the log that this view includes.
@@ -197,6 +199,9 @@ impl Snapshot {
     }
 
     fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, Box<redb::Error>> {
+        if let Some(rows) = self.rows_near(tree, key)? {
+            return Ok(near::value(&rows, key));
+        }
         for layer in &self.layers {
             if let Some(value) = layer.get(tree, key, self.position) {
                 return Ok(value);
@@ -204,6 +209,27 @@ impl Snapshot {
         }
         let value = self.tree(tree)?.get(key).map_err(widen)?;
         Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    /// All rows about the digest that a key is about, where they are few.
+    fn rows_near(&self, tree: Tree, key: &[u8]) -> Result<Option<near::Rows>, Box<redb::Error>> {
+        let Some(digest) = layout::digest_of(tree, key) else { return Ok(None) };
+        if let Some(known) = self.near.get(digest) {
+            return Ok(known);
+        }
+        let mut found = self.rows(tree, digest, layout::behind(digest).as_deref())?;
+        let (mut rows, mut bytes) = (Vec::new(), digest.len());
+        while let Some(row) = found.next()? {
+            bytes += row.key().len() + row.value().len();
+            if rows.len() >= near::ROWS_MAX || bytes > near::DIGEST_BYTES_MAX {
+                self.near.keep(digest, None, digest.len());
+                return Ok(None);
+            }
+            rows.push((row.key().to_vec(), row.into_value()));
+        }
+        let rows = near::Rows::from(rows);
+        self.near.keep(digest, Some(near::Rows::clone(&rows)), bytes);
+        Ok(Some(rows))
     }
 
     /// The rows of a tree from a key on, to another one that is not met itself.
@@ -257,9 +283,18 @@ impl Snapshot {
         start: &str,
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, Box<redb::Error>> {
-        // Of one hash nothing behind its rows is looked at.
-        let end = family.place(prefix).as_deref().and_then(layout::behind);
+        let within = family.place(prefix);
         let mut found = Vec::new();
+        if let Some(within) = &within
+            && let Some(rows) = self.rows_near(family.tree, within)?
+        {
+            let of_family = rows.iter().filter_map(|(placed, value)| Some((family.key(placed)?, value)));
+            let wanted = of_family.filter(|(key, _)| key.as_str() >= start && key.starts_with(prefix));
+            found.extend(wanted.take(limit).map(|(key, value)| (key, value.clone())));
+            return Ok(found);
+        }
+        // Of one hash nothing behind its rows is looked at.
+        let end = within.as_deref().and_then(layout::behind);
         let mut next = Some(family.from(start));
         while let Some(from) = next.take() {
             let mut rows = self.rows(family.tree, &from, end.as_deref())?;

@@ -195,3 +195,33 @@ fn a_cursor_meets_each_row_once_while_others_are_added() {
     let mut nothing = Cursor::new(&memtable, Tree::ByEvent, 2, &from, Some(&from));
     assert!(nothing.head().is_none());
 }
+
+#[test]
+fn a_digest_with_many_rows_or_large_ones_is_read_as_one_with_few() {
+    let folder = Folder::new();
+    let index = folder.open();
+    let mut memory = MemoryRecords::default();
+    let changes: Vec<Change> = [(1, 10, 10), (2, 200, 10), (3, 10, 20_000)]
+        .into_iter()
+        .flat_map(|(name, rows, bytes)| {
+            let key = move |row| format!("{}\u{1f}placed\u{1f}{row:03}", digest(name));
+            (0..rows).map(move |row| put(Table::Digests, &key(row), &"1".repeat(bytes)))
+        })
+        .collect();
+    memory.commit(changes.clone());
+    index.commit(1, changes, Vec::new()).unwrap();
+    for _ in 0..2 {
+        let snapshot = index.snapshot().unwrap();
+        for name in 0..4 {
+            let of_digest = format!("{}\u{1f}", digest(name));
+            let from = format!("{of_digest}placed\u{1f}004");
+            for (start, limit) in [(&of_digest, usize::MAX), (&from, 3), (&from, usize::MAX)] {
+                let found = snapshot.scan(Table::Digests, &of_digest, start, limit).unwrap();
+                assert_eq!(found, memory.scan(Table::Digests, &of_digest, start, limit).unwrap());
+            }
+            let found = snapshot.get(Table::Digests, &from).unwrap();
+            assert_eq!(found, memory.get(Table::Digests, &from).unwrap());
+        }
+        index.checkpoint().unwrap();
+    }
+}
