@@ -21,7 +21,7 @@ use lock::FolderLock;
 
 const LOG_FOLDER: &str = "log";
 const INDEX_FILE: &str = "index.redb";
-const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const INDEX_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// How a data folder is kept.
 #[derive(Debug, Clone)]

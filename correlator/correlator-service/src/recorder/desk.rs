@@ -294,8 +294,7 @@ impl Desk {
 
 /// The shared values as a snapshot has them.
 pub(crate) fn shared_of(ledger: &Ledger, snapshot: &Snapshot) -> Result<Shared, OpenTrouble> {
-    let progress =
-        Progress { applied: snapshot.position(), next_deadline: Ledger::next_deadline(snapshot)? };
+    let progress = Progress { applied: snapshot.position(), next_deadline: Ledger::next_deadline(snapshot)? };
     Ok(Shared::new(progress, in_force(ledger, snapshot)?))
 }
 

@@ -54,7 +54,7 @@ fn check_correlator(raw: RawCorrelator, problems: &mut Problems) -> Option<Corre
     let verifications =
         within("verifications_max", raw.verifications_max.unwrap_or(processors), 1..=64, problems);
     let cache = raw.verification_cache_bytes_max.unwrap_or(16 * MIB);
-    let index_cache = raw.index_cache_bytes.unwrap_or(64 * 1024 * 1024);
+    let index_cache = raw.index_cache_bytes.unwrap_or(32 * 1024 * 1024);
     let index_cache =
         within("index_cache_bytes", index_cache, 1024 * 1024..=64 * 1024 * 1024 * 1024, problems);
     Some(CorrelatorSettings {

@@ -69,7 +69,8 @@ impl<'a> Merged<'a> {
                 }
             }
             let in_file = self.file_head.as_ref().map(|(key, _)| key.value());
-            let Some((index, key)) = least.filter(|(_, key)| in_file.is_none_or(|other| *key <= other)) else {
+            let Some((index, key)) = least.filter(|(_, key)| in_file.is_none_or(|other| *key <= other))
+            else {
                 return Ok(self.file_head.take().map(Found::InFile));
             };
             if in_file == Some(key) {

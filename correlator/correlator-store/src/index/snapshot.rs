@@ -78,7 +78,15 @@ impl Snapshot {
         reader: Reader,
     ) -> Snapshot {
         let opened = [const { OnceLock::new() }; Tree::COUNT];
-        Snapshot { place, position, layers, transaction, opened, near: Near::default(), _reader: Some(reader) }
+        Snapshot {
+            place,
+            position,
+            layers,
+            transaction,
+            opened,
+            near: Near::default(),
+            _reader: Some(reader),
+        }
     }
 
     /// The last position of the log that this view includes.
@@ -109,11 +117,7 @@ impl Snapshot {
     }
 
     /// The decisions of a lane up to and including this one.
-    pub(super) fn outbox_through(
-        &self,
-        lane: Lane,
-        through: OutboxId,
-    ) -> Result<Vec<Vec<u8>>, IndexError> {
+    pub(super) fn outbox_through(&self, lane: Lane, through: OutboxId) -> Result<Vec<Vec<u8>>, IndexError> {
         let end = layout::behind(&layout::outbox_key(through));
         self.keys(Tree::Outbox(lane), &[], end.as_deref())
     }
