@@ -516,7 +516,7 @@ mod tests {
     /// Everything that the index holds.
     fn held(desk: &Desk) -> String {
         let snapshot = index(&desk.store).unwrap().snapshot().unwrap();
-        let mut text = format!("{}", snapshot.position().unwrap());
+        let mut text = format!("{}", snapshot.position());
         for table in Table::ALL {
             for (key, value) in snapshot.scan(table, "", "", usize::MAX).unwrap() {
                 text.push_str(&format!("\n{} {key:?} {}", table.as_str(), String::from_utf8_lossy(&value)));
