@@ -2,11 +2,6 @@
 //! that was started.
 #![cfg(target_os = "linux")]
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-
-use serde_json::Value;
-
 use crate::custody;
 use crate::fleet::{NOBODY, write_settings};
 use crate::questions::Running;
@@ -30,17 +25,10 @@ fn told_to_agent(chosen: Option<&str>) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     write_settings(folder.path(), NOBODY, NOBODY);
     let bus = format!("nats://{NOBODY}");
-    let mut child = custody(folder.path())
-        .args(["agent", "registry", "--config", "custody.toml", "--output", "json", "--data", "data"])
-        .args(["--bus", &bus])
-        .envs(chosen.map(|chosen| (CHOICE, chosen)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let child = Running(child);
-    let started: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let mut agent = custody(folder.path());
+    agent.args(["agent", "registry", "--config", "custody.toml", "--output", "json", "--data", "data"]);
+    let (child, started) =
+        Running::start(agent.args(["--bus", &bus]).envs(chosen.map(|chosen| (CHOICE, chosen))));
     assert_eq!(started["process"], child.0.id(), "it is the process that was started");
     let environment = std::fs::read_to_string(format!("/proc/{}/environ", child.0.id())).unwrap();
     let told = environment.split('\0').filter_map(|line| line.strip_prefix(CHOICE)?.strip_prefix('='));

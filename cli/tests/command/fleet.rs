@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
 use std::thread;
 
 use serde_json::Value;
@@ -50,15 +49,9 @@ fn a_fleet_says_where_it_answers_and_keeps_what_it_could_not_understand() {
     let folder = tempfile::tempdir().unwrap();
     write_settings(folder.path(), NOBODY, NOBODY);
     let data = folder.path().join("data");
-    let mut child = custody(folder.path())
-        .args(["up", "--output", "json", "--data", data.to_str().unwrap()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let child = Running(child);
-    let started: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let mut up = custody(folder.path());
+    let (child, started) =
+        Running::start(up.args(["up", "--output", "json", "--data", data.to_str().unwrap()]));
     assert_eq!(started["event"], "started");
     assert_eq!(started["data"].as_str(), data.to_str());
     let webhooks: SocketAddr =

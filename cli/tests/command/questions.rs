@@ -1,7 +1,7 @@
 //! Questions after a play: of the data folder, and of a process that runs.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -113,6 +113,18 @@ fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &st
 
 /// Ends the process also when an assertion fails.
 pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts a process that says in its first line, as JSON, how it began.
+    pub(crate) fn start(command: &mut Command) -> (Running, Value) {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut running = Running(child);
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let started = serde_json::from_str(&line).unwrap();
+        (running, started)
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
