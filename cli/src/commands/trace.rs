@@ -20,6 +20,18 @@ pub(crate) async fn run(image: &str, data: &DataFolder, output: Output) -> anyho
     Ok(if all_hold && !trace.verdicts.is_empty() { Exit::Fine } else { Exit::Finding })
 }
 
+fn why_not_judged(trace: &Trace) -> String {
+    match trace.carriers.get(1) {
+        Some(above) if trace.level == "config" => {
+            format!(
+                "it is the config of {}, which is judged, and no container was seen to name it",
+                above.digest
+            )
+        }
+        _ => "no pipeline claims it, and no container was seen to run it".to_owned(),
+    }
+}
+
 fn text(trace: &Trace, paint: Paint) -> String {
     let mut text = String::new();
     if let Some(from) = &trace.resolved_from {
@@ -27,7 +39,7 @@ fn text(trace: &Trace, paint: Paint) -> String {
     }
     if trace.verdicts.is_empty() {
         text.push_str(&format!("{}  {}\n", paint.strong("image"), trace.digest));
-        text.push_str("no verdict: nothing was recorded about it\n");
+        text.push_str(&format!("no verdict: {}\n", why_not_judged(trace)));
     }
     for shown in &trace.verdicts {
         text.push_str(&chain::chain(&shown.verdict, paint));

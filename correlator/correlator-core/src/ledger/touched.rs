@@ -153,13 +153,14 @@ impl Work<'_> {
         Ok(all.into_iter().collect())
     }
 
-    /// The units in which a digest is judged: one per pipeline that claims a repository in which it lies or from which it
-    /// is placed, the default one where it is placed and nothing claims it, and those that exist already.
+    /// The units in which a digest is judged: one per pipeline that claims a repository in which the image lies or from
+    /// which it is placed, the default one where it is placed and nothing claims it, and those that exist already.
     pub(super) fn units_of_digest(&self, digest: &Digest) -> Result<BTreeSet<Unit>, RecordsError> {
         let mut units = BTreeSet::new();
         let image_unit = |pipeline: &str| Unit::Image { digest: *digest, pipeline: pipeline.to_owned() };
         let record: Option<DigestRecord> = self.draft.get(Table::Digests, &digest::key(digest))?;
-        for repository in record.iter().flat_map(|record| &record.repositories) {
+        let image = record.iter().filter(|record| record.is_image);
+        for repository in image.flat_map(|record| &record.repositories) {
             if let Claim::Claimed(pipeline) = self.contracts.claim(repository) {
                 units.insert(image_unit(&pipeline.name));
             }

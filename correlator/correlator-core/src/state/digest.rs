@@ -24,6 +24,9 @@ pub struct DigestRecord {
     pub media_type: Option<String>,
     /// Indexes that list it, or manifests whose config it is.
     pub parents: BTreeSet<Digest>,
+    /// It was pushed, tagged, resolved, listed by an index, attested or placed. What is known as the config of a manifest and
+    /// nothing else is no image: it is not judged by itself before a runtime names an image by it.
+    pub is_image: bool,
     pub pushes: Vec<Push>,
     /// Tags that have pointed at it, ever.
     pub tags: BTreeSet<(ImageRepository, Tag)>,

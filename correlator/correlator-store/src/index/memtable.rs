@@ -203,15 +203,14 @@ impl Cursor {
         let Some(versions) = trees.get(self.tree.number()).filter(|_| !is_empty) else { return };
         let range = (from.as_ref().map(Vec::as_slice), end.map_or(Bound::Unbounded, Bound::Excluded));
         let mut rows = versions.range::<[u8], _>(range);
+        let mut last = None;
         for (key, row) in rows.by_ref().take(self.fetch) {
             if let Some(version) = row.at(self.position) {
                 self.fetched.push_back((key.clone(), version.value.clone()));
             }
-            self.next = Some(Bound::Excluded(key.clone()));
+            last = Some(key);
         }
-        if rows.next().is_none() {
-            self.next = None;
-        }
+        self.next = last.filter(|_| rows.next().is_some()).map(|key| Bound::Excluded(key.clone()));
         self.fetch = (self.fetch * 2).min(FETCHED_MAX);
     }
 }

@@ -1,6 +1,6 @@
 //! Pushes, resolutions, tag moves and deletions.
 
-use bus_schema::registry::{ImageDeleted, ImagePushed, ImageResolved, RegistryTagMoved};
+use bus_schema::registry::{ImageDeleted, ImagePushed, ImageResolved, RegistryTagMoved, Resolved};
 use bus_schema::{Digest, ImageRepository, Tag};
 
 use super::Work;
@@ -11,8 +11,20 @@ use crate::state::unit::Unit;
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
 
 impl Work<'_> {
-    /// Changes what is known of a digest and marks it.
+    /// Changes what is known of an image's digest and marks it.
     pub(super) fn learn_digest(
+        &mut self,
+        occasion: &Occasion,
+        digest: &Digest,
+        change: impl FnOnce(&mut DigestRecord),
+    ) -> Result<(), RecordsError> {
+        self.learn(occasion, digest, |record| {
+            record.is_image = true;
+            change(record);
+        })
+    }
+
+    fn learn(
         &mut self,
         occasion: &Occasion,
         digest: &Digest,
@@ -182,11 +194,13 @@ impl Work<'_> {
             record.resolved.get_or_insert_with(|| resolved.resolved.clone());
         })?;
         let record: DigestRecord = self.draft.get(Table::Digests, &digest::key(&digest))?.unwrap_or_default();
+        let lists_images = matches!(record.resolved, Some(Resolved::Index { .. }));
         for child in record.children() {
             if child == digest {
                 continue;
             }
-            self.learn_digest(occasion, &child, |record| {
+            self.learn(occasion, &child, |record| {
+                record.is_image |= lists_images;
                 learn_place(record, &resolved.repository, None);
                 match record.parents.len() < PLACES_MAX {
                     true => record.parents.insert(digest),
