@@ -7,11 +7,14 @@
 //!
 //! The way of a row: a commit puts it into the memtable that is open ([`memtable`]); when that is large, it is closed and
 //! a thread writes it to the file in one transaction, in the order of the file's trees, while commits go on in a new one.
-//! Reads look at the open one, then at the closed one, then at the file ([`merged`]).
+//! Rows by the ids of events, which would change a page each, are gathered for some writings first ([`gathered`]). Reads look
+//! at the open memtable, at the closed one, at what is gathered, and then at the file ([`merged`]).
 
 mod batch;
+mod cursor;
 mod error;
 mod file;
+mod gathered;
 mod layout;
 mod memtable;
 mod merged;
@@ -38,8 +41,10 @@ pub use file::Started;
 pub use snapshot::{Delivery, Queued, Snapshot};
 
 use batch::Step;
+use cursor::Layer;
 pub(crate) use error::{is_damage, is_full, widen};
 use file::{File, Place};
+use gathered::Gathered;
 use layout::Tree;
 use memtable::{Memtable, Readers, Rows};
 use tables::{META, META_POSITION};
@@ -78,6 +83,8 @@ struct View {
     open: Arc<Memtable>,
     /// Is being written to the file.
     closed: Option<Arc<Memtable>>,
+    /// Rows that are in the file, and not yet in their tree.
+    gathered: Arc<Gathered>,
 }
 
 /// What only the one that commits looks at.
@@ -125,13 +132,10 @@ impl Index {
     }
 
     fn new(place: Arc<Place>, file: File, started: Started) -> Result<Index, IndexError> {
-        let position = place.position(&file)?;
-        let shared = Shared {
-            place,
-            file: RwLock::new(Some(file)),
-            view: RwLock::new(View::above(position)),
-            readers: Arc::default(),
-        };
+        let view = place.view(&file)?;
+        let position = view.position;
+        let shared =
+            Shared { place, file: RwLock::new(Some(file)), view: RwLock::new(view), readers: Arc::default() };
         let state = State { handed_over: position, ..State::default() };
         Ok(Index { shared: Arc::new(shared), state: Mutex::new(state), started })
     }
@@ -155,7 +159,9 @@ impl Index {
         let view = shared.view();
         let transaction = file.begin_read().map_err(|error| shared.place.failed("read", error))?;
         let reader = shared.readers.enter(view.position);
-        let layers = std::iter::once(&view.open).chain(&view.closed).map(Arc::clone).collect();
+        let memtables = std::iter::once(&view.open).chain(&view.closed);
+        let gathered = Layer::Gathered(Arc::clone(&view.gathered));
+        let layers = memtables.map(|rows| Layer::Memtable(Arc::clone(rows))).chain([gathered]).collect();
         Ok(Snapshot::new(Arc::clone(&shared.place), view.position, layers, transaction, reader))
     }
 
@@ -200,9 +206,9 @@ impl Index {
             let _ = open.close();
         }
         let (opened, started) = shared.place.open()?;
-        let position = shared.place.position(&opened)?;
-        *state = State { handed_over: position, ..State::default() };
-        *shared.view_to_change() = View::above(position);
+        let view = shared.place.view(&opened)?;
+        *state = State { handed_over: view.position, ..State::default() };
+        *shared.view_to_change() = view;
         *file = Some(opened);
         Ok(started)
     }
@@ -353,37 +359,35 @@ fn add_receipt(rows: &mut Rows, before: &Snapshot, receipt: Receipt) -> Result<(
     Ok(())
 }
 
-impl View {
-    /// Of a file at this position, with nothing above it.
-    fn above(position: u64) -> View {
-        View { position, open: Arc::new(Memtable::new()), closed: None }
-    }
-}
-
 impl Shared {
     /// Writes the closed memtable to the file, durably; then it is no more above it.
     fn write(&self, position: u64, rows: &Memtable) -> Result<(), IndexError> {
+        let new = Gathered::of(rows, position);
+        let mut waiting = self.view().gathered.with(&new);
         self.in_transaction(|transaction| {
             // In the order in which they lie: what is about one digest changes the same pages.
-            for tree in Tree::all() {
-                let mut table = None;
-                rows.for_each(tree, position, |key, value| {
-                    let table = match &mut table {
-                        Some(table) => table,
-                        None => table.insert(transaction.open_table(tables::tree(tree)).map_err(widen)?),
-                    };
-                    match value {
-                        Some(bytes) => table.insert(key, bytes).map(|_| ()).map_err(widen),
-                        None => table.remove(key).map(|_| ()).map_err(widen),
-                    }
-                })?;
+            for tree in Tree::all().filter(|tree| *tree != gathered::TREE) {
+                let mut writer = TreeWriter::new(transaction, tree);
+                rows.for_each(tree, position, |key, value| writer.write(key, value))?;
+            }
+            let mut journal = TreeWriter::new(transaction, Tree::Gathered);
+            if waiting.is_full() {
+                let mut writer = TreeWriter::new(transaction, gathered::TREE);
+                waiting.rows().try_for_each(|(key, value)| writer.write(key, value))?;
+                journal.clear()?;
+            } else if !new.is_empty() {
+                journal.write(&position.to_be_bytes(), Some(new.bytes()))?;
             }
             let mut meta = transaction.open_table(META).map_err(widen)?;
             let position = position.to_be_bytes();
             meta.insert(META_POSITION, &position[..]).map(|_| ()).map_err(widen)
         })
         .map_err(|error| self.place.failed("write", error))?;
-        self.view_to_change().closed = None;
+        if waiting.is_full() {
+            waiting = Gathered::default();
+        }
+        let mut view = self.view_to_change();
+        (view.closed, view.gathered) = (None, Arc::new(waiting));
         Ok(())
     }
 
@@ -420,6 +424,39 @@ impl Shared {
     }
 }
 
+/// Writes rows to one tree, which is opened for the first.
+struct TreeWriter<'a> {
+    transaction: &'a WriteTransaction,
+    tree: Tree,
+    table: Option<redb::Table<'a, &'static [u8], &'static [u8]>>,
+}
+
+impl<'a> TreeWriter<'a> {
+    fn new(transaction: &'a WriteTransaction, tree: Tree) -> TreeWriter<'a> {
+        TreeWriter { transaction, tree, table: None }
+    }
+
+    fn write(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Box<redb::Error>> {
+        let table = self.table()?;
+        match value {
+            Some(bytes) => table.insert(key, bytes).map(|_| ()).map_err(widen),
+            None => table.remove(key).map(|_| ()).map_err(widen),
+        }
+    }
+
+    /// Removes all rows.
+    fn clear(&mut self) -> Result<(), Box<redb::Error>> {
+        self.table()?.retain(|_, _| false).map_err(widen)
+    }
+
+    fn table(&mut self) -> Result<&mut redb::Table<'a, &'static [u8], &'static [u8]>, Box<redb::Error>> {
+        match &mut self.table {
+            Some(table) => Ok(table),
+            none => Ok(none.insert(self.transaction.open_table(tables::tree(self.tree)).map_err(widen)?)),
+        }
+    }
+}
+
 impl Drop for Index {
     fn drop(&mut self) {
         // Without the checkpoint the next start replays a little more.
@@ -440,9 +477,12 @@ impl Place {
         }
     }
 
-    /// The position that an open file is at.
-    fn position(self: &Arc<Place>, file: &File) -> Result<u64, IndexError> {
+    /// What an open file holds, with nothing above it.
+    fn view(self: &Arc<Place>, file: &File) -> Result<View, IndexError> {
         let transaction = file.begin_read().map_err(|error| self.failed("read", error))?;
-        Ok(Snapshot::of_file(Arc::clone(self), transaction)?.position())
+        let snapshot = Snapshot::of_file(Arc::clone(self), transaction)?;
+        let gathered = snapshot.gathered().map_err(|error| self.failed("read", error))?;
+        let (open, gathered) = (Arc::new(Memtable::new()), Arc::new(gathered));
+        Ok(View { position: snapshot.position(), open, closed: None, gathered })
     }
 }

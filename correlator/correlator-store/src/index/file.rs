@@ -176,6 +176,7 @@ impl Place {
         let transaction = file.begin_read().map_err(|error| error.to_string())?;
         let snapshot = Snapshot::of_file(self.clone(), transaction).map_err(|error| error.to_string())?;
         snapshot.check_tables().map_err(|error| error.to_string())?;
+        snapshot.gathered().map_err(|error| error.to_string())?;
         for (key, expected) in [(META_FORMAT, &self.format), (META_LOG, &self.log)] {
             let found = snapshot.meta(key).map_err(|error| error.to_string())?.unwrap_or_default();
             if found != expected.as_bytes() {

@@ -17,6 +17,9 @@ pub(super) enum Tree {
     ByDigest,
     /// By an event's id.
     ByEvent,
+    /// Rows of the tree before that are not in it yet, those of one writing under its position: see
+    /// [`gathered`](super::gathered).
+    Gathered,
     /// Decisions that wait to be carried out, by [`outbox_key`].
     Outbox(Lane),
     /// The end results that sinks reported for decisions that are still in the outbox, by [`delivery_key`].
@@ -24,11 +27,11 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    pub(super) const COUNT: usize = Table::ALL.len() + 3 + Lane::ALL.len();
+    pub(super) const COUNT: usize = Table::ALL.len() + 4 + Lane::ALL.len();
 
     /// Each at the place of its number.
     pub(super) fn all() -> impl Iterator<Item = Tree> {
-        let of_several = [Tree::ByDigest, Tree::ByEvent, Tree::Deliveries];
+        let of_several = [Tree::ByDigest, Tree::ByEvent, Tree::Gathered, Tree::Deliveries];
         Table::ALL.into_iter().map(Tree::Own).chain(of_several).chain(Lane::ALL.into_iter().map(Tree::Outbox))
     }
 
@@ -39,7 +42,8 @@ impl Tree {
             Tree::ByDigest => Table::ALL.len(),
             Tree::ByEvent => Table::ALL.len() + 1,
             Tree::Deliveries => Table::ALL.len() + 2,
-            Tree::Outbox(lane) => Table::ALL.len() + 3 + lane as usize,
+            Tree::Gathered => Table::ALL.len() + 3,
+            Tree::Outbox(lane) => Table::ALL.len() + 4 + lane as usize,
         }
     }
 
@@ -49,6 +53,7 @@ impl Tree {
             Tree::Own(table) => table.as_str(),
             Tree::ByDigest => "by_digest",
             Tree::ByEvent => "by_event",
+            Tree::Gathered => "by_event/gathered",
             Tree::Deliveries => "outbox/deliveries",
             Tree::Outbox(Lane::Bus) => "outbox/bus",
             Tree::Outbox(Lane::Delivery) => "outbox/delivery",
@@ -213,7 +218,7 @@ impl Family {
         match self.tree {
             Tree::ByDigest => &DIGESTS,
             Tree::ByEvent => &EVENTS,
-            Tree::Own(_) | Tree::Outbox(_) | Tree::Deliveries => &[],
+            Tree::Own(_) | Tree::Gathered | Tree::Outbox(_) | Tree::Deliveries => &[],
         }
     }
 }

@@ -15,14 +15,14 @@ use super::layout::Tree;
 
 /// What a row takes beside its bytes, roughly.
 const ROW_OVERHEAD_BYTES: usize = 96;
-/// A cursor fetches so many rows at first, and twice as many each time, up to this.
-const FETCHED_FIRST: usize = 4;
-const FETCHED_MAX: usize = 256;
 
 /// Rows by tree and key; nothing where a row is removed.
 pub(super) type Rows = BTreeMap<Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 
 type Versions = BTreeMap<Vec<u8>, Row>;
+
+/// A key, and its value; nothing where the row is removed.
+pub(super) type OwnedRow = (Vec<u8>, Option<Vec<u8>>);
 
 /// See the module.
 pub(super) struct Memtable {
@@ -141,77 +141,32 @@ impl Memtable {
         Ok(())
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Vec<Versions>> {
-        self.trees.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Goes through the rows of one tree in order, a few at a time, so that nobody waits for it.
-pub(super) struct Cursor {
-    memtable: Arc<Memtable>,
-    tree: Tree,
-    position: u64,
-    fetched: VecDeque<(Vec<u8>, Option<Vec<u8>>)>,
-    /// Where to fetch on; nothing at the end.
-    next: Option<Bound<Vec<u8>>>,
-    /// Rows from this key on are not looked at.
-    end: Option<Vec<u8>>,
-    fetch: usize,
-}
-
-impl Cursor {
-    /// From a key on, to another one that is not met itself.
-    pub(super) fn new(
-        memtable: &Arc<Memtable>,
+    /// At most `limit` rows of a tree within a range as a reader at a position sees them, removed ones included, and the last
+    /// key that was looked at, where there are more.
+    pub(super) fn fetch(
+        &self,
         tree: Tree,
         position: u64,
-        from: &[u8],
-        end: Option<&[u8]>,
-    ) -> Cursor {
-        Cursor {
-            memtable: Arc::clone(memtable),
-            tree,
-            position,
-            fetched: VecDeque::new(),
-            next: Some(Bound::Included(from.to_vec())),
-            end: end.map(<[u8]>::to_vec),
-            fetch: FETCHED_FIRST,
-        }
-    }
-
-    /// The next row, which stays where it is; removed ones have no value.
-    pub(super) fn head(&mut self) -> Option<&(Vec<u8>, Option<Vec<u8>>)> {
-        while self.fetched.is_empty() && self.next.is_some() {
-            self.fetch();
-        }
-        self.fetched.front()
-    }
-
-    pub(super) fn take(&mut self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
-        self.head()?;
-        self.fetched.pop_front()
-    }
-
-    fn fetch(&mut self) {
-        let Some(from) = self.next.take() else { return };
-        let end = self.end.as_deref();
-        let is_empty = match (&from, end) {
-            (Bound::Included(from) | Bound::Excluded(from), Some(end)) => from.as_slice() >= end,
-            _ => false,
-        };
-        let trees = self.memtable.read();
-        let Some(versions) = trees.get(self.tree.number()).filter(|_| !is_empty) else { return };
-        let range = (from.as_ref().map(Vec::as_slice), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut rows = versions.range::<[u8], _>(range);
+        within: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+    ) -> (VecDeque<OwnedRow>, Option<Vec<u8>>) {
+        let mut fetched = VecDeque::new();
+        let trees = self.read();
+        let Some(versions) = trees.get(tree.number()) else { return (fetched, None) };
+        let mut rows = versions.range::<[u8], _>(within);
         let mut last = None;
-        for (key, row) in rows.by_ref().take(self.fetch) {
-            if let Some(version) = row.at(self.position) {
-                self.fetched.push_back((key.clone(), version.value.clone()));
+        for (key, row) in rows.by_ref().take(limit) {
+            if let Some(version) = row.at(position) {
+                fetched.push_back((key.clone(), version.value.clone()));
             }
             last = Some(key);
         }
-        self.next = last.filter(|_| rows.next().is_some()).map(|key| Bound::Excluded(key.clone()));
-        self.fetch = (self.fetch * 2).min(FETCHED_MAX);
+        let last = last.filter(|_| rows.next().is_some()).cloned();
+        (fetched, last)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Versions>> {
+        self.trees.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use redb::AccessGuard;
 
+use super::cursor::Cursor;
 use super::error::widen;
-use super::memtable::Cursor;
 
 type FileRow<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>);
 

@@ -7,13 +7,15 @@ use std::sync::{Arc, OnceLock};
 use bus_schema::TraceParent;
 use correlator_core::decision::Decision;
 use correlator_core::records::{Records, RecordsError, Table};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::Place;
 use super::batch::Row;
+use super::cursor::{Cursor, Layer};
 use super::error::{IndexError, is_damage, widen};
+use super::gathered::Gathered;
 use super::layout::{self, Family, Reach, Tree};
-use super::memtable::{Cursor, Memtable, Reader};
+use super::memtable::Reader;
 use super::merged::Merged;
 use super::near::{self, Near};
 use super::tables::{self, META, META_POSITION};
@@ -27,7 +29,7 @@ pub struct Snapshot {
     place: Arc<Place>,
     position: u64,
     /// What is not in the file yet, the newest first.
-    layers: Vec<Arc<Memtable>>,
+    layers: Vec<Layer>,
     transaction: ReadTransaction,
     opened: [OnceLock<TreeTable>; Tree::COUNT],
     near: Near,
@@ -73,7 +75,7 @@ impl Snapshot {
     pub(super) fn new(
         place: Arc<Place>,
         position: u64,
-        layers: Vec<Arc<Memtable>>,
+        layers: Vec<Layer>,
         transaction: ReadTransaction,
         reader: Reader,
     ) -> Snapshot {
@@ -140,8 +142,9 @@ impl Snapshot {
         let in_file = self.tree(tree).map_err(|error| self.failed(error))?;
         let mut count = in_file.len().map_err(|error| self.failed(widen(error)))?;
         for (index, layer) in self.layers.iter().enumerate() {
+            let Layer::Memtable(memtable) = layer else { continue };
             let above = self.layers.get(..index).unwrap_or_default();
-            layer
+            memtable
                 .for_each(tree, self.position, |key, value| {
                     if above.iter().any(|layer| layer.get(tree, key, self.position).is_some()) {
                         return Ok(());
@@ -182,6 +185,18 @@ impl Snapshot {
         Ok(value.map(|value| value.value().to_vec()))
     }
 
+    /// What the file keeps of rows that are gathered.
+    pub(super) fn gathered(&self) -> Result<Gathered, Box<redb::Error>> {
+        let mut gathered = Gathered::default();
+        for written in self.tree(Tree::Gathered)?.iter().map_err(widen)? {
+            let (_, bytes) = written.map_err(widen)?;
+            let rows = Gathered::decode(bytes.value().to_vec());
+            let damaged = || Box::new(redb::Error::Corrupted("rows by event do not decode".to_owned()));
+            gathered = gathered.with(&rows.ok_or_else(damaged)?);
+        }
+        Ok(gathered)
+    }
+
     /// Opens every table once, so that a file that lacks one is known at the start.
     pub(super) fn check_tables(&self) -> Result<(), Box<redb::Error>> {
         for tree in Tree::all() {
@@ -191,7 +206,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn tree(&self, tree: Tree) -> Result<&TreeTable, Box<redb::Error>> {
+    pub(super) fn tree(&self, tree: Tree) -> Result<&TreeTable, Box<redb::Error>> {
         let Some(slot) = self.opened.get(tree.number()) else {
             return Err(widen(redb::TableError::TableDoesNotExist(tree.as_str().to_owned())));
         };
@@ -239,7 +254,7 @@ impl Snapshot {
     /// The rows of a tree from a key on, to another one that is not met itself.
     fn rows(&self, tree: Tree, from: &[u8], end: Option<&[u8]>) -> Result<Merged<'_>, Box<redb::Error>> {
         let cursor = |layer| Cursor::new(layer, tree, self.position, from, end);
-        let layers = self.layers.iter().map(cursor).collect();
+        let layers = self.layers.iter().filter(|layer| layer.may_hold(tree)).map(cursor).collect();
         let within = (Bound::Included(from), end.map_or(Bound::Unbounded, Bound::Excluded));
         // A range that ends before it begins is no range.
         let within = match end {

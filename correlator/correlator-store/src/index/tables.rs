@@ -5,7 +5,7 @@ use redb::TableDefinition;
 use super::layout::Tree;
 
 /// A change of the tables below is a new number: an index of another format is deleted and built anew from the log.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 
 pub(super) type TreeDefinition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 

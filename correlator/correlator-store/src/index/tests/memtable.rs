@@ -1,7 +1,9 @@
 //! Whatever is in memory and whatever is in the file already, reads answer as the records in memory do, as of their time.
 
 use super::*;
-use crate::index::memtable::{Cursor, Memtable, Readers};
+use crate::index::cursor::{Cursor, Layer};
+use crate::index::memtable::{Memtable, Readers};
+use redb::ReadableTableMetadata as _;
 
 /// Numbers that are the same in every run.
 struct Numbers(u64);
@@ -27,6 +29,11 @@ fn keys() -> Vec<(Table, String)> {
         keys.push((Table::Units, format!("image\u{1f}{digest}\u{1f}all")));
         keys.push((Table::Units, format!("placement\u{1f}{number}")));
         keys.push((Table::Deadlines, format!("{number:02}")));
+        keys.push((Table::SeenEvents, format!("at\u{1f}{number:02}")));
+        for event in 0..3 {
+            let id = Digest::sha256_of(&[number as u8, event]).hex();
+            keys.push((Table::SeenEvents, format!("id\u{1f}{id}")));
+        }
     }
     keys
 }
@@ -62,6 +69,7 @@ fn every_reader_sees_what_was_there_when_it_began() {
     let mut numbers = Numbers(1);
     let mut memory = MemoryRecords::default();
     let mut readers: Vec<(Snapshot, MemoryRecords)> = Vec::new();
+    let (mut met_gathered, mut met_in_tree) = (false, false);
     for position in 1..=400 {
         let mut changes = BTreeMap::new();
         for _ in 0..=numbers.below(6) {
@@ -76,7 +84,11 @@ fn every_reader_sees_what_was_there_when_it_began() {
         memory.commit(changes.clone());
         index.commit(position, changes, Vec::new()).unwrap();
         match numbers.below(12) {
-            0 => index.checkpoint().unwrap(),
+            0 => {
+                index.checkpoint().unwrap();
+                met_gathered |= !index.shared.view().gathered.is_empty();
+                met_in_tree |= !index.snapshot().unwrap().tree(Tree::ByEvent).unwrap().is_empty().unwrap();
+            }
             // What is closed may or may not be in the file when it is read.
             1 | 2 => index.hand_over(&mut index.state()).unwrap(),
             3 | 4 => readers.push((index.snapshot().unwrap(), memory.clone())),
@@ -90,6 +102,7 @@ fn every_reader_sees_what_was_there_when_it_began() {
         }
     }
     assert!(readers.len() > 5);
+    assert!(met_gathered && met_in_tree, "rows by event were never gathered, or never written to their tree");
     for (snapshot, expected) in &readers {
         check(snapshot, expected, &mut numbers);
     }
@@ -185,14 +198,15 @@ fn a_cursor_meets_each_row_once_while_others_are_added() {
     };
     take(1, &(0..2000).step_by(2).collect::<Vec<_>>());
     let from = 10_u32.to_be_bytes();
-    let mut cursor = Cursor::new(&memtable, Tree::ByEvent, 1, &from, Some(&1900_u32.to_be_bytes()));
+    let layer = Layer::Memtable(Arc::clone(&memtable));
+    let mut cursor = Cursor::new(&layer, Tree::ByEvent, 1, &from, Some(&1900_u32.to_be_bytes()));
     let mut met = Vec::new();
     while let Some((key, _)) = cursor.take() {
         met.push(u32::from_be_bytes(key.try_into().unwrap()));
         take(2, &[met[met.len() - 1] + 1, met[met.len() - 1] + 2]);
     }
     assert_eq!(met, (10..1900).step_by(2).collect::<Vec<_>>());
-    let mut nothing = Cursor::new(&memtable, Tree::ByEvent, 2, &from, Some(&from));
+    let mut nothing = Cursor::new(&layer, Tree::ByEvent, 2, &from, Some(&from));
     assert!(nothing.head().is_none());
 }
 
