@@ -31,7 +31,7 @@ fn keys() -> Vec<(Table, String)> {
         keys.push((Table::Deadlines, format!("{number:02}")));
         keys.push((Table::SeenEvents, format!("at\u{1f}{number:02}")));
         for event in 0..3 {
-            let id = Digest::sha256_of(&[number as u8, event]).hex();
+            let id = Digest::sha256_of(format!("event {event} of {number}").as_bytes()).hex();
             keys.push((Table::SeenEvents, format!("id\u{1f}{id}")));
         }
     }
