@@ -55,7 +55,7 @@ use crate::receipt::{Lane, Receipt};
 /// After so many commits, or so many bytes of rows, what was committed is written to the file: this bounds the memory, and
 /// what a crash makes the start replay. While a thread writes, as much again can be committed.
 const UNWRITTEN_COMMITS_MAX: u32 = 512;
-const UNWRITTEN_BYTES_MAX: usize = 16 * 1024 * 1024;
+const UNWRITTEN_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 type Writes = BTreeMap<Table, BTreeMap<String, Option<Vec<u8>>>>;
 
