@@ -7,7 +7,8 @@
 //!
 //! The way of a row: a commit puts it into the memtable that is open ([`memtable`]); when that is large, it is closed and
 //! a thread writes it to the file in one transaction, in the order of the file's trees, while commits go on in a new one.
-//! Rows by the ids of events, which would change a page each, are gathered for some writings first ([`gathered`]). Reads look
+//! Rows by the ids of events, which would change a page each, are gathered for some writings first ([`gathered`]), and an id
+//! that was never seen is not looked for at all ([`known`]). Reads look
 //! at the open memtable, at the closed one, at what is gathered, and then at the file ([`merged`]).
 
 mod batch;
@@ -15,6 +16,7 @@ mod cursor;
 mod error;
 mod file;
 mod gathered;
+mod known;
 mod layout;
 mod memtable;
 mod merged;
@@ -45,6 +47,7 @@ use cursor::Layer;
 pub(crate) use error::{is_damage, is_full, widen};
 use file::{File, Place};
 use gathered::Gathered;
+use known::Known;
 use layout::Tree;
 use memtable::{Memtable, Readers, Rows};
 use tables::{META, META_POSITION};
@@ -85,6 +88,8 @@ struct View {
     closed: Option<Arc<Memtable>>,
     /// Rows that are in the file, and not yet in their tree.
     gathered: Arc<Gathered>,
+    /// Keys of that tree which may be in any of these, or in the file.
+    known: Arc<Known>,
 }
 
 /// What only the one that commits looks at.
@@ -162,7 +167,8 @@ impl Index {
         let memtables = std::iter::once(&view.open).chain(&view.closed);
         let gathered = Layer::Gathered(Arc::clone(&view.gathered));
         let layers = memtables.map(|rows| Layer::Memtable(Arc::clone(rows))).chain([gathered]).collect();
-        Ok(Snapshot::new(Arc::clone(&shared.place), view.position, layers, transaction, reader))
+        let (place, known) = (Arc::clone(&shared.place), Arc::clone(&view.known));
+        Ok(Snapshot::new(place, view.position, layers, transaction, known, reader))
     }
 
     /// Begins to apply entries.
@@ -231,6 +237,7 @@ impl Index {
         let bytes = {
             let mut view = self.shared.view_to_change();
             // Nobody begins to read meanwhile.
+            rows.get(&gathered::TREE).into_iter().flatten().for_each(|(key, _)| view.known.add(key));
             view.open.take(position, rows, self.shared.readers.oldest());
             view.position = position;
             view.open.bytes()
@@ -386,9 +393,26 @@ impl Shared {
         if waiting.is_full() {
             waiting = Gathered::default();
         }
+        let known = match self.view().known.is_worn() {
+            true => Some(self.known_anew(&waiting)?),
+            false => None,
+        };
         let mut view = self.view_to_change();
         (view.closed, view.gathered) = (None, Arc::new(waiting));
+        if let Some(known) = known {
+            // What was committed since is above the file only.
+            view.open.visit(gathered::TREE, u64::MAX, |key, _| known.add(key));
+            view.known = Arc::new(known);
+        }
         Ok(())
+    }
+
+    fn known_anew(&self, waiting: &Gathered) -> Result<Known, IndexError> {
+        let file = self.file();
+        let file = file.as_ref().ok_or_else(|| self.closed())?;
+        let transaction = file.begin_read().map_err(|error| self.place.failed("read", error))?;
+        let snapshot = Snapshot::of_file(Arc::clone(&self.place), transaction)?;
+        snapshot.known(waiting).map_err(|error| self.place.failed("read", error))
     }
 
     fn in_transaction(
@@ -482,7 +506,13 @@ impl Place {
         let transaction = file.begin_read().map_err(|error| self.failed("read", error))?;
         let snapshot = Snapshot::of_file(Arc::clone(self), transaction)?;
         let gathered = snapshot.gathered().map_err(|error| self.failed("read", error))?;
-        let (open, gathered) = (Arc::new(Memtable::new()), Arc::new(gathered));
-        Ok(View { position: snapshot.position(), open, closed: None, gathered })
+        let known = snapshot.known(&gathered).map_err(|error| self.failed("read", error))?;
+        Ok(View {
+            position: snapshot.position(),
+            open: Arc::new(Memtable::new()),
+            closed: None,
+            gathered: Arc::new(gathered),
+            known: Arc::new(known),
+        })
     }
 }

@@ -5,7 +5,6 @@
 //! in the order of their tree.
 
 use std::cmp::Ordering;
-use std::convert::Infallible;
 use std::ops::Bound;
 
 use super::layout::Tree;
@@ -34,11 +33,7 @@ impl Gathered {
     /// The rows of a memtable as of a position.
     pub(super) fn of(memtable: &Memtable, position: u64) -> Gathered {
         let mut gathered = Gathered::default();
-        let pushed: Result<(), Infallible> = memtable.for_each(TREE, position, |key, value| {
-            gathered.push((key, value));
-            Ok(())
-        });
-        let Ok(()) = pushed;
+        memtable.visit(TREE, position, |key, value| gathered.push((key, value)));
         gathered
     }
 

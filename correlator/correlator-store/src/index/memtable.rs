@@ -5,6 +5,7 @@
 //! all. Nothing here is durable: the log leads to it again.
 
 use std::collections::{BTreeMap, VecDeque, btree_map};
+use std::convert::Infallible;
 use std::fmt;
 use std::mem;
 use std::ops::Bound;
@@ -139,6 +140,14 @@ impl Memtable {
             }
         }
         Ok(())
+    }
+
+    /// The same, where nothing can fail.
+    pub(super) fn visit(&self, tree: Tree, position: u64, mut look: impl FnMut(&[u8], Option<&[u8]>)) {
+        let Ok(()) = self.for_each::<Infallible>(tree, position, |key, value| {
+            look(key, value);
+            Ok(())
+        });
     }
 
     /// At most `limit` rows of a tree within a range as a reader at a position sees them, removed ones included, and the last

@@ -13,7 +13,8 @@ use super::Place;
 use super::batch::Row;
 use super::cursor::{Cursor, Layer};
 use super::error::{IndexError, is_damage, widen};
-use super::gathered::Gathered;
+use super::gathered::{self, Gathered};
+use super::known::{KEYS_MAX, Known};
 use super::layout::{self, Family, Reach, Tree};
 use super::memtable::Reader;
 use super::merged::Merged;
@@ -33,6 +34,7 @@ pub struct Snapshot {
     transaction: ReadTransaction,
     opened: [OnceLock<TreeTable>; Tree::COUNT],
     near: Near,
+    known: Arc<Known>,
     /// Absent where there is nothing but the file.
     _reader: Option<Reader>,
 }
@@ -64,8 +66,16 @@ impl Snapshot {
     /// Of the file alone.
     pub(super) fn of_file(place: Arc<Place>, transaction: ReadTransaction) -> Result<Snapshot, IndexError> {
         let opened = [const { OnceLock::new() }; Tree::COUNT];
-        let (layers, near) = (Vec::new(), Near::default());
-        let mut snapshot = Snapshot { place, position: 0, layers, transaction, opened, near, _reader: None };
+        let mut snapshot = Snapshot {
+            place,
+            position: 0,
+            layers: Vec::new(),
+            transaction,
+            opened,
+            near: Near::default(),
+            known: Arc::new(Known::anything()),
+            _reader: None,
+        };
         let position = snapshot.meta(META_POSITION)?;
         snapshot.position = position.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         Ok(snapshot)
@@ -77,6 +87,7 @@ impl Snapshot {
         position: u64,
         layers: Vec<Layer>,
         transaction: ReadTransaction,
+        known: Arc<Known>,
         reader: Reader,
     ) -> Snapshot {
         let opened = [const { OnceLock::new() }; Tree::COUNT];
@@ -87,6 +98,7 @@ impl Snapshot {
             transaction,
             opened,
             near: Near::default(),
+            known,
             _reader: Some(reader),
         }
     }
@@ -197,6 +209,20 @@ impl Snapshot {
         Ok(gathered)
     }
 
+    /// Which keys of the gathered tree the file may hold, in their tree or beside it.
+    pub(super) fn known(&self, waiting: &Gathered) -> Result<Known, Box<redb::Error>> {
+        let tree = self.tree(gathered::TREE)?;
+        if tree.len().map_err(widen)? > KEYS_MAX as u64 {
+            return Ok(Known::anything());
+        }
+        let known = Known::nothing();
+        for row in tree.iter().map_err(widen)? {
+            known.add(row.map_err(widen)?.0.value());
+        }
+        waiting.rows().for_each(|(key, _)| known.add(key));
+        Ok(known)
+    }
+
     /// Opens every table once, so that a file that lacks one is known at the start.
     pub(super) fn check_tables(&self) -> Result<(), Box<redb::Error>> {
         for tree in Tree::all() {
@@ -218,6 +244,9 @@ impl Snapshot {
     }
 
     fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, Box<redb::Error>> {
+        if tree == gathered::TREE && !self.known.may_hold(key) {
+            return Ok(None);
+        }
         if let Some(rows) = self.rows_near(tree, key)? {
             return Ok(near::value(&rows, key));
         }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod gathered;
+mod known;
 mod layout;
 mod memtable;
 
