@@ -190,6 +190,27 @@ async fn a_server_that_takes_less_is_told_and_large_payloads_are_refused_by_name
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_a_server_was_reached_nothing_is_too_large_for_it() {
+    let folder = folder();
+    let mut server = Nats::start(folder.path()).await.unwrap();
+    let urls = [server.url().to_owned()];
+    connect(&urls, None).await.close().await.unwrap();
+    server.process.kill();
+    let agent: AgentId = "ci-agent".parse().unwrap();
+    let settings = NatsSettings::from_raw(settings(&urls, None)).unwrap().for_agent(&agent);
+    let bus = NatsBus::connect(settings).await.unwrap();
+    let large = Message::new(SUBJECT, "large", vec![0; PAYLOAD_BYTES_MAX]);
+    let publishing = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.publish(large).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!publishing.is_finished(), "{:?}", publishing.await);
+    server.start_again().await.unwrap();
+    assert!(!publishing.await.unwrap().unwrap().duplicate);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_strangers_put_into_a_stream_is_bounded_and_handed_out() {
     let place = OneServer::new().await;
     let bus = place.open().await;

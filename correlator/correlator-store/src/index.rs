@@ -506,7 +506,11 @@ impl Place {
         let transaction = file.begin_read().map_err(|error| self.failed("read", error))?;
         let snapshot = Snapshot::of_file(Arc::clone(self), transaction)?;
         let gathered = snapshot.gathered().map_err(|error| self.failed("read", error))?;
-        let known = snapshot.known(&gathered).map_err(|error| self.failed("read", error))?;
+        // Whoever only reads asks for few events, and would wait for the filter.
+        let known = match file {
+            File::Writable(_) => snapshot.known(&gathered).map_err(|error| self.failed("read", error))?,
+            File::ReadOnly(_) => Known::anything(),
+        };
         Ok(View {
             position: snapshot.position(),
             open: Arc::new(Memtable::new()),

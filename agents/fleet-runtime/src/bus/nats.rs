@@ -181,14 +181,12 @@ impl Shared {
     }
 
     fn server_drift(&self) -> Option<Drift> {
-        let max_payload = self.link.client().max_payload();
-        // Nothing is known of a server that was not reached yet.
-        let is_known = max_payload > 0;
-        (is_known && max_payload < declared::MESSAGE_BYTES_MAX).then(|| Drift {
+        let too_little = self.link.message_bytes_max().filter(|max| *max < declared::MESSAGE_BYTES_MAX);
+        too_little.map(|max| Drift {
             what: "server".to_owned(),
             setting: "max_payload".to_owned(),
             declared: format!("at least {} bytes", declared::MESSAGE_BYTES_MAX),
-            found: format!("{max_payload} bytes"),
+            found: format!("{max} bytes"),
         })
     }
 

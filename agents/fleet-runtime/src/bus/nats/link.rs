@@ -96,6 +96,13 @@ impl Link {
         self.context.client()
     }
 
+    /// The most that the servers take in one message, headers included; nothing before one was reached, when the client
+    /// itself goes by a limit that none of them gave.
+    pub(super) fn message_bytes_max(&self) -> Option<usize> {
+        let server = self.client().server_info();
+        (!server.server_id.is_empty()).then_some(server.max_payload)
+    }
+
     pub(super) fn context(&self) -> &Context {
         &self.context
     }

@@ -59,10 +59,12 @@ impl Outbound {
     }
 
     pub(super) async fn publish(&self, outgoing: &Outgoing) -> Result<Published, NotPublished> {
-        // The server counts headers too.
-        let bytes_max = self.link.client().max_payload().saturating_sub(bytes_of(&outgoing.headers));
-        if outgoing.payload.len() > bytes_max {
-            return Err(NotPublished::TooLarge { bytes_max });
+        if let Some(message_bytes_max) = self.link.message_bytes_max() {
+            // The server counts headers too.
+            let bytes_max = message_bytes_max.saturating_sub(bytes_of(&outgoing.headers));
+            if outgoing.payload.len() > bytes_max {
+                return Err(NotPublished::TooLarge { bytes_max });
+            }
         }
         let units = (outgoing.payload.len() + MESSAGE_COST_BYTES) / UNIT_BYTES;
         let units = u32::try_from(units).unwrap_or(u32::MAX);
