@@ -94,7 +94,7 @@ impl Place {
         let arguments =
             ["correlator", "--config", "custody.toml", "--data", "correlator", "--bus", self.server.url()];
         let process = Custody::start("correlator", &self.root, &arguments)?;
-        let mut correlator = Correlator { process };
+        let mut correlator = Correlator { process, client: reqwest::Client::new() };
         correlator.started().await?;
         Ok(correlator)
     }
@@ -103,6 +103,8 @@ impl Place {
 /// A running correlator.
 pub(crate) struct Correlator {
     process: Custody,
+    /// One for all questions: making one each time would cost more than the answers.
+    client: reqwest::Client,
 }
 
 /// What it has done since its process began.
@@ -180,7 +182,7 @@ impl Correlator {
 
     pub(crate) async fn done(&self) -> anyhow::Result<Done> {
         let url = format!("{}/metrics", self.process.address("operations"));
-        let text = reqwest::get(url).await?.text().await?;
+        let text = self.client.get(url).send().await?.text().await?;
         Ok(Done::read(&text))
     }
 
