@@ -1,6 +1,7 @@
 //! One namespace runs digests that it made up, all the while others release images: what each costs, what is asked and said
 //! about them, and how long the others wait.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -39,7 +40,7 @@ pub(crate) struct Flood {
     /// Until nothing was left to decide, in seconds after the last digest's window ended.
     pub(crate) settled_s: f64,
     pub(crate) memory: Memory,
-    /// What the correlator keeps on its disk, in MB: its log, and the index that is derived from it.
+    /// What the correlator keeps on its disk, in MB: its log, and the index that is derived from it, whose file has holes.
     pub(crate) log_mb: f64,
     pub(crate) index_mb: f64,
 }
@@ -94,7 +95,7 @@ pub(crate) async fn measure(made_up: u64) -> anyhow::Result<Flood> {
         settled_s,
         memory: flooded.correlator.memory()?,
         log_mb: bytes_below(&folder.join("log"))? / 1e6,
-        index_mb: std::fs::metadata(folder.join("index.redb"))?.len() as f64 / 1e6,
+        index_mb: (std::fs::metadata(folder.join("index.redb"))?.blocks() * 512) as f64 / 1e6,
     };
     flooded.correlator.stop().await?;
     Ok(flood)
