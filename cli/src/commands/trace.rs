@@ -39,7 +39,7 @@ fn text(trace: &Trace, paint: Paint) -> String {
     }
     if trace.verdicts.is_empty() {
         text.push_str(&format!("{}  {}\n", paint.strong("image"), trace.digest));
-        text.push_str(&format!("no verdict: {}\n", why_not_judged(trace)));
+        text.push_str(&format!("no verdict: {}\n\n", why_not_judged(trace)));
     }
     for shown in &trace.verdicts {
         text.push_str(&chain::chain(&shown.verdict, paint));

@@ -48,6 +48,12 @@ fn a_data_folder_answers_when_nothing_runs() {
         assert!(err(&refused).contains(said), "{start}: {}", err(&refused));
     }
 
+    let config = listed["contains"][0].as_str().unwrap();
+    let part = ask(&["trace", config]);
+    assert_eq!(part.status.code(), Some(1), "{}", err(&part));
+    let said = format!("no verdict: it is the config of {digest}");
+    assert!(out(&part).contains(&said), "no {said:?} in:\n{}", out(&part));
+
     let places = ask(&["where", GOOD, "--output", "json"]);
     let places: Value = serde_json::from_str(&out(&places)).unwrap();
     assert_eq!(places["places"][0]["name"], "api-1");
