@@ -8,8 +8,8 @@
 //! The way of a row: a commit puts it into the memtable that is open ([`memtable`]); when that is large, it is closed and
 //! a thread writes it to the file in one transaction, in the order of the file's trees, while commits go on in a new one.
 //! Rows by the ids of events, which would change a page each, are gathered for some writings first ([`gathered`]), and an id
-//! that was never seen is not looked for at all ([`known`]). Reads look
-//! at the open memtable, at the closed one, at what is gathered, and then at the file ([`merged`]).
+//! that was never seen is not looked for at all ([`known`]). Reads look at the open memtable, at the closed one, at what is
+//! gathered, and then at the file ([`merged`]).
 
 mod batch;
 mod cursor;
@@ -370,7 +370,9 @@ impl Shared {
     /// Writes the closed memtable to the file, durably; then it is no more above it.
     fn write(&self, position: u64, rows: &Memtable) -> Result<(), IndexError> {
         let new = Gathered::of(rows, position);
-        let mut waiting = self.view().gathered.with(&new);
+        // The view is not held meanwhile: commits go on.
+        let before = Arc::clone(&self.view().gathered);
+        let mut waiting = before.with(&new);
         self.in_transaction(|transaction| {
             // In the order in which they lie: what is about one digest changes the same pages.
             for tree in Tree::all().filter(|tree| *tree != gathered::TREE) {
@@ -393,10 +395,8 @@ impl Shared {
         if waiting.is_full() {
             waiting = Gathered::default();
         }
-        let known = match self.view().known.is_worn() {
-            true => Some(self.known_anew(&waiting)?),
-            false => None,
-        };
+        let is_worn = self.view().known.is_worn();
+        let known = is_worn.then(|| self.known_anew(&waiting)).transpose()?;
         let mut view = self.view_to_change();
         (view.closed, view.gathered) = (None, Arc::new(waiting));
         if let Some(known) = known {

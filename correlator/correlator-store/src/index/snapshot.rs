@@ -34,6 +34,7 @@ pub struct Snapshot {
     transaction: ReadTransaction,
     opened: [OnceLock<TreeTable>; Tree::COUNT],
     near: Near,
+    /// Keys of the gathered tree outside of this are in none of these.
     known: Arc<Known>,
     /// Absent where there is nothing but the file.
     _reader: Option<Reader>,
