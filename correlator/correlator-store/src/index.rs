@@ -505,7 +505,8 @@ impl Place {
     fn view(self: &Arc<Place>, file: &File) -> Result<View, IndexError> {
         let transaction = file.begin_read().map_err(|error| self.failed("read", error))?;
         let snapshot = Snapshot::of_file(Arc::clone(self), transaction)?;
-        let gathered = snapshot.gathered().map_err(|error| self.failed("read", error))?;
+        let writings = snapshot.gathered().map_err(|error| self.failed("read", error))?;
+        let gathered = Gathered::of_writings(writings);
         // Whoever only reads asks for few events, and would wait for the filter.
         let known = match file {
             File::Writable(_) => snapshot.known(&gathered).map_err(|error| self.failed("read", error))?,

@@ -52,6 +52,19 @@ impl Gathered {
         Some(Gathered { bytes, starts })
     }
 
+    /// The rows of several writings, the oldest first. Neighbours are put together two by two: there may be as many as rows,
+    /// when little is said.
+    pub(super) fn of_writings(mut writings: Vec<Gathered>) -> Gathered {
+        while writings.len() > 1 {
+            let two_by_two = writings.chunks(2).map(|two| match two {
+                [older, newer] => older.with(newer),
+                others => others.iter().fold(Gathered::default(), |all, other| all.with(other)),
+            });
+            writings = two_by_two.collect();
+        }
+        writings.pop().unwrap_or_default()
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

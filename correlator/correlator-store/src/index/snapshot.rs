@@ -198,16 +198,16 @@ impl Snapshot {
         Ok(value.map(|value| value.value().to_vec()))
     }
 
-    /// What the file keeps of rows that are gathered.
-    pub(super) fn gathered(&self) -> Result<Gathered, Box<redb::Error>> {
-        let mut gathered = Gathered::default();
+    /// What the file keeps of rows that are gathered: those of each writing, in order.
+    pub(super) fn gathered(&self) -> Result<Vec<Gathered>, Box<redb::Error>> {
+        let mut writings = Vec::new();
         for written in self.tree(Tree::Gathered)?.iter().map_err(widen)? {
             let (_, bytes) = written.map_err(widen)?;
             let rows = Gathered::decode(bytes.value().to_vec());
             let damaged = || Box::new(redb::Error::Corrupted("rows by event do not decode".to_owned()));
-            gathered = gathered.with(&rows.ok_or_else(damaged)?);
+            writings.push(rows.ok_or_else(damaged)?);
         }
-        Ok(gathered)
+        Ok(writings)
     }
 
     /// Which keys of the gathered tree the file may hold, in their tree or beside it.

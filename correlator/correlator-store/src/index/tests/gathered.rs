@@ -49,6 +49,20 @@ fn newer_rows_replace_those_under_the_same_keys() {
 }
 
 #[test]
+fn of_several_writings_the_last_word_on_a_key_counts() {
+    assert!(Gathered::of_writings(Vec::new()).is_empty());
+    for count in 1..20 {
+        let names: Vec<String> = (0..count).map(|number| format!("{number:02}")).collect();
+        let writing = |name: &String| gathered(&[("all", Some(name)), (name, Some("own"))]);
+        let all = Gathered::of_writings(names.iter().map(writing).collect());
+        let mut expected: Vec<(String, Option<String>)> =
+            names.iter().map(|name| (name.clone(), Some("own".to_owned()))).collect();
+        expected.push(("all".to_owned(), names.last().cloned()));
+        assert_eq!(texts(all.rows()), expected);
+    }
+}
+
+#[test]
 fn bytes_that_are_no_rows_do_not_decode() {
     let rows = gathered(&[("a", Some("1")), ("b", None), ("c", Some("three"))]);
     let bytes = rows.bytes().to_vec();
