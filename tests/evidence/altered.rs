@@ -1,7 +1,8 @@
 //! Everything genuine, altered in every place: nothing altered verifies.
 //!
 //! A removed part may leave evidence that is complete without it (a bundle of version 0.1 needs no inclusion proof beside
-//! its promise). Such a rest is genuine itself; it must prove the same and no earlier time.
+//! its promise). Such a rest is genuine itself; it must prove the same and no earlier time. So is what remains of another
+//! piece when all but such a part was taken from it.
 
 mod cases;
 mod checkpoint;
@@ -36,6 +37,8 @@ pub(crate) struct Alteration {
     change: Change,
     place: String,
     edits: Vec<Edit>,
+    /// The number of the piece that parts were taken from.
+    donor: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -110,7 +113,8 @@ fn plan(cases: &[Case]) -> Vec<bool> {
 
 fn try_piece(cases: &[Case], index: usize, in_full: bool, count: &mut Count) {
     let case = &cases[index];
-    let alterations = alterations(case, &cases::donors(cases, index));
+    let donors = cases::donors(cases, index);
+    let alterations = alterations(case, &donors);
     let mut drawn: BTreeSet<usize> = (0..alterations.len()).collect();
     if !in_full && alterations.len() > DRAWN {
         let mut random = Random(SEED ^ u64::try_from(index).unwrap());
@@ -120,7 +124,7 @@ fn try_piece(cases: &[Case], index: usize, in_full: bool, count: &mut Count) {
         }
     }
     for number in drawn {
-        try_one(case, &alterations[number], count);
+        try_one(case, &alterations[number], &donors, count);
     }
 }
 
@@ -130,6 +134,7 @@ fn alterations(case: &Case, donors: &[&Case]) -> Vec<Alteration> {
         change: splice.change,
         place: splice.place,
         edits: vec![Edit::Layer(splice.at, splice.with)],
+        donor: None,
     });
     let mut found: Vec<Alteration> = of_layer.collect();
     for (key, text) in &case.piece.annotations {
@@ -143,13 +148,13 @@ fn alterations(case: &Case, donors: &[&Case]) -> Vec<Alteration> {
         for (note, other) in others(text, Level::Evidence) {
             let change = if other.is_empty() { Change::Removed } else { Change::Altered };
             let edits = vec![Edit::Annotation(key.clone(), other)];
-            found.push(Alteration { change, place: format!("{key} {note}"), edits });
+            found.push(Alteration { change, place: format!("{key} {note}"), edits, donor: None });
         }
     }
     if let Some(artifact) = &case.piece.artifact {
         let mut put = |change, note: String, other: Vec<u8>| {
             let edits = vec![Edit::Artifact(other)];
-            found.push(Alteration { change, place: format!("artifact {note}"), edits });
+            found.push(Alteration { change, place: format!("artifact {note}"), edits, donor: None });
         };
         for (note, other) in content::bytes_changed(artifact, Level::Evidence) {
             put(Change::Altered, note, other);
@@ -165,7 +170,7 @@ fn alterations(case: &Case, donors: &[&Case]) -> Vec<Alteration> {
     found
 }
 
-fn try_one(case: &Case, alteration: &Alteration, count: &mut Count) {
+fn try_one(case: &Case, alteration: &Alteration, donors: &[&Case], count: &mut Count) {
     let altered = altered(case, &alteration.edits);
     let is_same = altered.raw == case.piece.raw
         && altered.annotations == case.piece.annotations
@@ -176,6 +181,9 @@ fn try_one(case: &Case, alteration: &Alteration, count: &mut Count) {
     match altered.verify() {
         Err(_) => *count.refused.entry(alteration.change).or_default() += 1,
         Ok(known) if alteration.change == Change::Removed && proves_no_more(&case.known, &known) => {
+            count.complete_without += 1;
+        }
+        Ok(known) if alteration.donor.is_some_and(|donor| is_rest_of(donors[donor], &altered, &known)) => {
             count.complete_without += 1;
         }
         Ok(known) if known == case.known && unread::is_all(case, &altered) => count.unread += 1,
@@ -198,6 +206,11 @@ fn altered(case: &Case, edits: &[Edit]) -> Piece {
         piece.raw = piece.raw.map(|text| spans::spliced(&text, at, with));
     }
     piece
+}
+
+/// Whether another piece without a part is all that is left: it proves that piece's own, of the same artifact.
+fn is_rest_of(donor: &Case, altered: &Piece, known: &Known) -> bool {
+    donor.piece.artifact == altered.artifact && proves_no_more(&donor.known, known)
 }
 
 fn proves_no_more(genuine: &Known, rest: &Known) -> bool {

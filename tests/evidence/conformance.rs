@@ -69,10 +69,10 @@ impl Case {
             (Signer::Keyless(claims), false) => {
                 let identity = self.file("identity").unwrap_or_else(|| IDENTITY.to_owned());
                 let issuer = self.file("issuer").unwrap_or_else(|| ISSUER.to_owned());
-                if claims.subject == identity.trim() && claims.issuer == issuer.trim() {
+                if claims.subject == identity.trim() && claims.issuer.as_deref() == Some(issuer.trim()) {
                     Ok(())
                 } else {
-                    Err(format!("signed by {} of {}", claims.subject, claims.issuer))
+                    Err(format!("signed by {} of {:?}", claims.subject, claims.issuer))
                 }
             }
             (signer, _) => Err(format!("signed by {signer:?}")),

@@ -196,7 +196,7 @@ fn bundles_of_real_clients_get_their_known_verdict() {
 fn disagreements(name: &str, known: &Known, facts: &Value) -> Vec<String> {
     let Signer::Keyless(claims) = known.signer() else { return Vec::new() };
     let pairs = [
-        ("issuer", Some(&claims.issuer)),
+        ("issuer", claims.issuer.as_ref()),
         ("buildSigner", claims.build_signer_uri.as_ref()),
         ("runnerEnv", claims.runner_environment.as_ref()),
         ("srcRepo", claims.source_repository_uri.as_ref()),

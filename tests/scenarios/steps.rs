@@ -1044,8 +1044,8 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
     let built = attest.commit.as_deref().unwrap_or("C1");
     let trigger = attest.trigger.as_deref().unwrap_or("push");
     let run = attest.run.unwrap_or(1);
-    let issuer =
-        attest.issuer.clone().unwrap_or_else(|| correlator_core::contracts::GITHUB_ISSUER.to_owned());
+    let github = || correlator_core::contracts::GITHUB_ISSUER.to_owned();
+    let issuer = Some(attest.issuer.clone().unwrap_or_else(github));
     let signer = match (&attest.key, &attest.email) {
         (Some(key), _) => Signer::Key { fingerprint: digest(key), logged: false },
         (None, Some(email)) => Signer::Keyless(Box::new(CertificateClaims {

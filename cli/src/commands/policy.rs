@@ -54,7 +54,7 @@ impl From<&TrustRootContract> for TrustRoot {
             content: root.content.to_string(),
             embedded: matches!(root.source, RootSource::Embedded(_)),
             demands: root.demands.to_string(),
-            speaks_for: forges.chain(root.issuers.iter().cloned()).collect(),
+            speaks_for: forges.chain(root.issuers.iter().map(ToString::to_string)).collect(),
         }
     }
 }

@@ -141,9 +141,9 @@ impl Signer {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", default)]
 pub struct CertificateClaims {
-    /// .8, or .1 in older certificates.
-    pub issuer: String,
-    /// The subject alternative name: a URI or an e-mail address.
+    /// .8, or .1 in older certificates. `None` where the authority vouches for its own service, as GitHub's for releases.
+    pub issuer: Option<String>,
+    /// The subject alternative name: a URI, an e-mail address or a user name.
     pub subject: String,
     /// .9: the workflow that ran the signing step, the called one of a reusable workflow.
     pub build_signer_uri: Option<String>,

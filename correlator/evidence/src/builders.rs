@@ -67,12 +67,22 @@ impl Builder {
     }
 }
 
+/// Whether an issuer is GitHub Actions: for everybody, or for one enterprise in its own name (docs.github.com, "Customizing
+/// the issuer value for an enterprise").
+pub(crate) fn is_github_actions(issuer: &str) -> bool {
+    match issuer.strip_prefix(GITHUB_ISSUER) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('/').is_some_and(|slug| !slug.is_empty() && !slug.contains('/')),
+        None => false,
+    }
+}
+
 /// Recognises the builder by the certificate's claims.
 pub fn builder_of(claims: &CertificateClaims) -> Builder {
     let runner = claims.runner_environment.as_deref();
-    match claims.issuer.as_str() {
-        GITHUB_ISSUER => github_builder(claims, runner),
-        GITLAB_ISSUER if runner == Some("gitlab-hosted") => Builder::GitlabHosted,
+    match claims.issuer.as_deref() {
+        Some(issuer) if is_github_actions(issuer) => github_builder(claims, runner),
+        Some(GITLAB_ISSUER) if runner == Some("gitlab-hosted") => Builder::GitlabHosted,
         _ => Builder::Unknown,
     }
 }
@@ -171,7 +181,7 @@ mod tests {
 
     fn github(signer: &str, started: Option<&str>, runner: Option<&str>) -> CertificateClaims {
         CertificateClaims {
-            issuer: GITHUB_ISSUER.to_owned(),
+            issuer: Some(GITHUB_ISSUER.to_owned()),
             subject: signer.to_owned(),
             build_signer_uri: Some(signer.to_owned()),
             build_config_uri: started.map(str::to_owned),
@@ -212,10 +222,18 @@ mod tests {
             assert_eq!(delegate_of(&signer, SHARED).is_some(), believed, "{file}@{revision}");
         }
         let elsewhere = CertificateClaims {
-            issuer: "https://login.example".to_owned(),
+            issuer: Some("https://login.example".to_owned()),
             ..github(OWN, Some(OWN), hosted)
         };
         assert_eq!(builder_of(&elsewhere), Builder::Unknown);
+        let issued_by = |issuer: &str| {
+            let issuer = Some(format!("{GITHUB_ISSUER}{issuer}"));
+            builder_of(&CertificateClaims { issuer, ..github(OWN, Some(OWN), hosted) })
+        };
+        assert_eq!(issued_by("/acme"), Builder::GithubHosted);
+        for other in ["/", "/acme/more", ".example", "-acme"] {
+            assert_eq!(issued_by(other), Builder::Unknown, "{other}");
+        }
         let own = Signer::Keyless(Box::new(github(OWN, Some(OWN), hosted)));
         let key = Signer::Key { fingerprint: bus_schema::Digest::sha256_of(b"key"), logged: true };
         let said = |builder: &str, build_type: &str| Normalised {

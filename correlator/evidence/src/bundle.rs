@@ -3,14 +3,13 @@
 use correlator_core::facts::{Refusal, RefusalReason};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use sigstore_verify::types::{Bundle, SignatureContent, VerificationMaterialContent};
+use sigstore_verify::types::{Bundle, MediaType, SignatureContent, VerificationMaterialContent};
 
 use crate::bounds::{CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, LOG_ENTRIES_MAX, TIMESTAMPS_MAX};
 use crate::envelope::{Envelope, WireEnvelope};
-use crate::log_entries;
 use crate::older_entry::OlderEntry;
 use crate::refusal::{malformed, not_json, refusal, too_large, unsupported};
-use crate::strict_json;
+use crate::{inclusion, log_entries, strict_json};
 
 /// What a media type of any bundle version begins with.
 pub(crate) const MEDIA_TYPE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
@@ -52,7 +51,7 @@ impl UnverifiedBundle {
     }
 
     /// Takes a bundle that was put together from other forms.
-    pub(crate) fn of(bundle: Bundle, content: Option<Envelope>) -> Result<UnverifiedBundle, Refusal> {
+    pub(crate) fn of(mut bundle: Bundle, content: Option<Envelope>) -> Result<UnverifiedBundle, Refusal> {
         let content = match (&bundle.content, content) {
             (SignatureContent::MessageSignature(_), None) => Content::Message,
             (SignatureContent::DsseEnvelope(_), Some(envelope)) => Content::Envelope(envelope),
@@ -60,6 +59,9 @@ impl UnverifiedBundle {
         };
         check_certificates(&bundle)?;
         log_entries::check_shape(&bundle)?;
+        if bundle.media_type == MediaType::Bundle0_1 {
+            inclusion::settle_unsigned(&mut bundle)?;
+        }
         let key_hint = match &bundle.verification_material.content {
             VerificationMaterialContent::PublicKey(key) => Some(key.hint.clone()),
             _ => None,
@@ -133,8 +135,36 @@ struct WireMaterial {
     certificate: Option<IgnoredAny>,
     x509_certificate_chain: Option<IgnoredAny>,
     public_key: Option<IgnoredAny>,
-    tlog_entries: Option<Vec<IgnoredAny>>,
+    tlog_entries: Option<Vec<WireEntry>>,
     timestamp_verification_data: Option<WireTimestamps>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEntry {
+    inclusion_proof: Option<WireProof>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireProof {
+    checkpoint: Option<WireCheckpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireCheckpoint {
+    envelope: Option<String>,
+}
+
+impl WireEntry {
+    /// The verifying crate reads a checkpoint without a text as none.
+    fn check(&self) -> Result<(), Refusal> {
+        match self.inclusion_proof.as_ref().and_then(|proof| proof.checkpoint.as_ref()) {
+            Some(checkpoint) if checkpoint.envelope.as_ref().is_none_or(String::is_empty) => {
+                Err(malformed("a checkpoint's text", "none"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,10 +188,11 @@ impl Wire {
         if kinds != 1 {
             return Err(malformed("one certificate, chain or key", format!("{kinds} of them")));
         }
-        let entries = material.tlog_entries.map_or(0, |entries| entries.len());
-        if entries > LOG_ENTRIES_MAX {
-            return Err(too_large("log entries", LOG_ENTRIES_MAX, entries));
+        let entries = material.tlog_entries.unwrap_or_default();
+        if entries.len() > LOG_ENTRIES_MAX {
+            return Err(too_large("log entries", LOG_ENTRIES_MAX, entries.len()));
         }
+        entries.iter().try_for_each(WireEntry::check)?;
         let timestamps = material.timestamp_verification_data.and_then(|data| data.rfc3161_timestamps);
         let timestamps = timestamps.map_or(0, |timestamps| timestamps.len());
         if timestamps > TIMESTAMPS_MAX {

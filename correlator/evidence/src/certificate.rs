@@ -21,8 +21,9 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{BitString, ObjectIdentifier};
 use x509_cert::der::{Any, Decode, Encode, Tag};
+use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::sct::{HashAlgorithm, SignatureAlgorithm};
-use x509_cert::ext::pkix::{SignedCertificateTimestamp, SignedCertificateTimestampList};
+use x509_cert::ext::pkix::{SignedCertificateTimestamp, SignedCertificateTimestampList, SubjectAltName};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::refusal::{Failed, Step, refusal};
@@ -40,6 +41,9 @@ static ALGORITHMS: LazyLock<Vec<&dyn SignatureVerificationAlgorithm>> = LazyLock
 });
 /// The extension that holds the transparency proofs (RFC 6962, section 3.3).
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
+
+/// The name of a user in a certificate's subject alternative name (fulcio/docs/oid-info.md).
+const USER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
 
 /// A chain that verified.
 #[derive(Debug)]
@@ -85,6 +89,19 @@ pub(crate) fn info(leaf: &[u8]) -> Result<CertificateInfo, String> {
         parse_certificate_info(&DerCertificate::from_bytes(&replaced)).map_err(|error| error.to_string())?;
     info.public_key = public_key;
     Ok(info)
+}
+
+/// The user's name in a certificate whose only name it is: Fulcio writes one for issuers without e-mail addresses.
+pub(crate) fn user_name(certificate: &[u8]) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let (_, names) = certificate.tbs_certificate.get::<SubjectAltName>().ok()??;
+    match names.0.as_slice() {
+        [GeneralName::OtherName(name)] if name.type_id == USER_NAME => {
+            let name = name.value.decode_as::<String>().ok()?;
+            Some(name).filter(|name| !name.is_empty())
+        }
+        _ => None,
+    }
 }
 
 /// Checks that a certificate is valid at `time`.

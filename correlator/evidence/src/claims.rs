@@ -3,16 +3,18 @@
 use correlator_core::facts::CertificateClaims;
 use sigstore_verify::crypto::CertificateInfo;
 
-/// The issuer of GitHub Actions' tokens, whose oldest certificates hold extensions .2 to .6 only.
-const GITHUB_ACTIONS: &str = "https://token.actions.githubusercontent.com";
+use crate::{builders, certificate};
 
-/// The claims of a certificate. `None` where it has no issuer or no subject: nobody can be recognised by it.
-pub(crate) fn of(certificate: &CertificateInfo) -> Option<CertificateClaims> {
-    let issuer = certificate.issuer.clone()?;
-    let subject = certificate.identity.as_ref()?.as_str().to_owned();
-    let ci = &certificate.ci_claims;
+/// The claims of a certificate (DER) that was read as `info`. `None` where it has no subject: nobody can be recognised by
+/// it. One without an issuer is its authority's own; it counts only where a contract names the issuer, which is nowhere.
+pub(crate) fn of(certificate: &[u8], info: &CertificateInfo) -> Option<CertificateClaims> {
+    let subject = match &info.identity {
+        Some(name) => name.as_str().to_owned(),
+        None => certificate::user_name(certificate)?,
+    };
+    let ci = &info.ci_claims;
     let mut claims = CertificateClaims {
-        issuer,
+        issuer: info.issuer.clone(),
         subject,
         build_signer_uri: ci.build_signer_uri.clone(),
         build_signer_digest: ci.build_signer_digest.clone(),
@@ -29,16 +31,17 @@ pub(crate) fn of(certificate: &CertificateInfo) -> Option<CertificateClaims> {
         run_invocation_uri: ci.run_invocation_uri.clone(),
         source_repository_visibility: ci.source_repository_visibility_at_signing.clone(),
     };
-    if claims.issuer == GITHUB_ACTIONS {
-        fill_from_deprecated(&mut claims, certificate);
+    if claims.issuer.as_deref().is_some_and(builders::is_github_actions) {
+        fill_from_deprecated(&mut claims, info);
     }
     Some(claims)
 }
 
-/// Certificates from before September 2022 say repository, commit, ref and trigger in .2 to .6, and their subject is the
-/// workflow that signed. The same authority signed them, so they stand for the newer extensions where those are absent.
-fn fill_from_deprecated(claims: &mut CertificateClaims, certificate: &CertificateInfo) {
-    let old = &certificate.ci_claims.deprecated_github;
+/// Certificates of GitHub Actions from before September 2022 say repository, commit, ref and trigger in .2 to .6, and their
+/// subject is the workflow that signed. The same authority signed them, so they stand for the newer extensions where those are
+/// absent.
+fn fill_from_deprecated(claims: &mut CertificateClaims, info: &CertificateInfo) {
+    let old = &info.ci_claims.deprecated_github;
     let repository =
         old.workflow_repository.as_ref().map(|repository| format!("https://github.com/{repository}"));
     fill(&mut claims.source_repository_uri, repository);

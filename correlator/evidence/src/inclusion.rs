@@ -1,8 +1,8 @@
 //! That a log holds an entry: the inclusion proof up to the root of the log's tree (RFC 9162, section 2.1.3) and the
 //! checkpoint in which the log signed that root (C2SP, tlog-checkpoint).
 
-use correlator_core::facts::RefusalReason;
-use sigstore_verify::types::{Checkpoint, InclusionProof, TransparencyLogEntry};
+use correlator_core::facts::{Refusal, RefusalReason};
+use sigstore_verify::types::{Bundle, Checkpoint, InclusionProof, TransparencyLogEntry};
 
 use crate::log_entries::{is_of_origin, is_version_2};
 use crate::log_key::LogKey;
@@ -17,6 +17,25 @@ pub(crate) fn verify(entry: &TransparencyLogEntry, root: &TrustRoot) -> Result<(
     };
     verify_proof(entry, proof, checkpoint)?;
     verify_checkpoint(entry, checkpoint, root)
+}
+
+/// Takes away the inclusion proofs that end in no checkpoint: nobody signed their root, so they prove nothing, and the
+/// log's promise beside them vouches for the entry. Clients wrote such bundles of version 0.1 before the log gave out
+/// checkpoints. A proof that does not even lead to the root that it names is refused.
+pub(crate) fn settle_unsigned(bundle: &mut Bundle) -> Result<(), Refusal> {
+    for entry in &mut bundle.verification_material.tlog_entries {
+        if entry.inclusion_promise.is_none() {
+            continue;
+        }
+        let Some(proof) = entry.inclusion_proof.take_if(|proof| proof.checkpoint.is_empty()) else {
+            continue;
+        };
+        let leaf = sigstore_merkle::hash_leaf(entry.canonicalized_body.as_bytes());
+        let (index, size) = (proof.log_index.get(), proof.tree_size);
+        sigstore_merkle::verify_inclusion_proof(&leaf, index, size, &proof.hashes, &proof.root_hash)
+            .map_err(|error| unproven(&error.to_string()).refusal)?;
+    }
+    Ok(())
 }
 
 fn verify_proof(
@@ -35,7 +54,7 @@ fn verify_proof(
     };
     let leaf = sigstore_merkle::hash_leaf(entry.canonicalized_body.as_bytes());
     sigstore_merkle::verify_inclusion_proof(&leaf, index, size, &proof.hashes, checkpoint.root_hash())
-        .map_err(|error| bad("a proof that the entry is in the log", &error.to_string()))
+        .map_err(|error| unproven(&error.to_string()))
 }
 
 fn verify_checkpoint(
@@ -53,6 +72,10 @@ fn verify_checkpoint(
             && key.has_signed(checkpoint.signed_data(), &one.signature)
     });
     if is_signed { Ok(()) } else { Err(bad("a checkpoint signed by the log", "no signature of it")) }
+}
+
+fn unproven(found: &str) -> Failed {
+    bad("a proof that the entry is in the log", found)
 }
 
 fn bad(expected: &str, found: &str) -> Failed {

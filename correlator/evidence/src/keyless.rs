@@ -140,14 +140,10 @@ fn attempt(
         .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
         .map_err(|refused| Failed::at(Step::Binding, refused))?;
 
-    // 9. The certificate names an issuer and a subject, and is what the envelope's key id names.
+    // 9. The certificate names a subject, and is what the envelope's key id names.
     check_key_id(bundle, info.public_key.as_bytes()).map_err(|refused| Failed::at(Step::Binding, refused))?;
-    let claims = claims::of(&info).ok_or_else(|| {
-        let refused = refusal(
-            RefusalReason::BadCertificate,
-            "an issuer and a subject in the certificate",
-            "neither or one",
-        );
+    let claims = claims::of(leaf, &info).ok_or_else(|| {
+        let refused = refusal(RefusalReason::BadCertificate, "a subject in the certificate", "none");
         Failed::at(Step::Binding, refused)
     })?;
     let mut rests_on = rests_on::of_bundle(bundle, root);

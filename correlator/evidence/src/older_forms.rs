@@ -84,12 +84,12 @@ fn attempt(
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
     }
 
-    // 6. The certificate names an issuer and a subject, and is what the envelope's key id names.
+    // 6. The certificate names a subject, and is what the envelope's key id names.
     keyless::check_key_id(&bundle.bundle, info.public_key.as_bytes())
         .map_err(|refused| Failed::at(Step::Binding, refused))?;
-    let claims = claims::of(&info).ok_or_else(|| {
-        let expected = "an issuer and a subject in the certificate";
-        Failed::at(Step::Binding, refusal(RefusalReason::BadCertificate, expected, "neither or one"))
+    let claims = claims::of(leaf, &info).ok_or_else(|| {
+        let refused = refusal(RefusalReason::BadCertificate, "a subject in the certificate", "none");
+        Failed::at(Step::Binding, refused)
     })?;
     let mut rests_on = RootParts::default();
     rests_on.logs.extend(bundle.older_entry.as_ref().and_then(|entry| rests_on::log(&entry.log_id, root)));

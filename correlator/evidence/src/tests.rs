@@ -415,6 +415,10 @@ fn a_signature_over_a_digest_is_verified_or_says_what_it_needs() {
         assert_eq!(found.reason, RefusalReason::Unsupported, "{spelling}");
     }
 
+    let mut of_48_bytes = message_bundle(signature.as_ref(), "SHA2_384", &digest);
+    of_48_bytes["messageSignature"]["messageDigest"]["digest"] = json!(STANDARD.encode([7; 48]));
+    assert_eq!(refused(check(&of_48_bytes, &trusted)).reason, RefusalReason::Unsupported);
+
     let ed25519 = Ed25519KeyPair::generate().unwrap();
     let bundle = message_bundle(ed25519.sign(manifest).as_ref(), "SHA2_512", &digest);
     let found = refused(check(&bundle, &trust(ed25519.public_key())));

@@ -18,7 +18,7 @@ use crate::work::Work;
 use crate::{bundle, cloud_build, cosign, pep740, predicate, sbom, statement};
 
 /// The version of this code. Evidence is verified again by another version, so it grows whenever a result may change.
-pub const VERIFIER_VERSION: u32 = 7;
+pub const VERIFIER_VERSION: u32 = 8;
 
 /// Evidence as an agent delivered it. Nothing about it is proven, its media type and its place included.
 #[derive(Debug, Clone, Copy)]
@@ -113,14 +113,17 @@ fn said_digest(bundle: &UnverifiedBundle) -> Result<Digest, Refusal> {
         SignatureContent::MessageSignature(message) => message.message_digest.as_ref(),
         _ => None,
     };
-    let digest = said.and_then(|said| match said.algorithm {
+    const EXPECTED: &str = "the sha256 or sha512 digest of what is signed";
+    let Some(said) = said else {
+        return Err(refusal(RefusalReason::BadSubject, EXPECTED, "none"));
+    };
+    let digest = match said.algorithm {
         HashAlgorithm::Sha2256 => said.digest.as_bytes().try_into().ok().map(Digest::Sha256),
         HashAlgorithm::Sha2512 => said.digest.as_bytes().try_into().ok().map(Digest::Sha512),
-        _ => None,
-    });
-    digest.ok_or_else(|| {
-        refusal(RefusalReason::BadSubject, "the sha256 or sha512 digest of what is signed", "none")
-    })
+        // Nothing in a registry is named by it (OCI image specification, "Registered Algorithms").
+        _ => return Err(unsupported(EXPECTED, "one by SHA2_384")),
+    };
+    digest.ok_or_else(|| refusal(RefusalReason::BadSubject, EXPECTED, "one of another length"))
 }
 
 /// The subject that is handed to the verifying crate, which asks for one that the statement names.

@@ -105,6 +105,7 @@ pub(crate) fn swaps(own: &Case, donor: &Case, number: usize) -> Vec<Alteration> 
                 change: Change::Swapped,
                 place: format!("{} of donor {number}, {}", names.join(" and "), donor.name),
                 edits: of_it.flat_map(|(_, (_, edits))| edits.clone()).collect(),
+                donor: Some(number),
             });
         }
     }

@@ -41,19 +41,19 @@ fn expected(asked: &VerifyBundle, proof: &Proof) -> Result<(), String> {
     match (&proof.signer, &asked.key) {
         (Signer::Key { .. }, Some(_)) => Ok(()),
         (Signer::Keyless(claims), None) => {
-            same("identity", asked.certificate_identity.as_deref(), &claims.subject)?;
-            same("issuer", asked.certificate_oidc_issuer.as_deref(), &claims.issuer)
+            same("identity", asked.certificate_identity.as_deref(), Some(&claims.subject))?;
+            same("issuer", asked.certificate_oidc_issuer.as_deref(), claims.issuer.as_deref())
         }
         (_, Some(_)) => Err("expected a signature by the key, found a certificate".to_owned()),
         (_, None) => Err("expected a certificate, found a signature by a key".to_owned()),
     }
 }
 
-fn same(what: &str, expected: Option<&str>, found: &str) -> Result<(), String> {
-    match expected {
-        Some(expected) if expected == found => Ok(()),
-        expected => Err(format!("expected {what} {}, found {found}", expected.unwrap_or("none"))),
+fn same(what: &str, expected: Option<&str>, found: Option<&str>) -> Result<(), String> {
+    if expected.is_some() && expected == found {
+        return Ok(());
     }
+    Err(format!("expected {what} {}, found {}", expected.unwrap_or("none"), found.unwrap_or("none")))
 }
 
 /// The roots and keys that the command line names. Nothing else is trusted.

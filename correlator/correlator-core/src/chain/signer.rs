@@ -18,7 +18,7 @@ use crate::facts::{CertificateClaims, Predicate, PredicateKind, RootVersion, Run
 /// A certificate's claims as identities. A claim that does not parse is `None`, which matches nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateIdentity {
-    pub(crate) issuer: String,
+    pub(crate) issuer: Option<String>,
     pub(crate) repository: Option<RepositoryRef>,
     pub(crate) git_ref: Option<GitRef>,
     pub(crate) commit: Option<CommitId>,
@@ -69,7 +69,7 @@ impl CertificateIdentity {
         match (&self.caller_workflow, &self.repository) {
             (Some(workflow), _) => workflow.to_string(),
             (None, Some(repository)) => repository.to_string(),
-            (None, None) => format!("an identity of {}", self.issuer),
+            (None, None) => format!("an identity of {}", issuer_or_none(self.issuer.as_deref())),
         }
     }
 }
@@ -92,7 +92,7 @@ fn run_of_invocation(uri: &str) -> Option<RunNumber> {
 /// that only the roots which the contracts name for a forge are believed about it. Nothing is objected to a key.
 pub(crate) fn unvouched(contracts: &ContractSet, host: &str, statement: &Statement) -> Option<Break> {
     let Signer::Keyless(claims) = &statement.signer else { return None };
-    if speaks_for_forge(contracts, statement.root.as_ref(), host, &claims.issuer) {
+    if speaks_for_forge(contracts, statement.root.as_ref(), host, claims.issuer.as_deref()) {
         return None;
     }
     let expected: Vec<String> = contracts
@@ -106,13 +106,19 @@ pub(crate) fn unvouched(contracts: &ContractSet, host: &str, statement: &Stateme
         true => format!("a trust root that speaks for {host}"),
         false => expected.join(" or "),
     };
-    let found = format!("issuer {} under trust root {}", claims.issuer, shown_root(statement));
+    let issuer = issuer_or_none(claims.issuer.as_deref());
+    let found = format!("issuer {issuer} under trust root {}", shown_root(statement));
     Some(a_break(BreakReason::WrongSigner, expected, found))
 }
 
-fn speaks_for_forge(contracts: &ContractSet, root: Option<&RootVersion>, host: &str, issuer: &str) -> bool {
+fn speaks_for_forge(
+    contracts: &ContractSet,
+    root: Option<&RootVersion>,
+    host: &str,
+    issuer: Option<&str>,
+) -> bool {
     let root = root.and_then(|version| contracts.root(version));
-    root.is_some_and(|root| root.speaks_for_forge(host, issuer))
+    root.zip(issuer).is_some_and(|(root, issuer)| root.speaks_for_forge(host, issuer))
 }
 
 /// Whether a signature counts for a pipeline.
@@ -243,7 +249,8 @@ fn object_to_keyless(
         return (!fits_source(source, &identity, pipeline, contract.workflow.as_ref())).then_some(None);
     }
     let root = statement.root.as_ref().and_then(|version| inquiry.contracts.root(version));
-    let is_vouched = root.is_some_and(|root| root.speaks_for_issuer(&claims.issuer));
+    let is_vouched =
+        root.zip(claims.issuer.as_deref()).is_some_and(|(root, issuer)| root.speaks_for_issuer(issuer));
     (!is_vouched)
         .then(|| Some(format!("trust root {} does not speak for this issuer", shown_root(statement))))
 }
@@ -334,10 +341,16 @@ fn shown_fitting(contract: &KeylessContract, claims: &CertificateClaims) -> Stri
 
 fn shown_signer(signer: &Signer) -> String {
     match signer {
-        Signer::Keyless(claims) => format!("{} (issuer {})", claims.subject, claims.issuer),
+        Signer::Keyless(claims) => {
+            format!("{} (issuer {})", claims.subject, issuer_or_none(claims.issuer.as_deref()))
+        }
         Signer::Key { fingerprint, .. } => format!("key {fingerprint}"),
         Signer::CloudBuild { key_id, .. } => format!("Google Cloud Build, key {key_id}"),
     }
+}
+
+fn issuer_or_none(issuer: Option<&str>) -> &str {
+    issuer.unwrap_or("none")
 }
 
 fn shown_root(statement: &Statement) -> &str {

@@ -348,6 +348,32 @@ fn an_embedded_root_is_named_by_its_source_and_may_be_narrowed() {
     assert!(!ours.speaks_for_forge("git.acme.example", super::GITHUB_ISSUER));
     let narrow = load_one(&root("{ source: public-good, forges: [], issuers: [] }")).unwrap();
     assert!(!narrow.roots["ours"].speaks_for_issuer(super::GITHUB_ISSUER));
+    // Enterprises have issuers of their own, and so have clusters and organisations.
+    assert!(ours.speaks_for_issuer("https://token.actions.githubusercontent.com/acme"));
+    assert!(ours.speaks_for_issuer("https://oidc.circleci.com/org/11"));
+    for other in [
+        "https://token.actions.githubusercontent.com.example/acme",
+        "https://token.actions.githubusercontent.com/acme/more",
+        "https://login.acme.example",
+    ] {
+        assert!(!ours.speaks_for_issuer(other), "{other}");
+        assert!(!EmbeddedRoot::PublicGood.speaks_for_issuer(other), "{other}");
+    }
+    let wide = root(
+        r#"{ file: root.json, issuerPatterns: ["https://*.acme.example"], issuerRegexps: ['https://id[0-9]+\.example'] }"#,
+    );
+    let wide = load_one(&wide).unwrap();
+    for (issuer, counts) in [
+        ("https://login.acme.example", true),
+        ("https://id7.example", true),
+        ("https://id7.example/more", false),
+        ("https://a/b.acme.example", false),
+        ("https://accounts.google.com", false),
+    ] {
+        assert_eq!(wide.roots["ours"].speaks_for_issuer(issuer), counts, "{issuer}");
+    }
+    refused(&root("{ source: public-good, issuerRegexps: [\"(\"] }"), "no regular expression");
+    refused(&root("{ source: public-good, issuerPatterns: [\"\"] }"), "a pattern has");
     // What is not said of the demands stays as the instance has it.
     let github = load_one(&root("{ source: github, demands: { signedTime: true } }")).unwrap();
     assert_eq!(github.roots["ours"].demands, Demands::TIME_ONLY);

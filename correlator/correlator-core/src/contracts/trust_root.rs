@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::contracts::GITHUB_ISSUER;
+use crate::contracts::identity::TextDemand;
+use crate::contracts::pattern::Glob;
 use crate::contracts::pipeline::Day;
+use crate::contracts::regexp::WholeRegexp;
 use crate::facts::{RootParts, RootVersion};
 
 /// A checked trust root. Its content is a `trusted_root.json`, carried with the contracts.
@@ -21,7 +24,7 @@ pub struct TrustRootContract {
     pub demands: Demands,
     pub forges: Vec<ForgeIssuer>,
     /// Issuers of identities that belong to no forge, such as people's.
-    pub issuers: Vec<String>,
+    pub issuers: Vec<TextDemand>,
     /// What counts no more, each from a time on.
     pub revoked: Vec<RevokedPart>,
 }
@@ -80,7 +83,8 @@ impl TrustRootContract {
 
     /// Whether a certificate of this issuer under this root counts at all.
     pub fn speaks_for_issuer(&self, issuer: &str) -> bool {
-        self.forges.iter().any(|forge| forge.issuer == issuer) || self.issuers.iter().any(|one| one == issuer)
+        self.forges.iter().any(|forge| forge.issuer == issuer)
+            || self.issuers.iter().any(|one| one.is_met_by(issuer))
     }
 }
 
@@ -128,6 +132,8 @@ pub struct TufSource {
 
 /// What begins the names of copies of targets among the files.
 pub(crate) const TUF_PREFIX: &str = "tuf:";
+/// The issuers of enterprises that GitHub Actions signs tokens for in their own name.
+const GITHUB_ISSUERS_OF_ENTERPRISES: &str = "https://token.actions.githubusercontent.com/*";
 const TUF_TARGET: &str = "trusted_root.json";
 const TUF_URL_BYTES_MAX: usize = 2048;
 
@@ -193,20 +199,43 @@ impl EmbeddedRoot {
         known.iter().filter_map(forge).collect()
     }
 
-    /// Other issuers whose tokens its authority takes (sigstore/fulcio, config/identity).
-    fn issuers(self) -> Vec<String> {
+    /// Other issuers whose tokens its authority takes (sigstore/fulcio, config/identity), an asterisk standing for a part of
+    /// one: an organisation, a cluster.
+    fn issuers(self) -> Vec<TextDemand> {
         let known: &[&str] = match self {
             EmbeddedRoot::PublicGood => &[
                 "https://accounts.google.com",
                 "https://agent.buildkite.com",
+                "https://auth.eclipse.org/auth/realms/foundation-service-accounts",
+                "https://container.googleapis.com/v1/projects/*/locations/*/clusters/*",
+                "https://dev.gitlab.org",
                 "https://github.com/login/oauth",
+                "https://gitlab.archlinux.org",
+                "https://issuer.enforce.dev",
                 "https://login.microsoftonline.com",
-                "https://oidc.codefresh.io",
                 "https://oauth2.sigstore.dev/auth",
+                "https://oidc.buddyusercontent.com",
+                "https://oidc.circleci.com",
+                "https://oidc.circleci.com/org/*",
+                "https://oidc.codefresh.io",
+                "https://oidc.eks.*.amazonaws.com/id/*",
+                "https://oidc.prod-aks.azure.com/*",
+                "https://ops.gitlab.net",
+                GITHUB_ISSUERS_OF_ENTERPRISES,
             ],
-            EmbeddedRoot::Github => &[],
+            EmbeddedRoot::Github => &[GITHUB_ISSUERS_OF_ENTERPRISES],
         };
-        known.iter().map(|issuer| (*issuer).to_owned()).collect()
+        let demand = |issuer: &&str| match issuer.contains('*') {
+            true => Glob::parse(issuer).ok().map(TextDemand::Matches),
+            false => Some(TextDemand::Is((*issuer).to_owned())),
+        };
+        known.iter().filter_map(demand).collect()
+    }
+
+    /// Whether certificates of this issuer count under it where no document says more.
+    pub fn speaks_for_issuer(self, issuer: &str) -> bool {
+        self.forges().iter().any(|forge| forge.issuer == issuer)
+            || self.issuers().iter().any(|one| one.is_met_by(issuer))
     }
 
     /// The root as it is where no document says more.
@@ -298,6 +327,10 @@ pub(crate) struct TrustRootSpec {
     forges: Option<Vec<ForgeIssuer>>,
     #[serde(default)]
     issuers: Option<Vec<String>>,
+    #[serde(default)]
+    issuer_patterns: Vec<String>,
+    #[serde(default)]
+    issuer_regexps: Vec<String>,
     #[serde(default)]
     revoked_from: Option<Day>,
     #[serde(default)]
@@ -425,11 +458,22 @@ impl TrustRootSpec {
                 revoked: Vec::new(),
             },
         };
+        let named = self.issuers.map(|issuers| issuers.into_iter().map(TextDemand::Is).collect());
+        let mut issuers: Vec<TextDemand> = named.unwrap_or(base.issuers);
+        let patterns = self.issuer_patterns.iter().map(|text| Glob::parse(text).map(TextDemand::Matches));
+        let regexps =
+            self.issuer_regexps.iter().map(|text| WholeRegexp::parse(text).map(TextDemand::MatchesRegexp));
+        for read in patterns.chain(regexps) {
+            match read {
+                Ok(demand) => issuers.push(demand),
+                Err(why) => problem(format!("issuers: {why}")),
+            }
+        }
         TrustRootContract {
             name: name.to_owned(),
             demands: self.demands.over(base.demands),
             forges: self.forges.unwrap_or(base.forges),
-            issuers: self.issuers.unwrap_or(base.issuers),
+            issuers,
             revoked: check_revoked(self.revoked_from, self.revoked, problem),
             ..base
         }

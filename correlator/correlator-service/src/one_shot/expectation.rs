@@ -100,8 +100,6 @@ pub enum ExpectationError {
     Source(#[from] ParseError),
     #[error("the ref {text:?} holds an asterisk, which no branch or tag does")]
     Ref { text: String },
-    #[error("a given root speaks for the issuer that is named, and a pattern names none")]
-    IssuerOfRoot,
     #[error("the trusted root is not one: {reason}")]
     Root { reason: String },
 }
@@ -243,16 +241,21 @@ fn add_roots(
             for root in EmbeddedRoot::ALL {
                 files.insert(root.file().to_owned(), evidence::embedded_root(root).to_owned());
             }
-            if lenience != Lenience::default() {
-                let embedded = EmbeddedRoot::ALL.into_iter().map(|root| {
-                    let demands = shown(lenience.over(root.demands()));
-                    document(
-                        "TrustRoot",
-                        root.as_str(),
-                        json!({ "source": root.as_str(), "demands": demands }),
-                    )
-                });
-                documents.extend(embedded);
+            let embedded = EmbeddedRoot::ALL.map(|root| {
+                let mut spec = json!({ "source": root.as_str() });
+                if lenience != Lenience::default() {
+                    spec["demands"] = shown(lenience.over(root.demands()));
+                }
+                // The public instance takes tokens of more issuers than anybody lists: one that is named counts under it.
+                if let (EmbeddedRoot::PublicGood, Some(issuer)) = (root, issuer) {
+                    speak_for(&mut spec, issuer, |issuer| root.speaks_for_issuer(issuer));
+                }
+                (root, spec)
+            });
+            // Without a document both are in force as they are; with one for either, the other needs its own.
+            let is_changed = |spec: &Value| spec.as_object().is_some_and(|fields| fields.len() > 1);
+            if embedded.iter().any(|(_, spec)| is_changed(spec)) {
+                documents.extend(embedded.map(|(root, spec)| document("TrustRoot", root.as_str(), spec)));
             }
         }
         Roots::Given(text) => {
@@ -262,21 +265,27 @@ fn add_roots(
                 json!({ "host": "github.com", "issuer": GITHUB_ISSUER }),
                 json!({ "host": "gitlab.com", "issuer": GITLAB_ISSUER }),
             ];
-            let mut issuers = Vec::new();
-            match issuer {
-                Some(Text::Exact(issuer)) => {
-                    issuers.push(issuer.clone());
-                    // Who gives a root and its issuer says that it speaks for the source that is given beside them.
-                    forges.extend(host.map(|host| json!({ "host": host, "issuer": issuer })));
-                }
-                Some(Text::Regexp(_)) => return Err(ExpectationError::IssuerOfRoot),
-                None => {}
+            // Who gives a root and its issuer says that it speaks for the source that is given beside them.
+            if let (Some(Text::Exact(issuer)), Some(host)) = (issuer, host) {
+                forges.push(json!({ "host": host, "issuer": issuer }));
             }
-            let spec = json!({ "file": ROOT_FILE, "demands": demands, "forges": forges, "issuers": issuers });
+            let mut spec = json!({ "file": ROOT_FILE, "demands": demands, "forges": forges });
+            if let Some(issuer) = issuer {
+                speak_for(&mut spec, issuer, |_| false);
+            }
             documents.push(document("TrustRoot", NAME, spec));
         }
     }
     Ok(())
+}
+
+/// Makes a root speak for the issuers that are expected, where it does not yet.
+fn speak_for(root: &mut Value, issuer: &Text, speaks_already: impl Fn(&str) -> bool) {
+    match issuer {
+        Text::Exact(issuer) if speaks_already(issuer) => {}
+        Text::Exact(issuer) => root["issuers"] = json!([issuer]),
+        Text::Regexp(text) => root["issuerRegexps"] = json!([text]),
+    }
 }
 
 impl Lenience {

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bus_schema::verdict::{BreakReason, LinkKind, LinkState, UnknownReason, VerdictState};
+use correlator_core::contracts::trust_root::EmbeddedRoot;
 use serde_json::json;
 
 use super::evidence_file::pieces;
@@ -219,6 +220,35 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
     assert!(matches!(refused(nowhere), ExpectationError::Source(_)));
     let rootless = Expectation { roots: Roots::Given("[]".to_owned()), ..expecting(&key, IGNORE_LOG) };
     assert!(matches!(refused(rootless), ExpectationError::Root { .. }));
+}
+
+/// Who names an issuer says that it counts: under the public instance, or under the root that is given, and nowhere else.
+#[test]
+fn a_root_speaks_for_the_issuer_that_is_expected() {
+    let key = SigningKey::generate();
+    let roots = |issuer: Text, roots: Roots| {
+        let subject = Text::Exact("ann@acme.example".to_owned());
+        let identity = Some(Identity { subject, issuer });
+        let expectation = Expectation { key: None, identity, roots, ..expecting(&key, Lenience::default()) };
+        contracts::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap().roots
+    };
+    let given = || {
+        let root = ::evidence::embedded_root(EmbeddedRoot::PublicGood);
+        Roots::Given(root.to_owned())
+    };
+    let exact = |issuer: &str| Text::Exact(issuer.to_owned());
+    let regexp = || Text::Regexp(r"https://login\.acme\.example/.+".to_owned());
+    let (known, own) = ("https://accounts.google.com", "https://login.acme.example/a");
+    for issuer in [exact(own), regexp()] {
+        let set = roots(issuer.clone(), Roots::Embedded);
+        assert!(set["public-good"].speaks_for_issuer(own), "{issuer:?}");
+        assert!(!set["public-good"].speaks_for_issuer("https://login.acme.example"), "{issuer:?}");
+        assert!(!set["github"].speaks_for_issuer(own), "{issuer:?}");
+        let set = roots(issuer.clone(), given());
+        assert!(set["command-line"].speaks_for_issuer(own), "{issuer:?}");
+        assert!(!set["command-line"].speaks_for_issuer(known), "{issuer:?}");
+    }
+    assert!(roots(exact(known), Roots::Embedded)["public-good"].speaks_for_issuer(known));
 }
 
 #[test]

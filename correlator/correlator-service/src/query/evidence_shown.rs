@@ -50,7 +50,8 @@ fn state(record: &EvidenceRecord) -> EvidenceState {
 fn verified(statement: &Statement) -> EvidenceState {
     let signer = match &statement.signer {
         Signer::Keyless(claims) => {
-            SignerShown::Keyless { issuer: shown(&claims.issuer), subject: shown(&claims.subject) }
+            let issuer = claims.issuer.as_deref().map(shown);
+            SignerShown::Keyless { issuer, subject: shown(&claims.subject) }
         }
         Signer::Key { fingerprint, logged } => {
             SignerShown::Key { fingerprint: *fingerprint, logged: *logged }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bus_schema::Digest;
 use bus_schema::verdict::BreakReason;
 use correlator_core::facts::{Predicate, RefusalReason, Signer, Statement};
+use rcgen::{OtherNameValue, SanType};
 use serde_json::{Value, json};
 
 use super::{PROVENANCE, provenance, simple_signing};
@@ -39,7 +40,7 @@ fn reason(document: &Value, trust: &TrustSet) -> RefusalReason {
 #[track_caller]
 fn assert_release(found: &Statement) {
     let Signer::Keyless(claims) = &found.signer else { panic!("{:?}", found.signer) };
-    assert_eq!(claims.issuer, "https://token.actions.githubusercontent.com");
+    assert_eq!(claims.issuer.as_deref(), Some("https://token.actions.githubusercontent.com"));
     assert_eq!(claims.source_repository_id.as_deref(), Some("11"));
     assert_eq!(found.signed_at.map(|time| time.as_second()), Some(SIGNED_AT + 60));
     assert_eq!(found.root.as_ref().map(|root| root.name.as_str()), Some("test"));
@@ -437,4 +438,91 @@ fn a_signature_that_this_version_cannot_verify_is_no_forgery() {
     bundle["verificationMaterial"]["certificate"]["rawBytes"] = json!(STANDARD.encode(certificate));
     let found = refused(check(&bundle, &trust));
     assert_eq!(found.reason, RefusalReason::Unsupported, "{found:?}");
+}
+
+/// Clients before 2023 had no checkpoint to write: the promise vouches for the entry, and the proof proves nothing.
+#[test]
+fn a_proof_without_a_checkpoint_is_let_pass_in_version_0_1_alone() {
+    let authority = Authority::new();
+    let all = trust(&authority, Demands::default());
+    let signed =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    let mut bundle = signed.clone();
+    bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.1");
+    proof_of(&mut bundle).as_object_mut().unwrap().remove("checkpoint");
+    let found = verified(check(&bundle, &all));
+    assert_release(&found);
+    assert_eq!(found.rests_on, authority.parts());
+
+    let changed = |change: fn(&mut Value)| {
+        let mut other = bundle.clone();
+        change(&mut other);
+        reason(&other, &all)
+    };
+    let elsewhere = json!(STANDARD.encode([7; 32]));
+    for (field, value) in
+        [("rootHash", elsewhere.clone()), ("hashes", json!([elsewhere])), ("logIndex", json!("1"))]
+    {
+        let mut other = bundle.clone();
+        proof_of(&mut other)[field] = value;
+        assert_eq!(reason(&other, &all), RefusalReason::BadLogEntry, "{field}");
+    }
+    // Without the promise nothing is left that vouches for the entry.
+    let promise = |bundle: &mut Value| {
+        bundle["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionPromise");
+    };
+    assert_eq!(changed(promise), RefusalReason::BadLogEntry);
+    let newer = |bundle: &mut Value| {
+        bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
+    };
+    assert_eq!(changed(newer), RefusalReason::BadLogEntry);
+    for empty in [json!({}), json!({ "envelope": "" })] {
+        let mut other = bundle.clone();
+        proof_of(&mut other)["checkpoint"] = empty;
+        assert_eq!(reason(&other, &all), RefusalReason::Malformed);
+    }
+}
+
+fn proof_of(bundle: &mut Value) -> &mut Value {
+    &mut bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]
+}
+
+/// fulcio/docs/oid-info.md, 1.3.6.1.4.1.57264.1.7
+#[test]
+fn a_certificate_may_name_a_user() {
+    let authority = Authority::new();
+    let all = trust(&authority, Demands::default());
+    let named = |oid: &[u64], names: &[&str]| {
+        let identity = authority.identity_with(&release_claims(), true, |params| {
+            let name = |name: &&str| {
+                SanType::OtherName((oid.to_vec(), OtherNameValue::Utf8String((*name).to_owned())))
+            };
+            params.subject_alt_names = names.iter().map(name).collect();
+        });
+        check(&authority.bundle(&identity, &statement(PROVENANCE, provenance())), &all)
+    };
+    let user = [1, 3, 6, 1, 4, 1, 57264, 1, 7];
+    let found = verified(named(&user, &["ann!example.com"]));
+    let Signer::Keyless(claims) = &found.signer else { panic!("{:?}", found.signer) };
+    assert_eq!(claims.subject, "ann!example.com");
+    let other = [1, 3, 6, 1, 4, 1, 57264, 1, 77];
+    for (oid, names) in
+        [(&user, &["ann!example.com", "bob!example.com"][..]), (&user, &[""]), (&other, &["ann!example.com"])]
+    {
+        assert_eq!(refused(named(oid, names)).reason, RefusalReason::BadCertificate, "{oid:?} {names:?}");
+    }
+}
+
+/// An authority vouches for its own service without one: GitHub's for the releases on it.
+#[test]
+fn a_certificate_without_an_issuer_is_verified_and_names_none() {
+    let authority = Authority::new();
+    let mut claims = release_claims();
+    claims.retain(|(number, _)| *number != 8);
+    let bundle = authority.bundle(&authority.identity(&claims), &statement(PROVENANCE, provenance()));
+    let found = verified(check(&bundle, &trust(&authority, Demands::default())));
+    let Signer::Keyless(claims) = &found.signer else { panic!("{:?}", found.signer) };
+    assert_eq!(claims.issuer, None);
+    let Predicate::Provenance(read) = found.predicate else { panic!("{:?}", found.predicate) };
+    assert_eq!(read.slsa_level, 1);
 }

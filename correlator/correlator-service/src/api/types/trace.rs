@@ -165,9 +165,19 @@ pub struct MaterialShown {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum SignerShown {
-    Keyless { issuer: String, subject: String },
-    Key { fingerprint: Digest, logged: bool },
-    CloudBuild { fingerprint: Digest, key_id: String },
+    Keyless {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+        subject: String,
+    },
+    Key {
+        fingerprint: Digest,
+        logged: bool,
+    },
+    CloudBuild {
+        fingerprint: Digest,
+        key_id: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
