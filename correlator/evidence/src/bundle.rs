@@ -41,7 +41,8 @@ impl UnverifiedBundle {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(malformed("a Sigstore bundle in UTF-8", "other bytes"));
         };
-        let bundle = Bundle::from_json(text).map_err(|error| match error.to_string() {
+        let text = strict_json::without_nulls(text).map_err(|error| not_json("a Sigstore bundle", error))?;
+        let bundle = Bundle::from_json(&text).map_err(|error| match error.to_string() {
             why if why.contains("unsupported Rekor entry format") => {
                 unsupported("a log entry of a known kind", why)
             }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::bounds::JSON_DEPTH_LEVELS_MAX;
 
@@ -37,6 +38,29 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), JsonError> {
         text if text.starts_with(TOO_DEEP) => JsonError::TooDeep,
         text => JsonError::Malformed(text),
     })
+}
+
+/// The document without the members of objects that are null: to messages of Protocol Buffers, as bundles are, they are the
+/// same as absent ones (protobuf.dev, "ProtoJSON Format"), and some producers write them.
+pub(crate) fn without_nulls(text: &str) -> Result<Cow<'_, str>, JsonError> {
+    if !text.contains("null") {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut document: Value =
+        serde_json::from_str(text).map_err(|error| JsonError::Malformed(error.to_string()))?;
+    drop_nulls(&mut document);
+    Ok(Cow::Owned(document.to_string()))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 const TOO_DEEP: &str = "nests too deep";

@@ -53,8 +53,9 @@ pub(crate) struct Check {
     /// The repository as which the contract judges a layout or file, where it has several pipelines.
     #[arg(long = "as", value_name = "REPOSITORY", requires = "pipeline")]
     pub(crate) judged_as: Option<ImageRepository>,
-    /// The roots to verify with (trusted_root.json); it demands every proof that it holds the keys for. Without it, the
-    /// contract's, or the public-good Sigstore and GitHub's own as of this program's build.
+    /// The roots to verify with: a trusted_root.json, or several behind each other, as `gh attestation trusted-root` writes
+    /// them. Each demands every proof that it holds the keys for. Without it, the contract's, or the public-good Sigstore and
+    /// GitHub's own as of this program's build.
     #[arg(long, value_name = "FILE")]
     pub(crate) trusted_root: Option<PathBuf>,
     /// The public key in PEM that must have signed.

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 /// The name of the pipeline, of its file and of a given root.
 pub const NAME: &str = "command-line";
 const KEY_FILE: &str = "command-line.pub";
-const ROOT_FILE: &str = "command-line-trusted-root.json";
+/// The most roots that one text may hold.
+pub const GIVEN_ROOTS_MAX: usize = 8;
 const GITLAB_ISSUER: &str = "https://gitlab.com";
 
 /// What provenance calls a run on GitHub's own runners.
@@ -72,7 +73,8 @@ pub enum Ref {
 pub enum Roots {
     /// Those that the program brings along.
     Embedded,
-    /// The text of a `trusted_root.json`. It demands what it has the keys to check.
+    /// The text of a `trusted_root.json`, or of several behind each other (`gh attestation trusted-root` writes one per
+    /// line). Each demands what it has the keys to check.
     Given(String),
 }
 
@@ -259,8 +261,6 @@ fn add_roots(
             }
         }
         Roots::Given(text) => {
-            let demands = shown(lenience.over(demands_of(text)?));
-            files.insert(ROOT_FILE.to_owned(), text.clone());
             let mut forges = vec![
                 json!({ "host": "github.com", "issuer": GITHUB_ISSUER }),
                 json!({ "host": "gitlab.com", "issuer": GITLAB_ISSUER }),
@@ -269,11 +269,17 @@ fn add_roots(
             if let (Some(Text::Exact(issuer)), Some(host)) = (issuer, host) {
                 forges.push(json!({ "host": host, "issuer": issuer }));
             }
-            let mut spec = json!({ "file": ROOT_FILE, "demands": demands, "forges": forges });
-            if let Some(issuer) = issuer {
-                speak_for(&mut spec, issuer, |_| false);
+            for (number, root) in given(text)?.into_iter().enumerate() {
+                let name = if number == 0 { NAME.to_owned() } else { format!("{NAME}-{}", number + 1) };
+                let file = format!("{name}-trusted-root.json");
+                let demands = shown(lenience.over(demands_of(&root.value)));
+                let mut spec = json!({ "file": file, "demands": demands, "forges": forges });
+                if let Some(issuer) = issuer {
+                    speak_for(&mut spec, issuer, |_| false);
+                }
+                files.insert(file, root.text.to_owned());
+                documents.push(document("TrustRoot", &name, spec));
             }
-            documents.push(document("TrustRoot", NAME, spec));
         }
     }
     Ok(())
@@ -298,12 +304,36 @@ impl Lenience {
     }
 }
 
+/// One root of a text that may hold several.
+struct GivenRoot<'a> {
+    text: &'a str,
+    value: serde_json::Map<String, Value>,
+}
+
+fn given(text: &str) -> Result<Vec<GivenRoot<'_>>, ExpectationError> {
+    let wrong = |reason: String| ExpectationError::Root { reason };
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let mut roots = Vec::new();
+    let mut begin = 0;
+    while let Some(value) = values.next() {
+        let value = value.map_err(|error| wrong(error.to_string()))?;
+        if roots.len() == GIVEN_ROOTS_MAX {
+            return Err(wrong(format!("it holds more than {GIVEN_ROOTS_MAX}")));
+        }
+        let end = values.byte_offset();
+        roots.push(GivenRoot { text: text.get(begin..end).unwrap_or_default(), value });
+        begin = end;
+    }
+    if roots.is_empty() {
+        return Err(wrong("it is empty".to_owned()));
+    }
+    Ok(roots)
+}
+
 /// A root can demand a proof only of the logs whose keys it holds; a time always.
-fn demands_of(root: &str) -> Result<Demands, ExpectationError> {
-    let root: serde_json::Map<String, Value> =
-        serde_json::from_str(root).map_err(|error| ExpectationError::Root { reason: error.to_string() })?;
+fn demands_of(root: &serde_json::Map<String, Value>) -> Demands {
     let has_keys = |logs: &str| root.get(logs).and_then(Value::as_array).is_some_and(|keys| !keys.is_empty());
-    Ok(Demands { certificate_transparency: has_keys("ctlogs"), log: has_keys("tlogs"), signed_time: true })
+    Demands { certificate_transparency: has_keys("ctlogs"), log: has_keys("tlogs"), signed_time: true }
 }
 
 fn shown(demands: Demands) -> Value {

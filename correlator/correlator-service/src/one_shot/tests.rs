@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bus_schema::verdict::{BreakReason, LinkKind, LinkState, UnknownReason, VerdictState};
-use correlator_core::contracts::trust_root::EmbeddedRoot;
+use correlator_core::contracts::GITHUB_ISSUER;
+use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
 use serde_json::json;
 
 use super::evidence_file::pieces;
@@ -249,6 +250,34 @@ fn a_root_speaks_for_the_issuer_that_is_expected() {
         assert!(!set["command-line"].speaks_for_issuer(known), "{issuer:?}");
     }
     assert!(roots(exact(known), Roots::Embedded)["public-good"].speaks_for_issuer(known));
+}
+
+/// As `gh attestation trusted-root` writes them: one instance per line, each with its own witnesses.
+#[test]
+fn several_roots_may_be_given_in_one_text() {
+    let key = SigningKey::generate();
+    let set = |text: String| {
+        let expectation = Expectation { roots: Roots::Given(text), ..expecting(&key, Lenience::default()) };
+        expectation.contracts().map(|loaded| contracts::check(&loaded, Timestamp::now()).unwrap())
+    };
+    let [public, github] = [EmbeddedRoot::PublicGood, EmbeddedRoot::Github].map(|root| {
+        let root: serde_json::Value = serde_json::from_str(::evidence::embedded_root(root)).unwrap();
+        root.to_string()
+    });
+    let roots = set(format!("{public}\n{github}\n")).unwrap().roots;
+    assert_eq!(roots.keys().collect::<Vec<_>>(), ["command-line", "command-line-2"]);
+    assert_eq!(roots["command-line"].demands, Demands::default());
+    assert_eq!(roots["command-line-2"].demands, Demands::TIME_ONLY);
+    assert!(roots.values().all(|root| root.speaks_for_forge("github.com", GITHUB_ISSUER)));
+    let refused = |text: String| set(text).unwrap_err();
+    for text in [
+        String::new(),
+        format!("{public}\nnothing"),
+        format!("{public}\n[]"),
+        format!("{github}\n").repeat(9),
+    ] {
+        assert!(matches!(refused(text), ExpectationError::Root { .. }));
+    }
 }
 
 #[test]

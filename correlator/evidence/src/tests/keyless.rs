@@ -483,6 +483,25 @@ fn a_proof_without_a_checkpoint_is_let_pass_in_version_0_1_alone() {
     }
 }
 
+#[test]
+fn a_member_that_is_null_is_an_absent_one() {
+    let authority = Authority::new();
+    let all = trust(&authority, Demands::default());
+    let bundle =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    let mut silent = bundle.clone();
+    silent["dsseEnvelope"]["signatures"][0]["keyid"] = Value::Null;
+    silent["messageSignature"] = Value::Null;
+    assert_release(&verified(check(&silent, &all)));
+    for place in
+        ["/dsseEnvelope/signatures/0/sig", "/dsseEnvelope/payload", "/verificationMaterial/certificate"]
+    {
+        let mut emptied = bundle.clone();
+        *emptied.pointer_mut(place).unwrap() = Value::Null;
+        refused(check(&emptied, &all));
+    }
+}
+
 fn proof_of(bundle: &mut Value) -> &mut Value {
     &mut bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]
 }
