@@ -18,6 +18,8 @@ pub const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
 pub const ENVELOPE_DEPTH_MAX: usize = 32;
 /// What an envelope usually takes around its data, in bytes.
 const AROUND_DATA_BYTES: usize = 1024;
+/// Data that leave no doubt that the envelope around them is small enough, in bytes: what else is in it, they hold too.
+const SMALL_DATA_BYTES: usize = 64 * 1024;
 const SOURCE_PREFIX: &str = "urn:custody:agent:";
 pub(crate) const SCHEMA_PREFIX: &str = "urn:custody:schema:";
 const CONTENT_TYPE: &str = "application/json";
@@ -104,6 +106,22 @@ struct Wire<'a> {
 #[serde(transparent)]
 struct WireData<'a>(#[serde(borrow)] std::borrow::Cow<'a, RawValue>);
 
+impl Wire<'_> {
+    fn to_json(&self) -> Result<Vec<u8>, EnvelopeError> {
+        // Of a large envelope most is data; grown step by step it would take twice its size.
+        let mut bytes = Vec::with_capacity(self.data_bytes() + AROUND_DATA_BYTES);
+        serde_json::to_writer(&mut bytes, self).map_err(malformed)?;
+        match bytes.len() > ENVELOPE_BYTES_MAX {
+            true => Err(EnvelopeError::TooLarge { bytes: bytes.len() }),
+            false => Ok(bytes),
+        }
+    }
+
+    fn data_bytes(&self) -> usize {
+        self.data.0.get().len()
+    }
+}
+
 impl Envelope {
     /// What `agent` says, with its id derived.
     pub fn new(
@@ -124,9 +142,13 @@ impl Envelope {
 
     /// The envelope as the bus and the log carry it.
     pub fn to_json(&self) -> Result<Vec<u8>, EnvelopeError> {
+        self.wire()?.to_json()
+    }
+
+    fn wire(&self) -> Result<Wire<'static>, EnvelopeError> {
         let event_type = self.event.event_type();
         let data = self.event.data_json().map_err(malformed)?;
-        let wire = Wire {
+        Ok(Wire {
             specversion: "1.0".to_owned(),
             id: self.id,
             source: format!("{SOURCE_PREFIX}{}", self.agent),
@@ -138,14 +160,7 @@ impl Envelope {
             event_type: event_type.to_string(),
             traceparent: self.traceparent.clone(),
             data: WireData(std::borrow::Cow::Owned(data)),
-        };
-        // Of a large envelope most is data; grown step by step it would take twice its size.
-        let mut bytes = Vec::with_capacity(wire.data.0.get().len() + AROUND_DATA_BYTES);
-        serde_json::to_writer(&mut bytes, &wire).map_err(malformed)?;
-        match bytes.len() > ENVELOPE_BYTES_MAX {
-            true => Err(EnvelopeError::TooLarge { bytes: bytes.len() }),
-            false => Ok(bytes),
-        }
+        })
     }
 
     /// Reads an envelope. Unknown fields are ignored; everything else must fit, the id included.
@@ -205,9 +220,12 @@ fn read_type(text: &str) -> Result<EventType, EnvelopeError> {
 
 impl Serialize for Envelope {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes = self.to_json().map_err(serde::ser::Error::custom)?;
-        let text = String::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
-        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        let wire = self.wire().map_err(serde::ser::Error::custom)?;
+        if wire.data_bytes() > SMALL_DATA_BYTES {
+            // For its check of the whole size alone.
+            wire.to_json().map_err(serde::ser::Error::custom)?;
+        }
+        wire.serialize(serializer)
     }
 }
 

@@ -154,6 +154,8 @@ fn an_envelope_has_a_largest_size() {
         merged.author.name = "a".repeat(ENVELOPE_BYTES_MAX);
     }
     assert!(matches!(envelope.to_json(), Err(EnvelopeError::TooLarge { .. })));
+    let error = serde_json::to_vec(&envelope).unwrap_err().to_string();
+    assert!(error.contains("the limit is"), "{error}");
 }
 
 #[test]
