@@ -14,7 +14,7 @@ use sigstore_verify::crypto::KeyPair;
 use crate::fixtures::{files, folder, json as read_json, say};
 use crate::recovered_key::recover;
 
-const DOCUMENTS: &str = "testdata/gcb_container";
+const DOCUMENTS: &str = "slsa/testdata/gcb_container";
 /// Google's keys by location and name, version 1 of each, with the SHA-256 of its SubjectPublicKeyInfo.
 const GOOGLES_KEYS: [(&str, &str, &str); 2] = [
     ("global", "builtByGCB", "052ec7f94ccea66b0a594231a8520edd19a93064ce2afcb398311218cd4b657b"),
@@ -48,7 +48,7 @@ pub(crate) fn check(document: &[u8], trust: &TrustSet) -> Result<Statement, Refu
 /// Google's keys by their ids, in PEM, found from genuine signatures; `None` where the fixtures are absent.
 pub(crate) fn googles_keys() -> Option<&'static [(String, String)]> {
     static KEYS: OnceLock<Vec<(String, String)>> = OnceLock::new();
-    let documents = folder("slsa")?.join(DOCUMENTS);
+    let documents = folder(DOCUMENTS)?;
     let find = || {
         let genuine =
             |file: &String| expected(file.rsplit('/').next().unwrap_or_default()) == Some("accepted");
@@ -106,8 +106,8 @@ fn expected(name: &str) -> Option<&'static str> {
 
 #[test]
 fn each_document_of_google_cloud_build_gets_its_answer() {
-    let (Some(slsa), Some(trust)) = (folder("slsa"), googles_trust()) else { return };
-    let documents = slsa.join(DOCUMENTS);
+    let Some(documents) = folder(DOCUMENTS) else { return };
+    let trust = googles_trust().unwrap();
     let (mut accepted, mut refused, mut wrong) = (0, 0, Vec::new());
     for file in files(&documents).into_iter().filter(|file| file.ends_with(".json")) {
         let name = file.rsplit('/').next().unwrap();
@@ -128,8 +128,8 @@ fn each_document_of_google_cloud_build_gets_its_answer() {
 
 #[test]
 fn of_several_builds_in_one_document_each_is_verified_by_itself() {
-    let (Some(slsa), Some(trust)) = (folder("slsa"), googles_trust()) else { return };
-    let documents = slsa.join(DOCUMENTS);
+    let Some(documents) = folder(DOCUMENTS) else { return };
+    let trust = googles_trust().unwrap();
     let mut split = 0;
     for file in files(&documents) {
         let name = file.rsplit('/').next().and_then(|name| name.strip_prefix("gcloud-container-"));
@@ -150,8 +150,8 @@ fn of_several_builds_in_one_document_each_is_verified_by_itself() {
 
 #[test]
 fn genuine_documents_are_normalised() {
-    let (Some(slsa), Some(trust)) = (folder("slsa"), googles_trust()) else { return };
-    let documents = slsa.join(DOCUMENTS);
+    let Some(documents) = folder(DOCUMENTS) else { return };
+    let trust = googles_trust().unwrap();
     let mut read = 0;
     for file in files(&documents).into_iter().filter(|file| file.ends_with("/gcloud-container-github.json")) {
         let found = check(&std::fs::read(documents.join(&file)).unwrap(), &trust).unwrap();

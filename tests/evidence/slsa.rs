@@ -159,8 +159,7 @@ fn found() -> Vec<Piece> {
 
 #[test]
 fn predicates_of_real_producers_are_read() {
-    let Some(slsa) = folder("slsa") else { return };
-    let folder = slsa.join("predicates");
+    let Some(folder) = folder("slsa/predicates") else { return };
     let (mut provenance, mut other, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for file in files(&folder) {
         let document = read_json(&folder.join(&file));
@@ -195,7 +194,7 @@ fn predicates_of_real_producers_are_read() {
         refused.len(),
         refused.join(", "),
     ));
-    assert!(!provenance.is_empty());
+    assert!(!(provenance.is_empty() && other.is_empty()), "{refused:?}");
 }
 
 fn around(predicate_type: &str, predicate: Value) -> Value {

@@ -204,9 +204,10 @@ fn branch_of_tag(piece: &Piece) -> Option<String> {
 }
 
 pub(crate) fn statement_of(piece: &Piece) -> Value {
-    let envelope = piece.document.get("dsseEnvelope").unwrap_or(&piece.document);
-    let payload =
-        sigstore_verify::types::PayloadBytes::from_base64(envelope["payload"].as_str().unwrap()).unwrap();
+    // In a bundle, in an attestation of Python's, in an envelope by itself.
+    let places = ["/dsseEnvelope/payload", "/envelope/statement", "/payload"];
+    let payload = places.into_iter().find_map(|place| piece.document.pointer(place)?.as_str()).unwrap();
+    let payload = sigstore_verify::types::PayloadBytes::from_base64(payload).unwrap();
     serde_json::from_slice(payload.as_bytes()).unwrap()
 }
 
