@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason, Signer};
 use evidence::{Artifact, Demands, LogDemand, Proof, TrustRoot, TrustSet, TrustedKey, verify_bundle};
+use harness::provision::program;
 use harness::servers::cosign::Cosign;
 use harness::servers::github_run::GithubRun;
 use harness::servers::sigstore::PrivateSigstore;
@@ -141,6 +142,18 @@ async fn what_cosign_signs_with_keys_of_every_kind_and_rekor_logs_verifies() {
     }
 }
 
+/// How the program answers for a file and the bundle that was signed last.
+async fn check(signing: &Signing, file: &Path) -> Option<i32> {
+    let bundle = signing.folder.path().join("bundle.json");
+    let output = tokio::process::Command::new(program().unwrap())
+        .args(["check", &path(file), "--bundle", &path(&bundle)])
+        .args(["--trusted-root", &path(&signing.sigstore.files().trusted_root)])
+        .args(["--certificate-identity-regexp", "https://github.com/.+"])
+        .args(["--certificate-oidc-issuer-regexp", "http://127[.]0[.]0[.]1:[0-9]+"])
+        .output();
+    output.await.unwrap().status.code()
+}
+
 #[tokio::test]
 async fn what_cosign_signs_with_certificates_around_keys_of_every_kind_verifies() {
     let signing = Signing::start().await;
@@ -169,5 +182,9 @@ async fn what_cosign_signs_with_certificates_around_keys_of_every_kind_verifies(
         let refused = verify(&altered(&bundle), &trust).unwrap_err();
         // The timestamp is over the signature, and comes before it.
         assert_eq!(refused.reason, RefusalReason::BadTime, "{algorithm}: {refused:?}");
+        let another = signing.folder.path().join("another");
+        std::fs::write(&another, "what was never signed").unwrap();
+        assert_eq!(check(&signing, &signing.artifact).await, Some(0), "{algorithm}");
+        assert_eq!(check(&signing, &another).await, Some(1), "{algorithm}");
     }
 }

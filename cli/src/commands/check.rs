@@ -73,6 +73,7 @@ pub(crate) async fn run(check: &Check, config: Option<&Path>, output: Output) ->
             digest: *digest,
             found: looked.events.clone(),
             blobs: looked.blobs.clone(),
+            file: looked.file.clone(),
             end: looked.end.clone(),
             end_detail: looked.end_detail.clone(),
             looked_at: looked.looked_at.clone(),

@@ -69,6 +69,8 @@ pub struct Case {
     pub found: Vec<Event>,
     /// Bytes of evidence that are not inside an event.
     pub blobs: BTreeMap<Digest, Bytes>,
+    /// The bytes of what is judged, where it is a file that is at hand.
+    pub file: Option<Bytes>,
     /// How the look ended; `not_found` means that there is nothing beyond what was found.
     pub end: Unavailable,
     pub end_detail: String,
@@ -234,7 +236,7 @@ impl Play<'_> {
         let record: Option<EvidenceRecord> = read(&self.records, Table::Evidence, &evidence::key(&id))?;
         let Some(record) = record else { return Ok(()) };
         let Some(bytes) = record.blob.and_then(|(digest, _)| self.bytes(&digest)) else { return Ok(()) };
-        let outcome = outcome_of(&record, &bytes, self.trust);
+        let outcome = outcome_of(&record, &bytes, self.case.file.as_deref(), self.trust);
         let verified =
             Verified { evidence: id, verifier: VERIFIER_VERSION, trust: self.trust_version, outcome };
         self.waiting.push_back(Input::Verified(Box::new(verified)));

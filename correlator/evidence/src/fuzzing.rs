@@ -150,7 +150,8 @@ fn verify_as_anything(bytes: &[u8]) {
             attached_to: Digest::Sha256([0; 32]),
         };
         // Not `verify`, which turns a panic into a refusal.
-        drop(attempt(&evidence, trust()));
+        drop(attempt(&evidence, None, trust()));
+        drop(attempt(&evidence, Some(bytes), trust()));
     }
 }
 

@@ -69,4 +69,4 @@ pub use sbom::{SbomError, read as read_sbom};
 pub use trust::{
     Embedded, LogDemand, TrustError, TrustRoot, TrustSet, TrustedKey, embedded_root, staging_root,
 };
-pub use verify::{Unverified, VERIFIER_VERSION, is_evidence, verify};
+pub use verify::{Unverified, VERIFIER_VERSION, is_evidence, verify, verify_of_file};

@@ -37,8 +37,18 @@ pub struct Unverified<'a> {
 /// Verifies evidence. Pure: the same bytes and trust set give the same outcome, except that a log time is compared with
 /// the machine's clock by the verifying crate, to refuse one from the future.
 pub fn verify(evidence: &Unverified<'_>, trust: &TrustSet) -> Outcome {
+    outcome(evidence, None, trust)
+}
+
+/// As [`verify`], of evidence about a file that is at hand. A signature over the file itself may need its bytes (Ed25519), or
+/// a digest by which nothing in a registry is named (SHA-384, of ECDSA on P-384); what it speaks of is the file's SHA-256.
+pub fn verify_of_file(evidence: &Unverified<'_>, file: &[u8], trust: &TrustSet) -> Outcome {
+    outcome(evidence, Some(file), trust)
+}
+
+fn outcome(evidence: &Unverified<'_>, file: Option<&[u8]>, trust: &TrustSet) -> Outcome {
     // Parsers of others read hostile bytes here. One that panics must not be asked again and again: it is a refusal.
-    let result = std::panic::catch_unwind(|| attempt(evidence, trust)).unwrap_or_else(|_| {
+    let result = std::panic::catch_unwind(|| attempt(evidence, file, trust)).unwrap_or_else(|_| {
         Err(refusal(
             RefusalReason::Malformed,
             "evidence that can be read to its end",
@@ -51,19 +61,23 @@ pub fn verify(evidence: &Unverified<'_>, trust: &TrustSet) -> Outcome {
     }
 }
 
-pub(crate) fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Statement, Refusal> {
+pub(crate) fn attempt(
+    evidence: &Unverified<'_>,
+    file: Option<&[u8]>,
+    trust: &TrustSet,
+) -> Result<Statement, Refusal> {
     // 1. Bounds, before anything is read.
     check_size(evidence.bytes)?;
     check_annotations(evidence.annotations)?;
 
     // 2. The form, by the media type alone; what follows reads nothing else into the bytes.
     match Form::of(evidence) {
-        Form::Bundle => of_bundle(UnverifiedBundle::from_json(evidence.bytes)?, trust),
+        Form::Bundle => of_bundle(UnverifiedBundle::from_json(evidence.bytes)?, file, trust),
         Form::Envelope => {
             let bundle = cosign::bundle_of_envelope(evidence.bytes, evidence.annotations)?;
-            of_bundle(bundle, trust)
+            of_bundle(bundle, file, trust)
         }
-        Form::PythonAttestation => of_bundle(pep740::bundle(evidence.bytes)?, trust),
+        Form::PythonAttestation => of_bundle(pep740::bundle(evidence.bytes)?, file, trust),
         Form::CloudBuild => cloud_build::verify(evidence.bytes, trust),
         Form::SimpleSigning => of_simple_signing(evidence, trust),
         Form::UnsignedStatement => Err(of_unsigned_statement(evidence)),
@@ -80,7 +94,7 @@ pub(crate) fn attempt(evidence: &Unverified<'_>, trust: &TrustSet) -> Result<Sta
 }
 
 /// A bundle: its signature first, then what it says.
-fn of_bundle(bundle: UnverifiedBundle, trust: &TrustSet) -> Result<Statement, Refusal> {
+fn of_bundle(bundle: UnverifiedBundle, file: Option<&[u8]>, trust: &TrustSet) -> Result<Statement, Refusal> {
     match &bundle.content {
         Content::Envelope(envelope) => {
             // 3. The statement's shape and subjects (in-toto "Statement"; DSSE protocol.md): the signature must be over it.
@@ -96,11 +110,17 @@ fn of_bundle(bundle: UnverifiedBundle, trust: &TrustSet) -> Result<Statement, Re
             Ok(Statement { other_subjects, ..verified(proof, subjects, predicate) })
         }
         Content::Message => {
-            // 3. A signature over bytes that lie elsewhere: the image's manifest, by the digest that the bundle says.
-            let signed = said_digest(&bundle)?;
-            let claims = |refused| with_claims(refused, Some(PredicateKind::ImageSignature), vec![signed]);
-            let proof =
-                prove(&bundle, Artifact::Digest(signed), trust, &mut Work::default()).map_err(claims)?;
+            // 3. A signature over bytes that lie elsewhere: the file at hand, or the image's manifest by the digest that
+            //    the bundle says.
+            let said = said_digest(&bundle);
+            let (artifact, signed) = match (file, &said) {
+                (Some(file), _) => (Artifact::Bytes(file), Digest::sha256_of(file)),
+                (None, Ok(said)) => (Artifact::Digest(*said), *said),
+                (None, Err(refused)) => return Err(refused.clone()),
+            };
+            let claimed = said.unwrap_or(signed);
+            let claims = |refused| with_claims(refused, Some(PredicateKind::ImageSignature), vec![claimed]);
+            let proof = prove(&bundle, artifact, trust, &mut Work::default()).map_err(claims)?;
             Ok(verified(proof, vec![signed], Predicate::ImageSignature { annotations: BTreeMap::new() }))
         }
     }

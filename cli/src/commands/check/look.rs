@@ -20,6 +20,8 @@ pub(crate) struct Looked {
     pub(crate) digests: Vec<Digest>,
     pub(crate) events: Vec<Event>,
     pub(crate) blobs: BTreeMap<Digest, Bytes>,
+    /// The bytes of a file that is checked, unless it is too large to be kept.
+    pub(crate) file: Option<Bytes>,
     pub(crate) unread: Vec<Unread>,
     pub(crate) end: Unavailable,
     pub(crate) end_detail: String,
@@ -33,7 +35,10 @@ pub(crate) async fn look(
     config: Option<&Path>,
 ) -> anyhow::Result<Looked> {
     match subject {
-        Subject::File(path) => Ok(of_evidence_given(file::digests(path)?.to_vec())),
+        Subject::File(path) => {
+            let hashed = file::hash(path)?;
+            Ok(Looked { file: hashed.bytes, ..of_evidence_given(hashed.digests.to_vec()) })
+        }
         Subject::Digest(digest) => Ok(of_evidence_given(vec![*digest])),
         Subject::Layout { path, wanted } => {
             let collected = layout::read(path, wanted, repository).await;
@@ -54,6 +59,7 @@ fn of_evidence_given(digests: Vec<Digest>) -> Looked {
         digests,
         events: Vec::new(),
         blobs: BTreeMap::new(),
+        file: None,
         unread: Vec::new(),
         end: Unavailable::NotFound,
         end_detail: "there is nothing beyond the evidence given".to_owned(),
@@ -66,7 +72,7 @@ fn of_image(collected: Collected, looked_at: String) -> anyhow::Result<Looked> {
     if is_missing {
         return Err(Failure::usage(format!("{looked_at} has no manifest {digest}")));
     }
-    Ok(Looked { digests: vec![digest], events, blobs, unread, end, end_detail, looked_at })
+    Ok(Looked { digests: vec![digest], events, blobs, file: None, unread, end, end_detail, looked_at })
 }
 
 /// The registry as the settings file has it, where one is named; else as the image names it, with docker's login.

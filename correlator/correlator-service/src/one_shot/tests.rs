@@ -43,6 +43,7 @@ fn case(expectation: &Expectation) -> Case {
         digest: digest(),
         found: Vec::new(),
         blobs: BTreeMap::new(),
+        file: None,
         end: Unavailable::NotFound,
         end_detail: "nothing beyond".to_owned(),
         looked_at: "registry.example".to_owned(),

@@ -7,7 +7,7 @@ use bus_schema::registry::BLOB_BYTES_MAX;
 use correlator_core::facts::{Outcome, Refusal, RefusalReason};
 use correlator_core::state::evidence::EvidenceRecord;
 use correlator_store::{BlobError, Blobs};
-use evidence::{TrustSet, Unverified, verify};
+use evidence::{TrustSet, Unverified, verify, verify_of_file};
 use fleet_runtime::bus::{self, BusError};
 
 use super::cache::{OutcomeCache, OutcomeKey};
@@ -96,13 +96,30 @@ impl Job {
 }
 
 /// Verifies.
-pub(crate) fn outcome_of(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> Outcome {
-    outcome_and_size(record, bytes, trust).0
+pub(crate) fn outcome_of(
+    record: &EvidenceRecord,
+    bytes: &[u8],
+    file: Option<&[u8]>,
+    trust: &TrustSet,
+) -> Outcome {
+    let verified = tried(record, bytes, |unverified| match file {
+        Some(file) => verify_of_file(unverified, file, trust),
+        None => verify(unverified, trust),
+    });
+    verified.0
 }
 
 /// Verifies, and says how large the result is as JSON. A signature over bytes that lie elsewhere can only mean the manifest
 /// that it is attached to, so each of those is tried; the first that verifies is the result, else the first refusal.
 pub(crate) fn outcome_and_size(record: &EvidenceRecord, bytes: &[u8], trust: &TrustSet) -> (Outcome, usize) {
+    tried(record, bytes, |unverified| verify(unverified, trust))
+}
+
+fn tried(
+    record: &EvidenceRecord,
+    bytes: &[u8],
+    verify: impl Fn(&Unverified<'_>) -> Outcome,
+) -> (Outcome, usize) {
     let mut first_refusal = None;
     for attached_to in record.attached_to.iter().take(ATTACHED_TRIED_MAX) {
         let unverified = Unverified {
@@ -112,7 +129,7 @@ pub(crate) fn outcome_and_size(record: &EvidenceRecord, bytes: &[u8], trust: &Tr
             annotations: &record.annotations,
             attached_to: *attached_to,
         };
-        match verify(&unverified, trust) {
+        match verify(&unverified) {
             verified @ Outcome::Verified(_) => return bounded(verified),
             refused => first_refusal = first_refusal.or(Some(refused)),
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bus_schema::Digest;
-use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
+use correlator_core::facts::{Outcome, Refusal, RefusalReason, RootParts, Signer};
 use serde_json::Value;
 
 use signing::{Content, Form, Logged, SchemeKey, Signing};
@@ -19,6 +19,7 @@ use crate::proof::{Artifact, Proof, verify_bundle};
 use crate::testing::authority::{Authority, SIGNED_AT};
 use crate::testing::{image, refused, statement, verify_layer};
 use crate::trust::{LogDemand, TrustSet};
+use crate::verify::{Unverified, verify, verify_of_file};
 
 const MANIFEST: &[u8] = b"an image manifest";
 
@@ -212,5 +213,50 @@ fn layers_of_cosigns_older_format_are_verified_by_every_scheme() {
         refused(verify(&layer.replace("\"7\"", "\"8\""), &annotations));
         annotations.remove("dev.sigstore.cosign/bundle");
         refused(verify(&layer, &annotations));
+    });
+}
+
+/// Of a file that is at hand no signature lacks its bytes: those of Ed25519 are over the message, those of ECDSA on P-384 over
+/// a digest that names nothing in a registry.
+#[test]
+fn a_file_at_hand_suffices_for_every_scheme() {
+    each_case(|case| {
+        if case.is_envelope {
+            return;
+        }
+        let form = case.key.form;
+        let unlogged;
+        let (bundle, trust) = match form {
+            Form::Ed25519 if case.by_certificate => return,
+            Form::Ed25519 => {
+                let key = case.key.trusted(LogDemand::NotRequired);
+                unlogged = TrustSet::new(vec![], vec![key]).unwrap();
+                (case.signing().bundle_with(vec![]), &unlogged)
+            }
+            _ => (case.signing().bundle(case.authority, &[Logged::HashedRekord]), &case.trust),
+        };
+        let bytes = bundle.to_string().into_bytes();
+        let annotations = BTreeMap::new();
+        let unverified = Unverified {
+            media_type: crate::testing::BUNDLE,
+            artifact_type: None,
+            bytes: &bytes,
+            annotations: &annotations,
+            attached_to: Digest::sha256_of(MANIFEST),
+        };
+        let found = crate::testing::verified(verify_of_file(&unverified, MANIFEST, trust));
+        assert_eq!(found.subjects, [Digest::sha256_of(MANIFEST)], "{form:?}");
+        refused(verify_of_file(&unverified, b"another", trust));
+        // By what it says of itself alone it is known by a digest that images may have, or not at all.
+        match verify(&unverified, trust) {
+            Outcome::Verified(known) => {
+                assert_eq!(known.signer, found.signer, "{form:?}");
+                assert!(!matches!(form, Form::P384 | Form::Ed25519), "{form:?}");
+            }
+            Outcome::Refused(why) => {
+                assert!(matches!(form, Form::P384 | Form::Ed25519), "{form:?}: {why:?}");
+                assert_eq!(why.reason, RefusalReason::Unsupported, "{form:?}: {why:?}");
+            }
+        }
     });
 }
