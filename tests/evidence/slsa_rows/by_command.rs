@@ -167,6 +167,7 @@ fn judged(
             digest: *digest,
             found: Vec::new(),
             blobs: BTreeMap::new(),
+            file: None,
             end: Unavailable::NotFound,
             end_detail: "nothing beyond".to_owned(),
             looked_at: "the row".to_owned(),

@@ -102,6 +102,7 @@ fn case(digest: Digest) -> Case {
         digest,
         found: Vec::new(),
         blobs: BTreeMap::new(),
+        file: None,
         end: Unavailable::NotFound,
         end_detail: "nothing beyond".to_owned(),
         looked_at: "the row".to_owned(),
