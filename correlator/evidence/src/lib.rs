@@ -1,6 +1,6 @@
 //! Verification of evidence: signatures, attestations and SBOMs, from bytes and a trust set, without network or files.
 //!
-//! Unverified and verified are different types: [`Unverified`] goes in, and only [`verify`] makes the
+//! Unverified and verified are different types: [`Unverified`] goes in, and only [`verify`] and [`verify_of_file`] make the
 //! [`Statement`](correlator_core::facts::Statement)s of `correlator_core::facts`. Whatever does not verify in every part
 //! becomes a [`Refusal`](correlator_core::facts::Refusal) with its reason, what was expected and what was found. This crate
 //! decides what is proven; who may sign, and since when a key counts, is judged by the core.
