@@ -37,7 +37,7 @@ pub(crate) struct Alteration {
     change: Change,
     place: String,
     edits: Vec<Edit>,
-    /// The number of the piece that parts were taken from.
+    /// The number of the piece of which all was taken but what the own one has nothing of.
     donor: Option<usize>,
 }
 

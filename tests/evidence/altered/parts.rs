@@ -26,9 +26,11 @@ const OF_MESSAGE_BUNDLE: Parts = &[
     ("certificate", MATERIAL),
     ("log entries", ENTRIES),
     ("timestamps", TIMESTAMPS),
-    ("digest", Part::Layer(&["/messageSignature/messageDigest"])),
+    (DIGEST, Part::Layer(&["/messageSignature/messageDigest"])),
     ("signature", Part::Layer(&["/messageSignature/signature"])),
 ];
+/// By which of its digests a file is identified: of one file there are several true ones.
+const DIGEST: &str = "digest";
 const MATERIAL: Part = Part::Layer(&[
     "/verificationMaterial/certificate",
     "/verificationMaterial/x509CertificateChain",
@@ -101,15 +103,27 @@ pub(crate) fn swaps(own: &Case, donor: &Case, number: usize) -> Vec<Alteration> 
             let is_chosen = |at: usize| chosen >> at & 1 == 1;
             let of_it = differing.iter().enumerate().filter(|(at, _)| is_chosen(*at));
             let names: Vec<&str> = of_it.clone().map(|(_, (name, _))| *name).collect();
+            let mut kept = differing.iter().enumerate().filter(|(at, _)| !is_chosen(*at));
+            let is_rest =
+                kept.all(|(_, (name, edits))| *name == DIGEST || edits.iter().all(|edit| adds(edit, own)));
             found.push(Alteration {
                 change: Change::Swapped,
                 place: format!("{} of donor {number}, {}", names.join(" and "), donor.name),
                 edits: of_it.flat_map(|(_, (_, edits))| edits.clone()).collect(),
-                donor: Some(number),
+                donor: is_rest.then_some(number),
             });
         }
     }
     found
+}
+
+/// Whether an edit puts a part where the piece has none: without it, what is left is not the piece's.
+fn adds(edit: &Edit, own: &Case) -> bool {
+    match edit {
+        Edit::Layer(at, _) => at.is_empty(),
+        Edit::Annotation(key, _) => !own.piece.annotations.contains_key(key),
+        Edit::Artifact(_) => false,
+    }
 }
 
 /// The edit that takes the donor's part; `None` where the donor has none, or the same.
