@@ -52,7 +52,6 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(exit) => exit.into(),
-        Err(error) if output::is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
             let said = format!("{error:#}");
             let lines = said.lines().chain(exit::is_out_of_space(&said).then_some(exit::OUT_OF_SPACE));

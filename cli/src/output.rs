@@ -1,7 +1,7 @@
 //! What people and scripts read: text with or without colour, or JSON, on standard output.
 //!
-//! In: values of the program. Out: lines. Text from outside is made harmless before it is printed; a reader that goes away
-//! ends the command quietly.
+//! In: values of the program. Out: lines. Text from outside is made harmless before it is printed. A reader that goes away
+//! is no failure, and changes nothing of what the exit code says.
 
 pub(crate) mod cases;
 pub(crate) mod chain;
@@ -44,12 +44,13 @@ impl Output {
 
     /// Prints text as it is, with a line's end where it has none.
     pub(crate) fn text(&self, text: &str) -> anyhow::Result<()> {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        if !text.ends_with('\n') {
-            out.write_all(b"\n")?;
+        match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+            // The verdict is the same when nobody reads it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
         }
-        Ok(out.flush()?)
     }
 
     /// Prints one object on one line.
@@ -69,11 +70,4 @@ impl Output {
             Format::Text => self.text(&text(self.paint)),
         }
     }
-}
-
-/// Whether an error only says that nobody reads any more.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let causes = error.chain();
-    let mut io_errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
-    io_errors.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -102,3 +102,21 @@ fn a_reader_that_goes_away_is_no_panic() {
     let output = child.wait_with_output().unwrap();
     assert!(!err(&output).contains("panic"), "{}", err(&output));
 }
+
+#[test]
+fn a_reader_that_goes_away_changes_nothing_of_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "nobody signed this").unwrap();
+    for form in ["text", "json"] {
+        let mut child = custody(folder.path())
+            .args(["check", "./file", "--source-uri", "github.com/acme/api", "--output", form])
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    }
+}
