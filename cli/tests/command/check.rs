@@ -77,6 +77,10 @@ fn github_attestations_of_public_and_private_repositories_are_trusted() {
         let given = [digest.as_str(), "--evidence", bundle, "--source-uri"];
         is_trusted(&[&given[..], &[source, "--source-branch", "main"]].concat());
         is_trusted(&[&given[..], &[source, "--builder-id", "github-hosted"]].concat());
+        if file.starts_with("github_provenance_demo") {
+            let workflow = "actions/attest-demo/.github/workflows/build-python.yml";
+            is_trusted(&[&given[..], &[source, "--builder-id", workflow]].concat());
+        }
         is_refused_for("wrong_ref", &[&given[..], &[source, "--source-branch", "release"]].concat());
         is_refused_for("wrong_repository", &[&given[..], &[EXAMPLE]].concat());
         let elsewhere = format!("sha256:{}", "a".repeat(64));
@@ -207,6 +211,9 @@ fn a_command_line_that_says_too_little_or_two_things_is_refused() {
         &["file", "--source-uri", "not a repository"],
         &["file", "--key", "none.pub"],
         &["file", "--key", "file"],
+        // Either would be enough for a contract that names both, and one of two is not what was asked.
+        &["file", "--key", "file", "--certificate-identity", "a", "--certificate-oidc-issuer", "b"],
+        &["file", "--key", "file", "--certificate-identity-regexp", "a", "--certificate-oidc-issuer", "b"],
         &["./none", "--source-uri", EXAMPLE],
     ] {
         let output = run(folder.path(), &[&["check"], arguments].concat());

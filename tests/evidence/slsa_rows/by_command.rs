@@ -153,8 +153,7 @@ fn judged(
     };
     let expectation = Expectation {
         repository: repository.clone(),
-        identity: None,
-        key: None,
+        signer: None,
         source: Some(Source { uri: option("source").unwrap(), git_ref }),
         builder: builder.map(str::to_owned),
         roots: Roots::Given(root.to_owned()),

@@ -59,7 +59,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "FILE")]
     pub(crate) trusted_root: Option<PathBuf>,
     /// The public key in PEM that must have signed.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
     pub(crate) key: Option<PathBuf>,
     /// The identity in the certificate, whole.
     #[arg(long, value_name = "TEXT", requires = "issuer")]

@@ -6,7 +6,7 @@ use correlator_core::contracts::pattern::ImagePattern;
 use correlator_core::input::ContractLoaded;
 use correlator_service::one_shot;
 use correlator_service::one_shot::expectation::{
-    Expectation, ExpectationError, Identity, Lenience, Ref, Roots, Source, Text, with_roots,
+    Expectation, ExpectationError, Identity, Lenience, Ref, Roots, Signer, Source, Text, with_roots,
 };
 use jiff::Timestamp;
 
@@ -58,6 +58,13 @@ fn expectation(check: &Check, subject: &Subject) -> anyhow::Result<Expectation> 
     };
     let subject = text(&check.certificate_identity, &check.certificate_identity_regexp);
     let issuer = text(&check.certificate_oidc_issuer, &check.certificate_oidc_issuer_regexp);
+    // No more than one of them is given.
+    let signer = match &check.key {
+        Some(key) => Some(Signer::Key(file::text(key)?)),
+        None => {
+            subject.zip(issuer).map(|(subject, issuer)| Signer::Certificate(Identity { subject, issuer }))
+        }
+    };
     let git_ref = match (&check.source_tag, &check.source_branch) {
         (Some(tag), _) => Ref::Tag(tag.clone()),
         (None, Some(branch)) => Ref::Branch(branch.clone()),
@@ -65,8 +72,7 @@ fn expectation(check: &Check, subject: &Subject) -> anyhow::Result<Expectation> 
     };
     Ok(Expectation {
         repository,
-        identity: subject.zip(issuer).map(|(subject, issuer)| Identity { subject, issuer }),
-        key: check.key.as_deref().map(file::text).transpose()?,
+        signer,
         source: check.source_uri.clone().map(|uri| Source { uri, git_ref }),
         builder: check.builder_id.clone(),
         roots: roots(check)?,

@@ -26,6 +26,7 @@ pub const DOCUMENTS_MAX: usize = 10_000;
 /// The most documents in one file: what a document may cost is bounded for each.
 pub const DOCUMENTS_PER_FILE_MAX: usize = 250;
 const API_VERSION: &str = "custody.dev/v1";
+const TRUST_ROOT: &str = "TrustRoot";
 
 /// One problem of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +113,20 @@ pub fn tuf_sources(documents: &BTreeMap<String, String>) -> Vec<TufSource> {
     gathering.roots.into_iter().filter_map(source).collect()
 }
 
+/// The same documents without their trust roots, every other one at the line where it was.
+pub fn without_roots(documents: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let blanked = |text: &String| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        for (first_line, document) in split_documents(text) {
+            if yaml::<Head>(&document).is_ok_and(|head| head.kind == TRUST_ROOT) {
+                lines.iter_mut().skip(first_line).take(document.lines().count()).for_each(|line| *line = "");
+            }
+        }
+        lines.join("\n")
+    };
+    documents.iter().map(|(file, text)| (file.clone(), blanked(text))).collect()
+}
+
 /// Parses and checks a whole set.
 pub fn parse(loaded: &ContractLoaded) -> Result<ContractSet, Problems> {
     let mut gathering = Gathering::default();
@@ -175,7 +190,7 @@ impl Gathering {
         match head.kind.as_str() {
             "Pipeline" => self.read_pipeline(file, text),
             "Exception" => self.read_exception(file, text),
-            "TrustRoot" => self.read_trust_root(file, text),
+            TRUST_ROOT => self.read_trust_root(file, text),
             "Installation" => self.read_installation(file, text),
             other => self.problem(
                 file,

@@ -339,6 +339,17 @@ fn a_set_that_names_no_trust_root_holds_those_that_came_with_it() {
 }
 
 #[test]
+fn documents_without_their_roots_keep_every_other_line_where_it_was() {
+    let text = format!("# ours\n{}---\n{}--- # the last\nkind: Pod\n", root("{}"), pipeline(""));
+    let documents = BTreeMap::from([("a.yaml".to_owned(), text.clone())]);
+    let stripped = &super::parse::without_roots(&documents)["a.yaml"];
+    assert!(!stripped.contains("TrustRoot"), "{stripped}");
+    let is_kept = |(before, after): (&str, &str)| before == after || after.is_empty();
+    assert!(text.lines().zip(stripped.lines()).all(is_kept), "{stripped}");
+    assert!(stripped.contains(&pipeline("")) && stripped.ends_with("kind: Pod"), "{stripped}");
+}
+
+#[test]
 fn an_embedded_root_is_named_by_its_source_and_may_be_narrowed() {
     let set = load_one(&root("{ source: public-good }")).unwrap();
     let ours = &set.roots["ours"];

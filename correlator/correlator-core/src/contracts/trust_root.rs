@@ -302,7 +302,7 @@ pub struct TrustedKeyContract {
 }
 
 /// The digest of the DER inside a PEM public key (RFC 7468, section 13).
-pub(crate) fn pem_fingerprint(pem: &str) -> Option<Digest> {
+pub fn pem_fingerprint(pem: &str) -> Option<Digest> {
     use base64::Engine as _;
     let (_, rest) = pem.split_once("-----BEGIN PUBLIC KEY-----")?;
     let (body, _) = rest.split_once("-----END PUBLIC KEY-----")?;

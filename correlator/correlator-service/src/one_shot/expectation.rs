@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use bus_schema::{ImageRepository, ParseError, RepositoryRef};
 use correlator_core::contracts::GITHUB_ISSUER;
-use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
+use correlator_core::contracts::parse::without_roots;
+use correlator_core::contracts::regexp::WholeRegexp;
+use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot, pem_fingerprint};
 use correlator_core::input::ContractLoaded;
 use evidence::{GENERATOR, GENERATOR_WORKFLOWS};
 use serde_json::{Value, json};
@@ -15,6 +17,8 @@ use serde_json::{Value, json};
 /// The name of the pipeline, of its file and of a given root.
 pub const NAME: &str = "command-line";
 const KEY_FILE: &str = "command-line.pub";
+/// Stands for a file of contracts; none can have this name.
+const GIVEN_ROOTS: &str = "<given trust roots>";
 /// The most roots that one text may hold.
 pub const GIVEN_ROOTS_MAX: usize = 8;
 const GITLAB_ISSUER: &str = "https://gitlab.com";
@@ -28,9 +32,7 @@ const GITHUB_HOSTED_IDS: [&str; 3] =
 pub struct Expectation {
     /// The repository that the pipeline claims.
     pub repository: ImageRepository,
-    pub identity: Option<Identity>,
-    /// A public key in PEM.
-    pub key: Option<String>,
+    pub signer: Option<Signer>,
     pub source: Option<Source>,
     /// The workflow that signs the provenance, with or without `https://` and `@revision`.
     pub builder: Option<String>,
@@ -38,7 +40,16 @@ pub struct Expectation {
     pub lenience: Lenience,
 }
 
-/// Whose certificate must have signed.
+/// Who must have signed: one of these, for a contract that names both is content with either.
+#[derive(Debug, Clone)]
+pub enum Signer {
+    /// Whose certificate.
+    Certificate(Identity),
+    /// A public key in PEM.
+    Key(String),
+}
+
+/// Whom a certificate names.
 #[derive(Debug, Clone)]
 pub struct Identity {
     pub subject: Text,
@@ -100,6 +111,10 @@ pub enum ExpectationError {
     BuilderOfKey,
     #[error("the source is no repository")]
     Source(#[from] ParseError),
+    #[error("the key is no public key in PEM{}", if *is_private { ": it is a private one" } else { "" })]
+    Key { is_private: bool },
+    #[error("the pattern {text:?} is {reason}")]
+    Pattern { text: String, reason: String },
     #[error("the ref {text:?} holds an asterisk, which no branch or tag does")]
     Ref { text: String },
     #[error("the trusted root is not one: {reason}")]
@@ -111,10 +126,21 @@ impl Expectation {
     pub fn contracts(&self) -> Result<ContractLoaded, ExpectationError> {
         let mut documents = vec![self.pipeline()?];
         let mut files = BTreeMap::new();
-        if let Some(key) = &self.key {
-            files.insert(KEY_FILE.to_owned(), key.clone());
-        }
-        let issuer = self.identity.as_ref().map(|identity| &identity.issuer);
+        let issuer = match &self.signer {
+            Some(Signer::Key(key)) => {
+                if pem_fingerprint(key).is_none() {
+                    return Err(ExpectationError::Key { is_private: key.contains("PRIVATE KEY") });
+                }
+                files.insert(KEY_FILE.to_owned(), key.clone());
+                None
+            }
+            Some(Signer::Certificate(identity)) => {
+                identity.subject.check()?;
+                identity.issuer.check()?;
+                Some(&identity.issuer)
+            }
+            None => None,
+        };
         let host = self.source.as_ref().map(Source::repository).transpose()?;
         let host = host.map(|repository| repository.host.to_string());
         add_roots(&self.roots, self.lenience, issuer, host.as_deref(), &mut documents, &mut files)?;
@@ -125,14 +151,14 @@ impl Expectation {
     }
 
     fn pipeline(&self) -> Result<Value, ExpectationError> {
-        let is_signed = self.identity.is_some() || self.key.is_some();
-        if !is_signed && self.source.is_none() && self.builder.is_none() {
+        let by_key = matches!(self.signer, Some(Signer::Key(_)));
+        if self.signer.is_none() && self.source.is_none() && self.builder.is_none() {
             return Err(ExpectationError::Nothing);
         }
         if self.builder.is_some() && self.source.is_none() {
             return Err(ExpectationError::BuilderWithoutSource);
         }
-        if self.builder.is_some() && self.key.is_some() {
+        if self.builder.is_some() && by_key {
             return Err(ExpectationError::BuilderOfKey);
         }
         let mut spec = json!({ "images": [self.repository.to_string()] });
@@ -143,37 +169,27 @@ impl Expectation {
             spec["source"] = json!({ "repository": repository.path(), "refs": source.refs()?, "reviews": 0 });
             spec["provenance"] = json!({ "builders": self.builders() });
             // Only a certificate says which ref a commit was on; what a key's holder wrote about it is not proven.
-            if self.key.is_none() {
+            if !by_key {
                 require.push("source");
             }
             require.push("provenance");
         }
-        if is_signed {
-            spec["signatures"] = json!({ "anyOf": self.signers() });
+        if let Some(signer) = &self.signer {
+            spec["signatures"] = json!({ "anyOf": [signer.written(self.lenience)] });
             require.push("signature");
         }
         spec["require"] = json!(require);
         Ok(document("Pipeline", NAME, spec))
     }
 
-    fn signers(&self) -> Vec<Value> {
-        let mut signers = Vec::new();
-        if let Some(identity) = &self.identity {
-            let mut keyless = json!({});
-            identity.subject.write("subject", &mut keyless);
-            identity.issuer.write("issuer", &mut keyless);
-            signers.push(json!({ "keyless": keyless }));
-        }
-        if self.key.is_some() {
-            let log = if self.lenience.ignore_log { "not-required" } else { "required" };
-            signers.push(json!({ "key": { "file": KEY_FILE, "log": log } }));
-        }
-        signers
-    }
-
     fn builders(&self) -> Vec<String> {
         match self.builder.as_deref() {
             Some(id) if GITHUB_HOSTED_IDS.contains(&id) => vec!["github-hosted".to_owned()],
+            // As `gh attestation verify` takes a workflow: on the source's own forge.
+            Some(id) if id.contains('/') && !has_host(id) => {
+                let host = self.source.as_ref().and_then(|source| source.repository().ok());
+                vec![host.map_or_else(|| id.to_owned(), |source| format!("{}/{id}", source.host))]
+            }
             Some(id) => vec![id.to_owned()],
             // The workflows that keep the signing identity from the build, at their version tags. A delegator builds
             // nothing itself: whom it signed for has to be one of them too, or be named.
@@ -186,13 +202,45 @@ impl Expectation {
     }
 }
 
+impl Signer {
+    fn written(&self, lenience: Lenience) -> Value {
+        match self {
+            Signer::Certificate(identity) => {
+                let mut keyless = json!({});
+                identity.subject.write("subject", &mut keyless);
+                identity.issuer.write("issuer", &mut keyless);
+                json!({ "keyless": keyless })
+            }
+            Signer::Key(_) => {
+                let log = if lenience.ignore_log { "not-required" } else { "required" };
+                json!({ "key": { "file": KEY_FILE, "log": log } })
+            }
+        }
+    }
+}
+
 impl Text {
+    fn check(&self) -> Result<(), ExpectationError> {
+        match self {
+            Text::Exact(_) => Ok(()),
+            Text::Regexp(text) => WholeRegexp::parse(text)
+                .map(|_| ())
+                .map_err(|reason| ExpectationError::Pattern { text: text.clone(), reason }),
+        }
+    }
+
     fn write(&self, key: &str, into: &mut Value) {
         match self {
             Text::Exact(text) => into[key] = json!(text),
             Text::Regexp(text) => into[format!("{key}Regexp")] = json!(text),
         }
     }
+}
+
+/// Whether a workflow begins with the name of a forge.
+fn has_host(workflow: &str) -> bool {
+    let first = workflow.split('/').next().unwrap_or_default();
+    first.contains(['.', ':']) || first == "localhost"
 }
 
 impl Source {
@@ -216,7 +264,7 @@ impl Source {
     }
 }
 
-/// Adds roots to contracts that name none: `loaded` is judged with `roots` afterwards.
+/// Contracts that are judged with these roots afterwards: where they are given, with no other.
 pub fn with_roots(
     mut loaded: ContractLoaded,
     roots: &Roots,
@@ -225,7 +273,8 @@ pub fn with_roots(
     let mut documents = Vec::new();
     add_roots(roots, lenience, None, None, &mut documents, &mut loaded.files)?;
     if !documents.is_empty() {
-        loaded.documents.insert(format!("{NAME}.yaml"), joined(&documents));
+        loaded.documents = without_roots(&loaded.documents);
+        loaded.documents.insert(GIVEN_ROOTS.to_owned(), joined(&documents));
     }
     Ok(loaded)
 }

@@ -8,7 +8,9 @@ use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
 use serde_json::json;
 
 use super::evidence_file::pieces;
-use super::expectation::{Expectation, ExpectationError, Identity, Lenience, Ref, Roots, Source, Text};
+use super::expectation::{
+    Expectation, ExpectationError, Identity, Lenience, Ref, Roots, Signer, Source, Text, with_roots,
+};
 use super::*;
 use crate::api::types::EvidenceState;
 use crate::tests::signing_key::SigningKey;
@@ -24,8 +26,7 @@ fn digest() -> Digest {
 fn expecting(key: &SigningKey, lenience: Lenience) -> Expectation {
     Expectation {
         repository: REPOSITORY.parse().unwrap(),
-        identity: None,
-        key: Some(key.public_pem()),
+        signer: Some(Signer::Key(key.public_pem())),
         source: None,
         builder: None,
         roots: Roots::Embedded,
@@ -186,9 +187,9 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
         let set = contracts::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap();
         set.pipelines["command-line"].clone()
     };
-    let base = || Expectation { key: None, ..expecting(&key, Lenience::default()) };
+    let base = || Expectation { signer: None, ..expecting(&key, Lenience::default()) };
 
-    let signed = only(Expectation { identity: Some(identity.clone()), ..base() });
+    let signed = only(Expectation { signer: Some(Signer::Certificate(identity.clone())), ..base() });
     assert_eq!(signed.require, BTreeSet::from([LinkKind::Signature]));
     let built = only(Expectation {
         source: source("git+https://github.com/acme/api", Ref::Tag("v1".to_owned())),
@@ -206,7 +207,11 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
     assert_eq!(refused(base()), ExpectationError::Nothing);
     let builder = Some("github-hosted".to_owned());
     assert_eq!(
-        refused(Expectation { builder: builder.clone(), identity: Some(identity), ..base() }),
+        refused(Expectation {
+            builder: builder.clone(),
+            signer: Some(Signer::Certificate(identity.clone())),
+            ..base()
+        }),
         ExpectationError::BuilderWithoutSource
     );
     let keyed = Expectation {
@@ -215,6 +220,13 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
         ..expecting(&key, IGNORE_LOG)
     };
     assert_eq!(refused(keyed), ExpectationError::BuilderOfKey);
+    let by = |signer| refused(Expectation { signer: Some(signer), ..base() });
+    for text in ["", "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----", "{}"] {
+        assert!(matches!(by(Signer::Key(text.to_owned())), ExpectationError::Key { .. }));
+    }
+    let subject = Text::Regexp("(".to_owned());
+    let unclosed = Signer::Certificate(Identity { subject, ..identity });
+    assert!(matches!(by(unclosed), ExpectationError::Pattern { text, .. } if text == "("));
     let starred =
         Expectation { source: source("github.com/acme/api", Ref::Branch("*".to_owned())), ..base() };
     assert!(matches!(refused(starred), ExpectationError::Ref { .. }));
@@ -230,8 +242,8 @@ fn a_root_speaks_for_the_issuer_that_is_expected() {
     let key = SigningKey::generate();
     let roots = |issuer: Text, roots: Roots| {
         let subject = Text::Exact("ann@acme.example".to_owned());
-        let identity = Some(Identity { subject, issuer });
-        let expectation = Expectation { key: None, identity, roots, ..expecting(&key, Lenience::default()) };
+        let signer = Some(Signer::Certificate(Identity { subject, issuer }));
+        let expectation = Expectation { signer, roots, ..expecting(&key, Lenience::default()) };
         contracts::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap().roots
     };
     let given = || {
@@ -278,6 +290,45 @@ fn several_roots_may_be_given_in_one_text() {
         format!("{github}\n").repeat(9),
     ] {
         assert!(matches!(refused(text), ExpectationError::Root { .. }));
+    }
+}
+
+#[test]
+fn a_root_that_is_given_replaces_those_of_the_contracts() {
+    let key = SigningKey::generate();
+    let text =
+        "apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: { name: theirs }\nspec: { source: github }\n";
+    let mut loaded = expecting(&key, Lenience::default()).contracts().unwrap();
+    loaded.documents.insert("roots.yaml".to_owned(), text.to_owned());
+    let names = |loaded: &ContractLoaded| {
+        let set = contracts::check(loaded, Timestamp::now()).unwrap();
+        set.roots.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&loaded), ["theirs"]);
+    let given = Roots::Given(::evidence::embedded_root(EmbeddedRoot::PublicGood).to_owned());
+    let replaced = with_roots(loaded.clone(), &given, Lenience::default()).unwrap();
+    assert_eq!(names(&replaced), ["command-line"]);
+    let kept = with_roots(loaded, &Roots::Embedded, Lenience::default()).unwrap();
+    assert_eq!(names(&kept), ["theirs"]);
+}
+
+#[test]
+fn a_workflow_without_a_forge_is_one_of_the_source_s() {
+    let key = SigningKey::generate();
+    let builders = |builder: &str| {
+        let source = Source { uri: "https://git.acme.example/acme/api".to_owned(), git_ref: Ref::Any };
+        let (builder, source) = (Some(builder.to_owned()), Some(source));
+        let expectation =
+            Expectation { signer: None, builder, source, ..expecting(&key, Lenience::default()) };
+        let contracts = expectation.contracts().unwrap();
+        contracts.documents.values().cloned().collect::<String>()
+    };
+    let workflow = "acme/ci/.github/workflows/build.yml";
+    for builder in [workflow, &format!("git.acme.example/{workflow}")] {
+        assert!(builders(builder).contains(&format!("[\"git.acme.example/{workflow}\"]")), "{builder}");
+    }
+    for builder in [&format!("https://github.com/{workflow}"), "github-hosted"] {
+        assert!(builders(builder).contains(&format!("[\"{builder}\"]")), "{builder}");
     }
 }
 
