@@ -27,11 +27,13 @@ use x509_cert::ext::pkix::{SignedCertificateTimestamp, SignedCertificateTimestam
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::refusal::{Failed, Step, refusal};
+use crate::signing_authority::SigningAuthority;
 use crate::trust::TrustRoot;
 use crate::work::Work;
 
 /// The DER content of id-kp-codeSigning (RFC 5280, section 4.2.1.12).
 const CODE_SIGNING: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+const ISSUED: &str = "a certificate issued by an authority of a trust root";
 /// A key of Ed25519 (RFC 8410, section 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// What certificates may be signed by.
@@ -52,7 +54,7 @@ pub(crate) struct Chain {
     pub(crate) issuer_key: Vec<u8>,
     /// The certificates between the leaf and the root's own, in DER.
     between: Vec<Vec<u8>>,
-    /// The certificates, by their digests, of the authority in which it ends.
+    /// The certificates, by their digests, of the authority in which it ends, and those between the leaf and it.
     pub(crate) authorities: BTreeSet<Digest>,
 }
 
@@ -132,11 +134,38 @@ pub(crate) fn chain_at(
     time: Timestamp,
     root: &TrustRoot,
 ) -> Result<Chain, Failed> {
-    let at = time;
+    let authorities = root.signing_authorities();
+    // A certificate of an authority is one in which chains end, while it may; it never leads on to another.
+    let between: Vec<_> = others.iter().filter(|other| !authorities.have_key_of(other)).collect();
+    let mut found: Option<Chain> = None;
+    let mut failures = Vec::new();
+    for authority in authorities.at(time) {
+        match chain_of(leaf, &between, time, authority) {
+            Ok(chain) => match &mut found {
+                Some(found) => found.authorities.extend(chain.authorities),
+                None => found = Some(chain),
+            },
+            Err(failed) => failures.push(failed),
+        }
+    }
+    let none = || {
+        let found = format!("none that was in force at {time}");
+        Failed::at(Step::Time, refusal(RefusalReason::UntrustedSigner, ISSUED, found))
+    };
+    found.ok_or_else(|| failures.into_iter().max_by_key(|failed| failed.step).unwrap_or_else(none))
+}
+
+/// The chain to one authority.
+fn chain_of(
+    leaf: &[u8],
+    between: &[&Vec<u8>],
+    time: Timestamp,
+    authority: &SigningAuthority,
+) -> Result<Chain, Failed> {
     let bad =
         |step, reason, expected: &str, found: String| Failed::at(step, refusal(reason, expected, found));
-    let anchors: Vec<_> = root.anchors_at(time).cloned().collect();
-    let intermediates: Vec<_> = others.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let anchors = authority.anchors_at(time);
+    let intermediates: Vec<_> = between.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let leaf = CertificateDer::from(leaf);
     let leaf = EndEntityCert::try_from(&leaf).map_err(|error| {
         bad(Step::Shape, RefusalReason::BadCertificate, "a certificate", error.to_string())
@@ -148,12 +177,9 @@ pub(crate) fn chain_at(
     let path = leaf
         .verify_for_usage(&ALGORITHMS, &anchors, &intermediates, time, usage, None, None)
         .map_err(|error| match error {
-            webpki::Error::UnknownIssuer => bad(
-                Step::Time,
-                RefusalReason::UntrustedSigner,
-                "a certificate issued by an authority of a trust root",
-                error.to_string(),
-            ),
+            webpki::Error::UnknownIssuer => {
+                bad(Step::Time, RefusalReason::UntrustedSigner, ISSUED, error.to_string())
+            }
             webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => bad(
                 Step::Chain,
                 RefusalReason::BadTime,
@@ -167,8 +193,7 @@ pub(crate) fn chain_at(
                 error.to_string(),
             ),
         })?;
-    let mut between = path.intermediate_certificates();
-    let issuer_key = match between.next() {
+    let issuer_key = match path.intermediate_certificates().next() {
         Some(issuer) => issuer.subject_public_key_info().as_ref().to_vec(),
         // An anchor holds the content of its key's sequence alone.
         None => Any::new(Tag::Sequence, path.anchor().subject_public_key_info.as_ref())
@@ -177,11 +202,11 @@ pub(crate) fn chain_at(
                 bad(Step::Chain, RefusalReason::BadCertificate, "an issuer's key", error.to_string())
             })?,
     };
-    Ok(Chain {
-        issuer_key,
-        between: path.intermediate_certificates().map(|certificate| certificate.der().to_vec()).collect(),
-        authorities: root.authorities_of(path.anchor(), at),
-    })
+    let between: Vec<Vec<u8>> =
+        path.intermediate_certificates().map(|certificate| certificate.der().to_vec()).collect();
+    let mut authorities = authority.certificates.clone();
+    authorities.extend(between.iter().map(|certificate| Digest::sha256_of(certificate)));
+    Ok(Chain { issuer_key, between, authorities })
 }
 
 /// Verifies the certificate's embedded transparency proof (RFC 6962, section 3.2): exactly one, by a log of the root whose

@@ -128,12 +128,16 @@ fn attempt(
         return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, "a signed time", "none")));
     };
 
-    // 7. Each certificate beside the signer's is the root's own, or is needed for the chain.
+    // 7. Chain to one authority of the root at each of the times; each certificate beside the signer's is the root's own, or
+    //    is needed for the chain.
     let Some((leaf, others)) = certificates.split_first() else {
         return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
     };
-    let chain = certificate::verify_chain(leaf, others, signed_at, root, work)?;
+    let mut chain = certificate::verify_chain(leaf, others, signed_at, root, work)?;
     chain.check_others(others, root)?;
+    for time in times.iter().filter(|time| **time != signed_at) {
+        chain.authorities.extend(certificate::chain_at(leaf, others, *time, root)?.authorities);
+    }
 
     // 8. Each entry's own log vouches for it, with a key that was valid then; timestamps hold nothing unsigned.
     log_entries::check_against(bundle, root, &times)

@@ -44,6 +44,7 @@ mod sbom;
 mod scheme;
 mod signature;
 mod signature_pair;
+mod signing_authority;
 mod simple_signing;
 mod statement;
 mod strict_json;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authorities;
 mod bad_input;
 mod keyless;
 mod producers;

@@ -4,7 +4,6 @@
 //! everything that came from outside; the roots that the program brings along are read when evidence needs them first.
 //! Nothing here looks at a clock, a file or the network.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +11,6 @@ use bus_schema::Digest;
 use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
 use correlator_core::facts::RootVersion;
 use jiff::Timestamp;
-use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sigstore::crypto::CosignVerificationKey;
 use sigstore_verify::Verifier;
 use sigstore_verify::trust_root::{
@@ -24,6 +22,7 @@ use sigstore_verify::types::{DerPublicKey, TimeRange};
 use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
 use crate::log_key::{self, Log};
 use crate::once::{self, Authorities};
+use crate::signing_authority::SigningAuthorities;
 use crate::timestamps::Signers;
 use crate::{keyless, pem, signature, strict_json};
 
@@ -184,26 +183,12 @@ pub struct TrustRoot {
     trusted_root: TrustedRoot,
     verifier: Verifier,
     logs: Vec<Log>,
-    anchors: Vec<Anchor>,
+    signing_authorities: SigningAuthorities,
     /// It has keys that the verifying crate has no words for.
     is_beyond_crate: bool,
     authorities: Arc<Authorities>,
     /// Read when the first timestamp verified.
     timestamp_signers: OnceLock<Signers>,
-}
-
-/// A certificate in which a chain may end.
-struct Anchor {
-    anchor: TrustAnchor<'static>,
-    window: Option<TimeRange>,
-    /// The digests of all certificates of its authority.
-    authority: Vec<Digest>,
-}
-
-impl Anchor {
-    fn is_valid_at(&self, time: Timestamp) -> bool {
-        self.window.is_none_or(|window| window.contains(time))
-    }
 }
 
 impl TrustRoot {
@@ -219,7 +204,7 @@ impl TrustRoot {
         let logs = log_key::logs_of(&trusted_root).map_err(malformed)?;
         let verifier = verifier(&trusted_root).map_err(malformed)?;
         let is_beyond_crate = is_beyond_crate(&trusted_root);
-        let anchors = anchors(&trusted_root).map_err(malformed)?;
+        let signing_authorities = SigningAuthorities::of(&trusted_root).map_err(malformed)?;
         let content = Digest::sha256_of(text.as_bytes());
         let authorities = Arc::new(Authorities::of(certificates(&trusted_root)));
         Ok(TrustRoot {
@@ -229,7 +214,7 @@ impl TrustRoot {
             verifier,
             is_beyond_crate,
             logs,
-            anchors,
+            signing_authorities,
             authorities,
             timestamp_signers: OnceLock::new(),
         })
@@ -264,15 +249,9 @@ impl TrustRoot {
         self.logs.iter().find(|log| log.id == id)
     }
 
-    /// The certificates that a chain may end in at this time.
-    pub(crate) fn anchors_at(&self, time: Timestamp) -> impl Iterator<Item = &TrustAnchor<'static>> {
-        self.anchors.iter().filter(move |anchor| anchor.is_valid_at(time)).map(|anchor| &anchor.anchor)
-    }
-
-    /// The certificates, by their digests, of the authorities to which an anchor belongs at this time.
-    pub(crate) fn authorities_of(&self, anchor: &TrustAnchor<'_>, time: Timestamp) -> BTreeSet<Digest> {
-        let same = self.anchors.iter().filter(|known| known.is_valid_at(time) && known.anchor == *anchor);
-        same.flat_map(|known| known.authority.iter().copied()).collect()
+    /// What certificates of signers are issued by.
+    pub(crate) fn signing_authorities(&self) -> &SigningAuthorities {
+        &self.signing_authorities
     }
 
     pub(crate) fn timestamp_signers(&self) -> &Signers {
@@ -325,25 +304,6 @@ fn certificates(root: &TrustedRoot) -> impl Iterator<Item = &[u8]> {
     let timers = root.timestamp_authorities.iter().map(|authority| &authority.cert_chain);
     let certificates = signers.chain(timers).flat_map(|chain| &chain.certificates);
     certificates.map(|certificate| certificate.raw_bytes.as_bytes())
-}
-
-fn anchors(root: &TrustedRoot) -> Result<Vec<Anchor>, String> {
-    let mut anchors = Vec::new();
-    for authority in &root.certificate_authorities {
-        let certificates = authority.cert_chain.certificates.iter().map(|certificate| &certificate.raw_bytes);
-        let digests: Vec<Digest> =
-            certificates.clone().map(|der| Digest::sha256_of(der.as_bytes())).collect();
-        for der in certificates {
-            let der = CertificateDer::from(der.as_bytes());
-            let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?;
-            anchors.push(Anchor {
-                anchor: anchor.to_owned(),
-                window: authority.valid_for,
-                authority: digests.clone(),
-            });
-        }
-    }
-    Ok(anchors)
 }
 
 impl fmt::Debug for TrustRoot {

@@ -209,6 +209,17 @@ impl Authority {
         (between, certificate.der().to_vec())
     }
 
+    /// An authority that this one vouches for, with its certificate, which may have ended before everything is signed.
+    pub(crate) fn between(&self, has_ended: bool) -> (Authority, Vec<u8>) {
+        let between = Authority::named("between");
+        let mut params = authority_params("between");
+        if has_ended {
+            params.not_after = rcgen::date_time_ymd(2024, 1, 1);
+        }
+        let certificate = params.signed_by(between.issuer.key(), &self.issuer).unwrap();
+        (between, certificate.der().to_vec())
+    }
+
     pub(crate) fn identity_without_proof(&self, claims: &[(u64, String)]) -> Identity {
         self.issue(claims, false, |_| {})
     }

@@ -25,15 +25,15 @@ use crate::testing::{
 use crate::trust::{LogDemand, TrustRoot, TrustSet};
 use crate::work::Work;
 
-fn trust(authority: &Authority, demands: Demands) -> TrustSet {
+pub(super) fn trust(authority: &Authority, demands: Demands) -> TrustSet {
     TrustSet::new(vec![authority.root(demands)], vec![]).unwrap()
 }
 
-fn check(document: &Value, trust: &TrustSet) -> correlator_core::facts::Outcome {
+pub(super) fn check(document: &Value, trust: &TrustSet) -> correlator_core::facts::Outcome {
     verify_bytes(BUNDLE, document.to_string().as_bytes(), trust)
 }
 
-fn reason(document: &Value, trust: &TrustSet) -> RefusalReason {
+pub(super) fn reason(document: &Value, trust: &TrustSet) -> RefusalReason {
     refused(check(document, trust)).reason
 }
 
@@ -58,6 +58,16 @@ fn provenance_signed_by_a_certificate_is_verified_with_everything_that_is_demand
     assert_eq!(found.subjects, [image()]);
     let Predicate::Provenance(read) = found.predicate else { panic!("{:?}", found.predicate) };
     assert_eq!((read.slsa_level, read.disagreements), (2, vec![]));
+}
+
+/// The same bundle with a certificate beside the signer's.
+pub(super) fn with_chain(bundle: &Value, certificate: &[u8]) -> Value {
+    let mut changed = bundle.clone();
+    let leaf = changed["verificationMaterial"].as_object_mut().unwrap().remove("certificate").unwrap();
+    let chain = json!({ "certificates": [leaf, { "rawBytes": STANDARD.encode(certificate) }] });
+    changed["verificationMaterial"]["x509CertificateChain"] = chain;
+    changed["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
+    changed
 }
 
 /// The verifying crate has no word for the curve P-521: not in authorities, not in logs, not between the two.
@@ -98,11 +108,7 @@ fn a_certificate_between_may_have_a_key_on_p521() {
     let root = Authority::new();
     let (between, certificate) = root.between_on_p521();
     let bundle = between.bundle(&between.identity(&release_claims()), &statement(PROVENANCE, provenance()));
-    let mut with_chain = bundle.clone();
-    let leaf = with_chain["verificationMaterial"].as_object_mut().unwrap().remove("certificate").unwrap();
-    let chain = json!({ "certificates": [leaf, { "rawBytes": STANDARD.encode(&certificate) }] });
-    with_chain["verificationMaterial"]["x509CertificateChain"] = chain;
-    with_chain["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
+    let with_chain = with_chain(&bundle, &certificate);
     // Its logs are its own; its certificates are the root's.
     let mut trusted = between.root_json(None);
     trusted["certificateAuthorities"] = root.root_json(None)["certificateAuthorities"].clone();
