@@ -240,6 +240,9 @@ pub struct Attest {
     /// Signed by a key of this fingerprint name instead of a certificate.
     #[serde(default)]
     pub key: Option<String>,
+    /// A log entry for that signature verified too.
+    #[serde(default)]
+    pub logged: bool,
     #[serde(default)]
     pub repository: Option<String>,
     #[serde(default)]
@@ -1047,7 +1050,7 @@ fn outcome(attest: &Attest, at: i64) -> Outcome {
     let github = || correlator_core::contracts::GITHUB_ISSUER.to_owned();
     let issuer = Some(attest.issuer.clone().unwrap_or_else(github));
     let signer = match (&attest.key, &attest.email) {
-        (Some(key), _) => Signer::Key { fingerprint: digest(key), logged: false },
+        (Some(key), _) => Signer::Key { fingerprint: digest(key), logged: attest.logged },
         (None, Some(email)) => Signer::Keyless(Box::new(CertificateClaims {
             issuer,
             subject: email.clone(),

@@ -88,6 +88,7 @@ impl ContractSet {
         }
         for key in self.keys.values() {
             fields.extend([key.file.clone(), key.content.to_string(), key.log_required.to_string()]);
+            fields.extend(key.id.iter().map(|id| format!("id {id}")));
         }
         Digest::Sha256(bus_schema::hash::hash_fields(fields.iter().map(String::as_str)))
     }

@@ -128,6 +128,15 @@ pub enum Signer {
 }
 
 impl Signer {
+    /// Whether a log vouches for the signature; of a certificate's, what the root demands of logs was verified with it.
+    pub fn is_logged(&self) -> bool {
+        match self {
+            Signer::Keyless(_) => true,
+            Signer::Key { logged, .. } => *logged,
+            Signer::CloudBuild { .. } => false,
+        }
+    }
+
     /// The key of the contracts that signed; `None` for a certificate's.
     pub fn key(&self) -> Option<Digest> {
         match self {

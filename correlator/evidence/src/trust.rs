@@ -94,7 +94,7 @@ impl Embedded {
 
 impl TrustSet {
     /// Roots are tried in the order of their names. One key given twice counts once, with the weaker demand for a log:
-    /// whether a signature was logged is a fact of its own, so that a contract can still demand it.
+    /// whether a signature was logged is a fact of its own, and the core demands it where the pipeline does.
     pub fn new(roots: Vec<TrustRoot>, keys: Vec<TrustedKey>) -> Result<TrustSet, TrustError> {
         TrustSet::with_embedded(roots, Vec::new(), keys)
     }

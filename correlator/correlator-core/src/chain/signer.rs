@@ -181,6 +181,11 @@ pub(crate) fn match_signer(
                     continue;
                 }
                 let KeyContract { file, not_before, not_after, .. } = contract;
+                // Another pipeline may be content with less of the same key.
+                if contract.log_required && !statement.signer.is_logged() {
+                    objections.push(format!("key {file} counts with a log entry only, and there is none"));
+                    continue;
+                }
                 match (not_before, not_after) {
                     // Nothing ran out: a key that is not valid yet is no identity of the contract yet.
                     (Some(start), _) if counted_at < *start => {

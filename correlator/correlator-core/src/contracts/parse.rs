@@ -316,6 +316,15 @@ impl Gathering {
                 let text = format!("the key {:?} is named twice, with and without a log", key.file);
                 self.problem(&file, text);
             }
+            // Its signatures would count under whichever name asks for less.
+            let other_name = self.set().keys.values().find(|known| {
+                known.file != entry.file && known.fingerprint == entry.fingerprint && known.id != entry.id
+            });
+            if let Some(other) = other_name.filter(|_| entry.fingerprint.is_some()) {
+                let text =
+                    format!("the key files {:?} and {:?} are one key, with two ids", other.file, key.file);
+                self.problem(&file, text);
+            }
             self.set().keys.insert(key.file, entry);
         }
         self.check_claims();

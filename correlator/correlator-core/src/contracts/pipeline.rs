@@ -129,6 +129,8 @@ pub enum SignerContract {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyContract {
     pub file: String,
+    /// Its signatures count only with their entry in a transparency log.
+    pub log_required: bool,
     pub not_before: Option<Timestamp>,
     pub not_after: Option<Timestamp>,
     /// What a signature must say beside its image (`cosign sign -a`).
@@ -557,6 +559,7 @@ fn check_signatures(
                 }
                 SignerContract::Key(KeyContract {
                     file: key.file,
+                    log_required,
                     not_before,
                     not_after,
                     annotations: key.annotations,

@@ -16,6 +16,7 @@ fn load(documents: &[(&str, &str)]) -> Result<ContractSet, String> {
     let documents = documents.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     let files = [
         ("release.pub", KEY),
+        ("again.pub", KEY),
         ("root.json", "{}"),
         ("same.json", "{}"),
         ("words.pub", "no key at all"),
@@ -319,6 +320,21 @@ fn a_trust_root_names_its_file_and_its_demands() {
     refused(&root("{ file: gone.json }"), "gone.json");
     let same = root("{ file: root.json }").replace("ours", "theirs");
     refused(&format!("{}---\n{same}", root("{ file: same.json }")), "ours and theirs hold the same");
+}
+
+#[test]
+fn what_a_key_is_called_decides_what_verifies() {
+    let keys = |first: &str, second: &str| {
+        let signer = |file: &str, id: &str| format!("{{ key: {{ file: {file}, log: not-required{id} }} }}");
+        let any_of = format!("{}, {}", signer("release.pub", first), signer("again.pub", second));
+        pipeline(&format!("  signatures: {{ anyOf: [ {any_of} ] }}\n"))
+    };
+    let version = |first: &str, second: &str| load_one(&keys(first, second)).unwrap().trust_version();
+    let (none, one, other) = ("", ", id: one", ", id: other");
+    assert_ne!(version(none, none), version(one, one));
+    assert_ne!(version(one, one), version(other, other));
+    refused(&keys(one, other), "are one key, with two ids");
+    refused(&keys(none, one), "are one key, with two ids");
 }
 
 #[test]
