@@ -22,20 +22,26 @@ const BUNDLE_MEDIA_TYPES: &str = "application/vnd.dev.sigstore.bundle";
 /// the same bytes attached under another media type are another one, so that nobody can spoil good evidence by
 /// attaching its bytes as something that does not verify.
 pub fn evidence_id(item: &EvidenceItem) -> Digest {
-    let carried: BTreeMap<&str, &str> = item
-        .annotations
-        .iter()
-        .filter(|(key, _)| COSIGN_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)))
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    if carried.is_empty() && item.media_type.starts_with(BUNDLE_MEDIA_TYPES) {
+    let mut carried = carried(&item.annotations).peekable();
+    if carried.peek().is_none() && item.media_type.starts_with(BUNDLE_MEDIA_TYPES) {
         return item.blob.digest;
     }
     let blob = item.blob.digest.to_string();
     let fields = [blob.as_str(), item.media_type.as_str()]
         .into_iter()
-        .chain(carried.into_iter().flat_map(|(key, value)| [key, value]));
+        .chain(carried.flat_map(|(key, value)| [key.as_str(), value.as_str()]));
     Digest::Sha256(bus_schema::hash::hash_fields(fields))
+}
+
+/// The annotations that are a part of the evidence: those of cosign's older format. What stands beside them is a word of
+/// whoever attached it, here and not elsewhere.
+pub fn carried(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    annotations.iter().filter(|(key, _)| COSIGN_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)))
+}
+
+/// The same, to be kept.
+pub fn carried_annotations(item: &EvidenceItem) -> BTreeMap<String, String> {
+    carried(&item.annotations).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The result of verifying one piece of evidence against one trust set.
@@ -369,6 +375,8 @@ pub enum RefusalReason {
     BadLogEntry,
     /// No trusted time, or a time outside the certificate's or key's validity.
     BadTime,
+    /// A log signed for a time that has not come by this machine's clock: it may verify then.
+    NotYet,
     /// The payload names no digest, or not as it must.
     BadSubject,
     /// Certificate and predicate contradict each other where no reading is safe.
@@ -388,6 +396,7 @@ impl RefusalReason {
             RefusalReason::BadCertificateTransparency => "bad_certificate_transparency",
             RefusalReason::BadLogEntry => "bad_log_entry",
             RefusalReason::BadTime => "bad_time",
+            RefusalReason::NotYet => "not_yet",
             RefusalReason::BadSubject => "bad_subject",
             RefusalReason::Contradiction => "contradiction",
         }

@@ -2,8 +2,8 @@
 //!
 //! In: `Verify` decisions of the outbox, for evidence that came without a result (see `consume::early`); and at the start
 //! every piece of evidence that still awaits a result or has one of another verifier. Out: `Verified` in the log, then the
-//! decisions leave the outbox. Bytes that cannot be read are no refusal: they are tried again for as long as it takes, and
-//! never remembered as a result.
+//! decisions leave the outbox. Bytes that cannot be read are no refusal, nor is a time
+//! that has not come: both are tried again for as long as it takes, and never remembered as a result.
 
 mod cache;
 mod job;
@@ -35,7 +35,7 @@ pub use cache::{OutcomeCache, OutcomeKey};
 use job::{Done, JobError};
 use queue::Queue;
 
-pub(crate) use job::{outcome_and_size, outcome_of};
+pub(crate) use job::{is_not_yet, outcome_and_size, outcome_of};
 
 /// Rows of the outbox that are looked at, at once.
 const ROWS_MAX: usize = 256;
@@ -219,10 +219,13 @@ impl Verification {
                 Err(error) => {
                     self.metrics.verification("failed");
                     let reason = error_chain(&error);
-                    check.failing(&reason);
                     let failures = queue.failed(&evidence, Instant::now());
+                    // A clock that is a little behind its log's soon knows that time.
+                    if failures > 1 || !matches!(error, JobError::NotYet { .. }) {
+                        check.failing(&reason);
+                    }
                     if failures == 1 {
-                        tracing::warn!(%evidence, error = reason, "failed to read evidence for its verification, trying again");
+                        tracing::warn!(%evidence, error = reason, "evidence cannot be verified now, trying again");
                     }
                 }
             }

@@ -17,7 +17,7 @@ use sigstore_verify::{Error, TimestampError};
 use crate::keyless::Certified;
 use crate::logged_body::{self, Described};
 use crate::promise::Promise;
-use crate::refusal::{Failed, Step, from_sigstore, refusal, unsupported};
+use crate::refusal::{Failed, HAS_COME, Step, from_sigstore, refusal, unsupported};
 use crate::scheme::Scheme;
 use crate::signature::{Signed, Unfitting};
 use crate::trust::TrustRoot;
@@ -178,7 +178,7 @@ fn promised_times(bundle: &Bundle, root: &TrustRoot) -> Result<Vec<Timestamp>, F
         };
         let time = promise.verify(root)?;
         if !root.has_come(time) {
-            let refused = refusal(RefusalReason::BadTime, "a log time in the past", time.to_string());
+            let refused = refusal(RefusalReason::NotYet, HAS_COME, time.to_string());
             return Err(Failed::at(Step::Chain, refused));
         }
         times.push(time);

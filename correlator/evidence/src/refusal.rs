@@ -7,6 +7,9 @@ use sigstore_verify::{CertificateError, Error, TimestampError, TransparencyLogEr
 use crate::bounds::SHOWN_CHARS_MAX;
 use crate::strict_json::JsonError;
 
+/// What is expected of a log's time by the machine's clock.
+pub(crate) const HAS_COME: &str = "a log time that has come by this machine's clock";
+
 /// A refusal of one reason, without display claims. Texts from outside are cut and stripped of control characters.
 pub(crate) fn refusal(
     reason: RefusalReason,
@@ -147,8 +150,11 @@ fn from_log(error: &TransparencyLogError) -> (Step, RefusalReason, &'static str)
             (Step::Log, R::BadLogEntry, "a proof that the entry is in the log")
         }
         TransparencyLogError::Checkpoint(_) => (Step::Log, R::BadLogEntry, "a checkpoint signed by the log"),
+        TransparencyLogError::IntegratedTime(why) if why.contains("in the future") => {
+            (Step::Chain, R::NotYet, HAS_COME)
+        }
         TransparencyLogError::IntegratedTime(_) => {
-            (Step::Chain, R::BadTime, "a log time in the past and inside the certificate's validity")
+            (Step::Chain, R::BadTime, "a log time inside the certificate's validity")
         }
         _ => (Step::Binding, R::BadLogEntry, "a log entry about this signature, key and payload"),
     }

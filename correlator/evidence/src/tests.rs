@@ -319,8 +319,14 @@ fn bounds_come_before_everything() {
     let key = Key::generate();
     let large = vec![b' '; EVIDENCE_BYTES_MAX + 1];
     assert_eq!(refused(verify_bytes(BUNDLE, &large, &key.trust())).reason, RefusalReason::TooLarge);
-    let many = (0..=ANNOTATIONS_MAX).map(|number| (number.to_string(), String::new())).collect();
-    assert_eq!(refused(verify_layer(BUNDLE, b"{}", &many, &key.trust())).reason, RefusalReason::TooLarge);
+    let many = |prefix: &str| {
+        (0..=ANNOTATIONS_MAX).map(|number| (format!("{prefix}{number}"), String::new())).collect()
+    };
+    let carried = many("dev.sigstore.cosign/");
+    assert_eq!(refused(verify_layer(BUNDLE, b"{}", &carried, &key.trust())).reason, RefusalReason::TooLarge);
+    // What whoever attached it wrote beside those is no part of it.
+    let good = key.bundle(&statement(PROVENANCE, provenance())).to_string();
+    verified(verify_layer(BUNDLE, good.as_bytes(), &many("beside "), &key.trust()));
     let mut entries = key.bundle(&statement(PROVENANCE, provenance()));
     entries["verificationMaterial"]["tlogEntries"] = json!(vec![json!({}); 100]);
     assert_eq!(refused(check(&key, &entries)).reason, RefusalReason::TooLarge);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bus_schema::Digest;
-use correlator_core::facts::{Outcome, Predicate, PredicateKind, Refusal, RefusalReason, Statement};
+use correlator_core::facts::{Outcome, Predicate, PredicateKind, Refusal, RefusalReason, Statement, carried};
 
 use sigstore_verify::types::{HashAlgorithm, SignatureContent};
 
@@ -219,12 +219,14 @@ pub(crate) fn check_size(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Of those that are read at all.
 fn check_annotations(annotations: &BTreeMap<String, String>) -> Result<(), Refusal> {
-    if annotations.len() > ANNOTATIONS_MAX {
-        return Err(too_large("annotations", ANNOTATIONS_MAX, annotations.len()));
+    let count = carried(annotations).count();
+    if count > ANNOTATIONS_MAX {
+        return Err(too_large("annotations", ANNOTATIONS_MAX, count));
     }
-    match annotations.values().find(|value| value.len() > ANNOTATION_BYTES_MAX) {
-        Some(value) => Err(too_large("bytes of annotation", ANNOTATION_BYTES_MAX, value.len())),
+    match carried(annotations).find(|(_, value)| value.len() > ANNOTATION_BYTES_MAX) {
+        Some((_, value)) => Err(too_large("bytes of annotation", ANNOTATION_BYTES_MAX, value.len())),
         None => Ok(()),
     }
 }

@@ -193,7 +193,12 @@ impl ImageFacts {
 
     /// What unverified evidence of a kind claims, for display.
     pub(crate) fn refusal_of(&self, kind: PredicateKind) -> Option<String> {
-        self.refused.iter().find(|(_, refusal)| refusal.claims == Some(kind)).map(|(id, refusal)| {
+        self.refusal(|claims| claims == Some(kind))
+    }
+
+    /// The first refusal of evidence that claims such a thing, or nothing that could be read.
+    pub(crate) fn refusal(&self, is_meant: impl Fn(Option<PredicateKind>) -> bool) -> Option<String> {
+        self.refused.iter().find(|(_, refusal)| is_meant(refusal.claims)).map(|(id, refusal)| {
             format!(
                 "evidence {} does not verify: {} (expected {}, found {})",
                 id.short(),

@@ -52,10 +52,20 @@ pub(crate) fn judge(
     let missing = Missing {
         waiting_for: "a signature of the contract's identity".to_owned(),
         questions: questions(image, pipeline),
-        claimed: image.refusal_of(PredicateKind::ImageSignature),
+        claimed: claimed(image, pipeline),
         // Anyone who may push can attach a signature of their own: it contradicts nothing until the window has ended.
         absence_breaks: differs.map(|(expected, found)| a_break(BreakReason::WrongSigner, expected, found)),
         ..Missing::default()
     };
     (Finding::Missing(missing), None)
+}
+
+/// Evidence that would be the signature if it verified: an image signature before anything else that may be one, and that
+/// before what says nothing that could be read.
+fn claimed(image: &ImageFacts, pipeline: &Pipeline) -> Option<String> {
+    let may_be = |kind: Option<PredicateKind>| kind.is_some_and(|kind| may_sign(pipeline, kind));
+    image
+        .refusal_of(PredicateKind::ImageSignature)
+        .or_else(|| image.refusal(may_be))
+        .or_else(|| image.refusal(|kind| kind.is_none()))
 }

@@ -2,7 +2,7 @@
 //! once.
 //!
 //! In: evidence that the index does not know, with its bytes. Out: its result under the trust set in force. What is not
-//! answered here (it is large, known already, or nothing can be verified now) is asked for by the ledger, and
+//! answered here (it is large, known already, or cannot be verified now) is asked for by the ledger, and
 //! [`crate::verification`] answers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bus_schema::Digest;
 use bus_schema::registry::{AttestationAttached, EvidenceItem};
-use correlator_core::facts::{Verified, evidence_id};
+use correlator_core::facts::{Verified, carried_annotations, evidence_id};
 use correlator_core::records::{Records, Table};
 use correlator_core::state::evidence::{EvidenceRecord, key as evidence_key};
 use correlator_store::Store;
@@ -18,7 +18,7 @@ use evidence::VERIFIER_VERSION;
 
 use crate::metrics::CorrelatorMetrics;
 use crate::shared::Shared;
-use crate::verification::{OutcomeCache, OutcomeKey, outcome_and_size, word_of};
+use crate::verification::{OutcomeCache, OutcomeKey, is_not_yet, outcome_and_size, word_of};
 
 /// Of the evidence of one event, what goes beyond this does not hold up what is behind it, nor are its results in memory
 /// with those of a whole batch.
@@ -55,7 +55,7 @@ impl Arrived {
             media_type: item.media_type.clone(),
             artifact_type: attached.artifact_type.clone(),
             blob: Some((item.blob.digest, item.blob.size_bytes)),
-            annotations: item.annotations.clone(),
+            annotations: carried_annotations(item),
             attached_to: [attached.subject].into(),
             ..EvidenceRecord::default()
         };
@@ -88,6 +88,9 @@ impl Early {
                 // Where it panics, the verifying part says so and refuses.
                 let verify = AssertUnwindSafe(|| outcome_and_size(record, bytes, trust));
                 let (outcome, size) = catch_unwind(verify).ok()?;
+                if is_not_yet(&outcome) {
+                    return None;
+                }
                 self.cache.put(key, outcome.clone(), size);
                 (outcome, false)
             }

@@ -10,7 +10,7 @@ use evidence::VERIFIER_VERSION;
 use moka::Expiry;
 use moka::sync::Cache;
 
-/// A refusal is forgotten after this: it may have been a log's time that this machine's clock had not reached yet.
+/// A refusal is forgotten after this.
 pub(crate) const REFUSAL_KEPT: Duration = Duration::from_secs(60);
 /// What an entry takes beside its outcome.
 const ENTRY_BYTES: usize = 256;

@@ -44,6 +44,8 @@ pub(super) enum JobError {
     Blob(#[from] BlobError),
     #[error("the bytes of evidence cannot be fetched")]
     Bus(#[from] BusError),
+    #[error("by this machine's clock, its log signed for a time that has not come: {found}")]
+    NotYet { found: String },
     #[error("the verification was broken off")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
@@ -68,6 +70,11 @@ impl Job {
             }
             Err(error) => return Err(error.into()),
         };
+        if let Outcome::Refused(refused) = &outcome
+            && is_not_yet(&outcome)
+        {
+            return Err(JobError::NotYet { found: refused.found.clone() });
+        }
         cache.put(key, outcome.clone(), bytes);
         Ok(Done { outcome, was_cached: false })
     }
@@ -115,6 +122,11 @@ pub(crate) fn outcome_and_size(record: &EvidenceRecord, bytes: &[u8], trust: &Tr
     tried(record, bytes, |unverified| verify(unverified, trust))
 }
 
+/// Whether evidence was refused for a time that is to come: no result, but a reason to ask again.
+pub(crate) fn is_not_yet(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(refused) if refused.reason == RefusalReason::NotYet)
+}
+
 fn tried(
     record: &EvidenceRecord,
     bytes: &[u8],
@@ -130,7 +142,9 @@ fn tried(
             attached_to: *attached_to,
         };
         match verify(&unverified) {
-            verified @ Outcome::Verified(_) => return bounded(verified),
+            decided if is_not_yet(&decided) || matches!(decided, Outcome::Verified(_)) => {
+                return bounded(decided);
+            }
             refused => first_refusal = first_refusal.or(Some(refused)),
         }
     }
@@ -157,4 +171,34 @@ fn refusal(reason: RefusalReason, expected: &str, found: &str) -> Outcome {
         claims: None,
         claimed_subjects: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn refused(reason: RefusalReason) -> Outcome {
+        refusal(reason, "one", "another")
+    }
+
+    /// What is said of evidence that two digests have, where each gets one of these.
+    fn said_of(outcomes: [RefusalReason; 2]) -> Outcome {
+        let digests = [1, 2].map(|byte| Digest::Sha256([byte; 32]));
+        let record = EvidenceRecord { attached_to: digests.into(), ..EvidenceRecord::default() };
+        let verify = |unverified: &Unverified<'_>| {
+            refused(outcomes[usize::from(unverified.attached_to == digests[1])])
+        };
+        tried(&record, b"bytes", verify).0
+    }
+
+    #[test]
+    fn a_time_to_come_is_no_refusal_of_any_place() {
+        use RefusalReason::{BadSubject, BadTime, NotYet};
+        for outcomes in [[NotYet, BadSubject], [BadSubject, NotYet]] {
+            assert!(is_not_yet(&said_of(outcomes)), "{outcomes:?}");
+        }
+        assert!(!is_not_yet(&said_of([BadTime, BadSubject])));
+    }
 }

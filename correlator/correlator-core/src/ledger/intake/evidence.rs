@@ -5,7 +5,7 @@ use bus_schema::registry::AttestationAttached;
 
 use super::Work;
 use crate::decision::Decision;
-use crate::facts::{Outcome, Verified, evidence_id};
+use crate::facts::{Outcome, Verified, carried_annotations, evidence_id};
 use crate::records::{RecordsError, Table};
 use crate::state::evidence::{self, EvidenceRecord, place_name};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
@@ -34,7 +34,7 @@ impl Work<'_> {
                 let is_new = record.blob.is_none();
                 if is_new {
                     record.media_type.clone_from(&item.media_type);
-                    record.annotations.clone_from(&item.annotations);
+                    record.annotations = carried_annotations(item);
                 }
                 record.artifact_type = record.artifact_type.take().or_else(|| attached.artifact_type.clone());
                 record.blob = Some((item.blob.digest, item.blob.size_bytes));
@@ -182,7 +182,7 @@ mod tests {
     use crate::facts::{Refusal, RefusalReason};
     use crate::input::{Entry, Input};
     use crate::ledger::Ledger;
-    use crate::records::MemoryRecords;
+    use crate::records::{MemoryRecords, Records};
 
     fn item() -> EvidenceItem {
         let blob = BlobRef { digest: Digest::sha256_of(b"a signature"), size_bytes: 11, inline: None };
@@ -234,6 +234,23 @@ mod tests {
         assert_eq!(asked(vec![attached("one")]), 1);
         assert_eq!(asked(vec![attached("one"), refused(trust)]), 0);
         assert_eq!(asked(vec![attached("one"), refused(trust), attached("one")]), 0);
+    }
+
+    #[test]
+    fn what_stands_beside_evidence_is_no_part_of_it() {
+        let Input::Event(mut envelope) = attached("one") else { panic!() };
+        let Event::AttestationAttached(event) = &mut envelope.event else { panic!() };
+        let annotations = [("beside", "x"), ("dev.sigstore.cosign/certificate", "a certificate")];
+        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        event.items[0].annotations = annotations.clone().into();
+        let id = evidence_id(&event.items[0]);
+        let entry = Entry { position: 1, recorded: Timestamp::UNIX_EPOCH, input: Input::Event(envelope) };
+        let mut records = MemoryRecords::default();
+        let mut ledger = Ledger::under(ContractSet::empty());
+        records.commit(ledger.apply_together(&records, &[entry]).unwrap().changes);
+        let kept = records.get(Table::Evidence, &evidence::key(&id)).unwrap().unwrap();
+        let kept: EvidenceRecord = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept.annotations, annotations[1..].iter().cloned().collect());
     }
 
     #[test]
