@@ -57,9 +57,11 @@ pub(crate) fn check_with_trust(
     loaded: &ContractLoaded,
     now: Timestamp,
 ) -> Result<(ContractSet, TrustSet), Vec<String>> {
-    let set = parse::parse(loaded)
+    let mut set = parse::parse(loaded)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<String>>())?;
     let trust = trust::set_of(&set, &loaded.files)?;
+    let unknown = trust::unknown_parts(&set, &trust);
+    set.warnings.extend(unknown);
     let late = set.problems_at(now);
     match late.is_empty() {
         true => Ok((set, trust)),

@@ -15,6 +15,7 @@ use sigstore_verify::crypto::{
     CertificateInfo, KeyAlgorithm, SigningScheme, VerificationKey, WEBPKI_VERIFICATION_ALGS,
     parse_certificate_info,
 };
+use sigstore_verify::trust_root::CertificateTransparencyLog;
 use sigstore_verify::types::{DerCertificate, DerPublicKey, SignatureBytes};
 use webpki::aws_lc_rs::{ECDSA_P521_SHA256, ECDSA_P521_SHA384, ECDSA_P521_SHA512};
 use webpki::{EndEntityCert, KeyUsage};
@@ -249,13 +250,15 @@ fn check_transparency(leaf: &[u8], issuer_key: &[u8], root: &TrustRoot) -> Resul
     key.verify(signed, &signature).map_err(|error| error.to_string())
 }
 
-/// The log that gave the certificate's transparency proof, by the digest of its key.
-pub(crate) fn transparency_log(leaf: &[u8], root: &TrustRoot) -> Option<Digest> {
+/// The log that gave the certificate's transparency proof.
+pub(crate) fn transparency_log<'a>(
+    leaf: &[u8],
+    root: &'a TrustRoot,
+) -> Option<&'a CertificateTransparencyLog> {
     let certificate = Certificate::from_der(leaf).ok()?;
     let timestamp = certificate_timestamp(&certificate).ok()?;
     let mut logs = root.trusted_root().ctlogs.iter();
-    let log = logs.find(|log| log.log_id.key_id.as_bytes() == timestamp.log_id.key_id)?;
-    Some(Digest::sha256_of(log.public_key.raw_bytes.as_bytes()))
+    logs.find(|log| log.log_id.key_id.as_bytes() == timestamp.log_id.key_id)
 }
 
 /// The one transparency proof inside a certificate.

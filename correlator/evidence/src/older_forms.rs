@@ -92,7 +92,7 @@ fn attempt(
         Failed::at(Step::Binding, refused)
     })?;
     let mut rests_on = RootParts::default();
-    rests_on.logs.extend(bundle.older_entry.as_ref().and_then(|entry| rests_on::log(&entry.log_id, root)));
+    rests_on.logs.extend(bundle.older_entry.iter().flat_map(|entry| rests_on::log(&entry.log_id, root)));
     rests_on::add_certificate(&mut rests_on, leaf, &chain, root, demands.certificate_transparency);
     Ok(Proof {
         signer: Signer::Keyless(Box::new(claims)),

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bus_schema::Digest;
 use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
-use correlator_core::facts::RootVersion;
+use correlator_core::facts::{RootParts, RootVersion};
 use jiff::Timestamp;
 use sigstore::crypto::CosignVerificationKey;
 use sigstore_verify::Verifier;
@@ -24,7 +24,7 @@ use crate::log_key::{self, Log};
 use crate::once::{self, Authorities};
 use crate::signing_authority::SigningAuthorities;
 use crate::timestamps::Signers;
-use crate::{keyless, pem, signature, strict_json};
+use crate::{keyless, pem, rests_on, signature, strict_json};
 
 /// Why a trust root or key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -226,6 +226,11 @@ impl TrustRoot {
 
     pub fn demands(&self) -> Demands {
         self.demands
+    }
+
+    /// Everything of it that a contract can withdraw by name.
+    pub fn parts(&self) -> RootParts {
+        rests_on::parts_of(self)
     }
 
     /// The verifier, which is asked about evidence of the thread's from now on.

@@ -41,7 +41,8 @@ pub enum RootPart {
     Whole,
     /// A certificate or timestamp authority, by the SHA-256 digest of any certificate of its chain in DER.
     Authority(Digest),
-    /// A signature or certificate log, by the SHA-256 digest of its public key (SubjectPublicKeyInfo in DER).
+    /// A signature or certificate log, by the SHA-256 digest of its public key (SubjectPublicKeyInfo in DER), or by its id
+    /// where that is another one.
     Log(Digest),
 }
 

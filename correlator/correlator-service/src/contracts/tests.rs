@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use ::evidence::TrustRoot;
+use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
+
 use super::*;
 
 const PIPELINE: &str = "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: { name: api }\nspec:\n  \
@@ -103,4 +106,32 @@ fn an_exception_that_is_too_long_is_refused() {
         reason: b\n  expires: 2999-01-01\n  compensatingControl: c\n  scope: { pipeline: api, link: signature }\n";
     std::fs::write(folder.path().join("long.yaml"), exception).unwrap();
     assert!(problems(folder.path()).contains("long"));
+}
+
+#[test]
+fn a_withdrawal_that_names_no_part_of_its_root_is_said() {
+    let warnings = |revoked: &str| {
+        let text = format!(
+            "apiVersion: custody.dev/v1\nkind: TrustRoot\nmetadata: {{ name: public-good }}\nspec: {{ source: public-good, \
+             revoked: [ {revoked} ] }}\n"
+        );
+        let folder = folder();
+        std::fs::write(folder.path().join("root.yaml"), text).unwrap();
+        let (_, set) = load(folder.path(), None, Timestamp::now()).unwrap();
+        set.warnings.into_iter().filter(|warning| warning.contains("revoked")).collect::<Vec<_>>()
+    };
+    let root = ::evidence::embedded_root(EmbeddedRoot::PublicGood);
+    let parts = TrustRoot::from_json("root", root, Demands::default()).unwrap().parts();
+    for log in &parts.logs {
+        assert_eq!(warnings(&format!("{{ log: \"{log}\", from: 2026-01-01 }}")), Vec::<String>::new());
+    }
+    for authority in &parts.authorities {
+        let revoked = format!("{{ authority: \"{authority}\", from: 2026-01-01 }}");
+        assert_eq!(warnings(&revoked), Vec::<String>::new());
+    }
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    for part in ["log", "authority"] {
+        let said = warnings(&format!("{{ {part}: \"{unknown}\", from: 2026-01-01 }}"));
+        assert!(said.len() == 1 && said[0].contains(&unknown), "{said:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use correlator_core::contracts::ContractSet;
-use correlator_core::contracts::trust_root::RootSource;
+use correlator_core::contracts::trust_root::{RootPart, RootSource};
 use evidence::{Embedded, LogDemand, TrustRoot, TrustSet, TrustedKey, embedded_root};
 
 /// Builds the trust set of a checked set of contracts from the texts of the files that it names.
@@ -47,4 +47,28 @@ pub(crate) fn set_of(
         return Err(problems);
     }
     TrustSet::with_embedded(roots, embedded, keys).map_err(|error| vec![error.to_string()])
+}
+
+/// What of a root is withdrawn by a name that nothing in the root has: whoever wrote it may think that it is done.
+pub(crate) fn unknown_parts(contracts: &ContractSet, trust: &TrustSet) -> Vec<String> {
+    let withdrawn = contracts.roots.values().filter(|root| !root.revoked.is_empty());
+    let mut unknown = Vec::new();
+    for root in withdrawn {
+        let Some(parts) = trust.roots().find(|read| read.version().name == root.name).map(TrustRoot::parts)
+        else {
+            continue;
+        };
+        let name = &root.name;
+        unknown.extend(root.revoked.iter().filter_map(|revoked| match revoked.part {
+            RootPart::Authority(authority) if !parts.authorities.contains(&authority) => Some(format!(
+                "trust root {name}: no certificate of it is the revoked authority {authority}; only what rests on such a \
+                 certificate outside of it is withdrawn"
+            )),
+            RootPart::Log(log) if !parts.logs.contains(&log) => {
+                Some(format!("trust root {name}: no log of it is the revoked log {log}, so that nothing is withdrawn"))
+            }
+            _ => None,
+        }));
+    }
+    unknown
 }

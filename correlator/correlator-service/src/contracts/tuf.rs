@@ -1,8 +1,8 @@
 //! Trust roots from repositories of The Update Framework: fetched, verified, and the last good copy kept.
 //!
 //! In: the sources that the contracts name, each with a root that is trusted from the start. Out: one file for each with the
-//! verified target, for [`super::read_folder`]. What does not verify, is older than what was seen, or has expired changes
-//! nothing: the last good copy stays, and what is wrong is said. Verification is `sigstore-tuf`'s.
+//! verified target, for [`super::read_folder`]. What does not verify, is older than what was seen, has expired, or is no root that this version can
+//! use changes nothing: the last good copy stays, and what is wrong is said. Verification is `sigstore-tuf`'s.
 
 mod mirror;
 
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bus_schema::Digest;
-use correlator_core::contracts::trust_root::TufSource;
+use correlator_core::contracts::trust_root::{Demands, TufSource};
+use evidence::{TrustError, TrustRoot};
 use fleet_runtime::error_chain;
 use jiff::Timestamp;
 use sigstore_tuf::{FileStore, HttpRepository, Repository, Updater, UpdaterConfig};
@@ -43,6 +44,8 @@ pub enum TufError {
     TooLate { url: String },
     #[error("{target} of {url} is not UTF-8")]
     NotText { url: String, target: String },
+    #[error("{target} of {url} is no trust root that this version can use")]
+    Unusable { url: String, target: String, source: TrustError },
     #[error("keep the copy in {}", path.display())]
     Keep { path: PathBuf, source: io::Error },
 }
@@ -84,7 +87,14 @@ impl Copies {
         let looked = tokio::time::timeout(LOOK_TIME_MAX, looking).await;
         let bytes = looked.map_err(|_| TufError::TooLate { url: source.url.clone() })??;
         let (url, target) = (source.url.clone(), source.target.clone());
-        let text = String::from_utf8(bytes).map_err(|_| TufError::NotText { url, target })?;
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => return Err(TufError::NotText { url, target }),
+        };
+        // What no contract could be in force with would keep every later change of them out.
+        if let Err(source) = TrustRoot::from_json(&source.copy, &text, Demands::default()) {
+            return Err(TufError::Unusable { url, target, source });
+        }
         keep(&place, &text).map_err(|error| TufError::Keep { path: place, source: error })
     }
 }

@@ -3,6 +3,7 @@
 use super::repository::{FAR, Release, Repository};
 use super::*;
 use crate::tests::signing_key::SigningKey;
+use correlator_core::contracts::trust_root::EmbeddedRoot;
 
 /// A repository with one release, and where its copies go.
 struct Place {
@@ -12,14 +13,21 @@ struct Place {
     _data: tempfile::TempDir,
 }
 
-const ONE: &str = "the first trusted root";
-const TWO: &str = "the second trusted root";
+/// The first trusted root.
+fn one() -> &'static str {
+    ::evidence::embedded_root(EmbeddedRoot::Github)
+}
+
+/// The second.
+fn two() -> &'static str {
+    ::evidence::embedded_root(EmbeddedRoot::PublicGood)
+}
 
 impl Place {
     async fn new() -> Place {
         let repository = Repository::start().await;
         let first_root = repository.first_root();
-        repository.publish(&Release { version: 1, target: ONE, expires: FAR });
+        repository.publish(&Release { version: 1, target: one(), expires: FAR });
         let data = tempfile::tempdir().unwrap();
         Place { repository, first_root, copies: Copies::of_data(data.path()), _data: data }
     }
@@ -54,11 +62,11 @@ impl Place {
 async fn a_newer_release_replaces_the_copy_and_the_same_one_is_kept() {
     let place = Place::new().await;
     place.refresh().await.unwrap();
-    assert_eq!(place.copy().unwrap(), ONE);
+    assert_eq!(place.copy().unwrap(), one());
     place.refresh().await.unwrap();
-    place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+    place.repository.publish(&Release { version: 2, target: two(), expires: FAR });
     place.refresh().await.unwrap();
-    assert_eq!(place.copy().unwrap(), TWO);
+    assert_eq!(place.copy().unwrap(), two());
 }
 
 #[tokio::test]
@@ -66,9 +74,9 @@ async fn a_root_that_the_one_before_signed_is_followed() {
     let mut place = Place::new().await;
     place.refresh().await.unwrap();
     place.repository.rotate(2, None);
-    place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+    place.repository.publish(&Release { version: 2, target: two(), expires: FAR });
     place.refresh().await.unwrap();
-    assert_eq!(place.copy().unwrap(), TWO);
+    assert_eq!(place.copy().unwrap(), two());
 }
 
 #[tokio::test]
@@ -76,7 +84,7 @@ async fn a_root_of_a_stranger_is_not_followed() {
     let mut place = Place::new().await;
     place.refresh().await.unwrap();
     place.repository.rotate(2, Some(&SigningKey::generate()));
-    place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+    place.repository.publish(&Release { version: 2, target: two(), expires: FAR });
     place.check_refused("root").await;
 }
 
@@ -84,20 +92,20 @@ async fn a_root_of_a_stranger_is_not_followed() {
 async fn an_older_release_is_not_taken_back() {
     let place = Place::new().await;
     let old = place.repository.everything();
-    place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+    place.repository.publish(&Release { version: 2, target: two(), expires: FAR });
     place.refresh().await.unwrap();
     place.repository.replace_everything(old);
     place.check_refused("version").await;
-    assert_eq!(place.copy().unwrap(), TWO);
+    assert_eq!(place.copy().unwrap(), two());
 }
 
 #[tokio::test]
 async fn a_repository_that_stands_still_past_its_end_gives_nothing_new() {
     let place = Place::new().await;
     place.refresh().await.unwrap();
-    place.repository.publish(&Release { version: 2, target: TWO, expires: "2001-01-01T00:00:00Z" });
+    place.repository.publish(&Release { version: 2, target: two(), expires: "2001-01-01T00:00:00Z" });
     place.check_refused("expired").await;
-    assert_eq!(place.copy().unwrap(), ONE);
+    assert_eq!(place.copy().unwrap(), one());
 }
 
 #[tokio::test]
@@ -105,13 +113,13 @@ async fn what_was_changed_behind_the_signatures_is_refused() {
     for name in ["timestamp.json", "snapshot.json", "targets.json", "targets/trusted_root.json"] {
         let place = Place::new().await;
         place.refresh().await.unwrap();
-        place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+        place.repository.publish(&Release { version: 2, target: two(), expires: FAR });
         place.repository.tamper(name, |bytes| {
             let at = bytes.len() / 2;
             bytes[at] ^= 1;
         });
         place.refresh().await.unwrap_err();
-        assert_eq!(place.copy().unwrap(), ONE, "{name}");
+        assert_eq!(place.copy().unwrap(), one(), "{name}");
     }
 }
 
@@ -152,23 +160,23 @@ async fn a_folder_is_a_repository_too_and_is_believed_no_more() {
         async |place: &Place| place.copies.refresh(&source, &place.first_root, Timestamp::now()).await;
     carry(&place);
     refresh(&place).await.unwrap();
-    assert_eq!(std::fs::read_to_string(&copy).unwrap(), ONE);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), one());
     place.repository.rotate(2, None);
-    place.repository.publish(&Release { version: 2, target: TWO, expires: FAR });
+    place.repository.publish(&Release { version: 2, target: two(), expires: FAR });
     carry(&place);
     std::fs::write(folder.path().join("targets/trusted_root.json"), "another trusted root").unwrap();
     refresh(&place).await.unwrap_err();
-    assert_eq!(std::fs::read_to_string(&copy).unwrap(), ONE);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), one());
     carry(&place);
     refresh(&place).await.unwrap();
-    assert_eq!(std::fs::read_to_string(&copy).unwrap(), TWO);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), two());
 
     std::fs::write(folder.path().join("timestamp.json"), vec![b' '; 1 << 20]).unwrap();
     let said = error_chain(&refresh(&place).await.unwrap_err());
     assert!(said.contains("max"), "{said}");
     std::fs::remove_dir_all(folder.path()).unwrap();
     refresh(&place).await.unwrap_err();
-    assert_eq!(std::fs::read_to_string(&copy).unwrap(), TWO);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), two());
 }
 
 #[tokio::test]
@@ -197,4 +205,18 @@ async fn the_last_good_copy_is_what_the_contracts_are_loaded_with() {
     let said = refresh(super::super::Which::All).await;
     assert!(said[0].starts_with("trust root internal is not fresh"), "{said:?}");
     assert_eq!(load().unwrap().1.hash, set.hash);
+}
+
+#[tokio::test]
+async fn a_root_that_this_version_cannot_use_leaves_the_last_good_copy() {
+    let place = Place::new().await;
+    place.refresh().await.unwrap();
+    let mut unknown: serde_json::Value = serde_json::from_str(two()).unwrap();
+    unknown["tlogs"][0]["publicKey"]["rawBytes"] = serde_json::json!("AAAA");
+    place.repository.publish(&Release { version: 2, target: &unknown.to_string(), expires: FAR });
+    place.check_refused("no trust root that this version can use").await;
+    assert_eq!(place.copy().unwrap(), one());
+    place.repository.publish(&Release { version: 3, target: two(), expires: FAR });
+    place.refresh().await.unwrap();
+    assert_eq!(place.copy().unwrap(), two());
 }
