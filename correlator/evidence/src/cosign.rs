@@ -95,9 +95,6 @@ fn assemble(
         .with_tlog_entries(entries)
         .with_timestamp_verification_data(timestamps);
     let bundle = UnverifiedBundle::of(Bundle::new(version, material, content), envelope)?;
-    if older_entry.is_some() && bundle.key_hint.is_some() {
-        return Err(unsupported("a certificate with a log entry of this kind", "a key"));
-    }
     Ok(UnverifiedBundle { older_entry, ..bundle })
 }
 

@@ -6,6 +6,8 @@ use sigstore_verify::PublicKeyVerificationPolicy;
 use sigstore_verify::types::SignatureContent;
 
 use crate::bundle::{Content, UnverifiedBundle};
+use crate::envelope::Envelope;
+use crate::older_entry::{LoggedSigner, OlderEntry};
 use crate::other_schemes::{self, Signature};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, shown, unsupported};
@@ -13,7 +15,7 @@ use crate::scheme::Scheme;
 use crate::signature::{self, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
 use crate::work::Work;
-use crate::{key_names, log_entries, rests_on, signature_pair, timestamps};
+use crate::{key_names, log_entries, logged_body, rests_on, signature_pair, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
@@ -88,8 +90,18 @@ fn attempt(
             return with_roots(&signature, artifact, key, &roots, true, work);
         }
     }
+    if let (Some(entry), Content::Envelope(envelope)) = (&bundle.older_entry, &bundle.content) {
+        let roots: Vec<&TrustRoot> = trust.roots().filter(|root| root.knows_log(&entry.log_id)).collect();
+        if !roots.is_empty() {
+            return with_older_entry(entry, envelope, scheme, key, &roots);
+        }
+    }
     if key.log() == LogDemand::Required {
-        let found = if entries.is_empty() { "none" } else { "an entry in a log that no trust root knows" };
+        let found = if entries.is_empty() && bundle.older_entry.is_none() {
+            "none"
+        } else {
+            "an entry in a log that no trust root knows"
+        };
         let refused = refusal(RefusalReason::BadLogEntry, "a log entry for the key's signature", found);
         return Err(Failed::at(Step::Log, refused));
     }
@@ -140,6 +152,38 @@ fn with_roots(
             signed_at: times.iter().min().copied(),
             root: Some(root.version().clone()),
             rests_on: rests_on::of_bundle(bundle, root),
+        });
+    }
+    let refused = furthest(failures, "a trust root that knows the log");
+    Err(Failed::at(Step::Binding, refused))
+}
+
+/// A log entry of the older kind: the log's promise, and that it is about this envelope and this key.
+fn with_older_entry(
+    entry: &OlderEntry,
+    envelope: &Envelope,
+    scheme: Scheme,
+    key: &TrustedKey,
+    roots: &[&TrustRoot],
+) -> Result<Proof, Failed> {
+    let mut failures = Vec::new();
+    for root in roots {
+        let time = match entry.verify_promise(root) {
+            Ok(time) => time,
+            Err(failed) => {
+                failures.push(failed);
+                continue;
+            }
+        };
+        logged_body::check_envelope_scheme(scheme)
+            .and_then(|()| entry.check_body(envelope, LoggedSigner::Key(key.der().as_bytes())))
+            .map_err(|refused| Failed::at(Step::Binding, refused))?;
+        let logs = rests_on::log(&entry.log_id, root);
+        return Ok(Proof {
+            signer: signer(key, true),
+            signed_at: Some(time),
+            root: Some(root.version().clone()),
+            rests_on: RootParts { logs, ..RootParts::default() },
         });
     }
     let refused = furthest(failures, "a trust root that knows the log");

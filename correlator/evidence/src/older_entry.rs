@@ -1,5 +1,5 @@
-//! Log entries of kind `intoto` 0.0.1, which cosign wrote for attestations before 2023 (sigstore/rekor,
-//! pkg/types/intoto/v0.0.1): the entry holds the hash of the whole envelope and the certificate.
+//! Log entries of kind `intoto` 0.0.1, which cosign wrote for attestations until August 2023 and writes when it is told to
+//! (sigstore/rekor, pkg/types/intoto/v0.0.1): the entry holds the hash of the whole envelope, and the certificate or key.
 
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
@@ -24,6 +24,14 @@ pub(crate) struct OlderEntry {
     pub(crate) envelope: Digest,
 }
 
+/// Whom an entry must name, in DER.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LoggedSigner<'a> {
+    Certificate(&'a [u8]),
+    /// SubjectPublicKeyInfo.
+    Key(&'a [u8]),
+}
+
 pub(crate) const KIND: (&str, &str) = ("intoto", "0.0.1");
 
 impl OlderEntry {
@@ -39,8 +47,8 @@ impl OlderEntry {
         promise.verify(root)
     }
 
-    /// Checks that the entry is about this envelope, byte for byte, and this certificate.
-    pub(crate) fn check_body(&self, envelope: &Envelope, certificate: &[u8]) -> Result<(), Refusal> {
+    /// Checks that the entry is about this envelope, byte for byte, and this signer.
+    pub(crate) fn check_body(&self, envelope: &Envelope, signer: LoggedSigner<'_>) -> Result<(), Refusal> {
         let wire: Wire =
             strict_json::read(&self.body).map_err(|error| not_json("a log entry's body", error))?;
         let mismatch = |what: &str| {
@@ -55,11 +63,15 @@ impl OlderEntry {
         if wire.spec.content.payload_hash.digest() != Some(Digest::sha256_of(&envelope.payload)) {
             return Err(mismatch("payload"));
         }
-        let logged = decode("the log entry's certificate", &wire.spec.public_key)?;
-        let logged = String::from_utf8(logged).map_err(|_| mismatch("certificate"))?;
-        let logged = pem::blocks(&logged, "CERTIFICATE", 1).map_err(|_| mismatch("certificate"))?;
-        if logged.first().map(Vec::as_slice) != Some(certificate) {
-            return Err(mismatch("certificate"));
+        let (what, label, der) = match signer {
+            LoggedSigner::Certificate(der) => ("certificate", "CERTIFICATE", der),
+            LoggedSigner::Key(der) => ("key", "PUBLIC KEY", der),
+        };
+        let logged = decode(&format!("the log entry's {what}"), &wire.spec.public_key)?;
+        let logged = String::from_utf8(logged).map_err(|_| mismatch(what))?;
+        let logged = pem::blocks(&logged, label, 1).map_err(|_| mismatch(what))?;
+        if logged.first().map(Vec::as_slice) != Some(der) {
+            return Err(mismatch(what));
         }
         Ok(())
     }

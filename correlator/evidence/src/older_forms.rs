@@ -10,7 +10,7 @@ use sigstore_verify::crypto::CertificateInfo;
 
 use crate::bundle::{Content, UnverifiedBundle};
 use crate::envelope::Envelope;
-use crate::older_entry::OlderEntry;
+use crate::older_entry::{LoggedSigner, OlderEntry};
 use crate::proof::{Proof, furthest};
 use crate::refusal::{Failed, Step, refusal, unsupported};
 use crate::signature::Signed;
@@ -80,7 +80,7 @@ fn attempt(
     // 5. The entry is about this envelope and certificate (CVE-2022-36056), by a scheme that logs verify envelopes by.
     if let Some(entry) = &bundle.older_entry {
         logged_body::check_envelope_scheme(scheme)
-            .and_then(|()| entry.check_body(envelope, leaf))
+            .and_then(|()| entry.check_body(envelope, LoggedSigner::Certificate(leaf)))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use sigstore_verify::types::SignatureBytes;
 
 use crate::log_key::Log;
-use crate::refusal::{Failed, Step, refusal};
+use crate::refusal::{Failed, HAS_COME, Step, refusal};
 use crate::trust::TrustRoot;
 
 /// An entry as its log promised it. Nothing about it is proven.
@@ -33,7 +33,7 @@ struct Promised {
 }
 
 impl Promise<'_> {
-    /// The time of the entry: a log of the root, whose key was valid then, signed body, time, index and id.
+    /// The time of the entry, which has come: a log of the root, whose key was valid then, signed body, time, index and id.
     pub(crate) fn verify(&self, root: &TrustRoot) -> Result<Timestamp, Failed> {
         let bad = |step, expected: &str, found: String| {
             Failed::at(step, refusal(RefusalReason::BadLogEntry, expected, found))
@@ -57,6 +57,10 @@ impl Promise<'_> {
         if !log.key.has_signed(&promised, &SignatureBytes::new(self.signature.to_vec())) {
             let found = "a signature that does not fit".to_owned();
             return Err(bad(Step::Chain, "an inclusion promise by the log", found));
+        }
+        if !root.has_come(self.integrated_time) {
+            let found = self.integrated_time.to_string();
+            return Err(Failed::at(Step::Chain, refusal(RefusalReason::NotYet, HAS_COME, found)));
         }
         Ok(self.integrated_time)
     }

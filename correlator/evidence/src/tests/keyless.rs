@@ -237,6 +237,47 @@ fn image_signatures_and_attestations_of_cosigns_older_formats_are_verified() {
     assert_eq!(refused(verify(&unknown)).reason, RefusalReason::Unsupported);
 }
 
+/// An entry of kind `intoto` 0.0.1 by a key, as `cosign attest --key` wrote it until 2023.
+#[test]
+fn the_older_entry_of_an_envelope_may_name_a_key() {
+    let (authority, key, stranger) = (Authority::new(), Key::generate(), Key::generate());
+    let envelope = key.envelope(&statement(PROVENANCE, provenance())).to_string();
+    let payload = statement(PROVENANCE, provenance()).to_string();
+    let body = |envelope: &str, payload: &str, key: &Key| {
+        let hash =
+            |text: &str| json!({ "algorithm": "sha256", "value": Digest::sha256_of(text.as_bytes()).hex() });
+        let content = json!({ "hash": hash(envelope), "payloadHash": hash(payload) });
+        let spec = json!({ "content": content, "publicKey": STANDARD.encode(key.pem()) });
+        json!({ "apiVersion": "0.0.1", "kind": "intoto", "spec": spec }).to_string()
+    };
+    let verify = |by: &Authority, body: &str, demand: LogDemand| {
+        let root = authority.root(Demands::default());
+        let trust = TrustSet::new(vec![root], vec![key.trusted(demand)]).unwrap();
+        let annotations = by.annotations_of(None, body.as_bytes()).into_iter().collect();
+        verify_layer(DSSE, envelope.as_bytes(), &annotations, &trust)
+    };
+    let good = body(&envelope, &payload, &key);
+    for demand in [LogDemand::Required, LogDemand::NotRequired] {
+        let found = verified(verify(&authority, &good, demand));
+        assert_eq!(found.signer, Signer::Key { fingerprint: key.fingerprint(), logged: true });
+        assert_eq!(found.signed_at.map(|time| time.as_second()), Some(SIGNED_AT + 60));
+        assert_eq!(found.rests_on.logs, [Digest::Sha256(authority.log_id().try_into().unwrap())].into());
+        for other in [
+            body("another envelope", &payload, &key),
+            body(&envelope, "another payload", &key),
+            body(&envelope, &payload, &stranger),
+        ] {
+            assert_eq!(refused(verify(&authority, &other, demand)).reason, RefusalReason::BadLogEntry);
+        }
+    }
+    // A log that no root knows dates nothing.
+    let unknown = Authority::new();
+    let found = refused(verify(&unknown, &good, LogDemand::Required));
+    assert_eq!(found.reason, RefusalReason::BadLogEntry);
+    let found = verified(verify(&unknown, &good, LogDemand::NotRequired));
+    assert_eq!(found.signer, Signer::Key { fingerprint: key.fingerprint(), logged: false });
+}
+
 #[test]
 fn each_part_is_demanded_unless_the_contract_says_otherwise() {
     let authority = Authority::new();
