@@ -52,6 +52,8 @@ const ACK_WAIT: Duration = Duration::from_secs(60);
 const KEEPING_MAX: usize = 256;
 /// Entries that are appended at once, in bytes.
 const APPEND_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// No event grows beyond the bound by being written anew that has no more bytes than this.
+const GROWING_BYTES: usize = 64 * 1024;
 /// A blob that an event names may be on its way to us.
 const BLOB_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -256,8 +258,9 @@ impl Consume {
         for taken in &mut taken {
             let Taken::Record(happened, _) = taken else { continue };
             match remembered.next() {
-                Some(Remembered::Repeat) => *taken = Taken::Repeat,
-                Some(Remembered::New) | None => self.note(&happened.event),
+                Some(Ok(Remembered::Repeat)) => *taken = Taken::Repeat,
+                Some(Ok(Remembered::New)) | None => self.note(&happened.event),
+                Some(Err(error)) => *taken = Taken::Refused(Refusal::Unrecordable(error)),
             }
         }
         check.ready();
@@ -310,6 +313,10 @@ impl Consume {
     fn read(&self, delivery: &Delivery) -> Result<Envelope, Refusal> {
         let subject: Subject = delivery.message.subject.parse().map_err(Refusal::Subject)?;
         let envelope = Envelope::from_json(&delivery.message.payload).map_err(Refusal::Envelope)?;
+        // What is derived anew, and names and times that were written shorter, may make it longer than it may be.
+        if delivery.message.payload.len() > GROWING_BYTES {
+            envelope.to_json().map_err(Refusal::Envelope)?;
+        }
         self.senders.check(&subject, &envelope, Timestamp::now())?;
         // A repeated delivery says nothing new of the clock.
         if delivery.deliveries == 1 {

@@ -42,10 +42,6 @@ impl Record {
     pub(crate) fn input(input: Input) -> Record {
         Record::Input(Box::new(input))
     }
-
-    fn is_event(&self) -> bool {
-        matches!(self, Record::Input(input) if matches!(**input, Input::Event(_)))
-    }
 }
 
 /// An event, and what its evidence is known to prove.
@@ -92,7 +88,7 @@ pub(crate) struct Recorder {
 
 #[derive(Debug)]
 struct Request {
-    records: Vec<(Record, Vec<u8>)>,
+    records: Vec<Encoded>,
     bytes: usize,
     answer: oneshot::Sender<Vec<Remembered>>,
 }
@@ -103,34 +99,53 @@ impl Recorder {
         (Recorder { requests }, Requests(receiver))
     }
 
-    /// Records all of these next to each other, in this order. Returns when they are durable, which may take as long as the
-    /// store fails.
+    /// Records all of these in this order, next to each other as far as they share a batch. Returns when they are durable,
+    /// which may take as long as the store fails.
     pub(crate) async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
         self.remember(records).await.map(|_| ())
     }
 
-    /// The same for events, of which each is in the log once: says of each what became of it.
-    pub(crate) async fn record_events(&self, events: Vec<Happened>) -> Result<Vec<Remembered>, RecordError> {
-        let records: Vec<Record> = events.into_iter().flat_map(Happened::records).collect();
-        let are_events: Vec<bool> = records.iter().map(Record::is_event).collect();
-        let remembered = self.remember(records).await?;
-        Ok(remembered
-            .into_iter()
-            .zip(are_events)
-            .filter_map(|(what, is_event)| is_event.then_some(what))
-            .collect())
+    /// The same for events, of which each is in the log once: says of each what became of it. One that the log cannot take
+    /// keeps no other out.
+    pub(crate) async fn record_events(
+        &self,
+        events: Vec<Happened>,
+    ) -> Result<Vec<Result<Remembered, RecordError>>, RecordError> {
+        let (mut records, mut places) = (Vec::new(), Vec::new());
+        for event in events {
+            let encoded: Result<Vec<Encoded>, RecordError> = event.records().map(encode).collect();
+            places.push(encoded.map(|encoded| {
+                let place = records.len();
+                records.extend(encoded);
+                place
+            }));
+        }
+        let remembered = self.remember_encoded(records).await?;
+        let what = |place: usize| remembered.get(place).copied().unwrap_or(Remembered::New);
+        Ok(places.into_iter().map(|place| place.map(what)).collect())
     }
 
     async fn remember(&self, records: Vec<Record>) -> Result<Vec<Remembered>, RecordError> {
-        if records.is_empty() {
-            return Ok(Vec::new());
+        self.remember_encoded(records.into_iter().map(encode).collect::<Result<_, _>>()?).await
+    }
+
+    /// In requests of which each is small enough to share a batch.
+    async fn remember_encoded(&self, records: Vec<Encoded>) -> Result<Vec<Remembered>, RecordError> {
+        let mut remembered = Vec::with_capacity(records.len());
+        let mut records = records.into_iter().peekable();
+        while let Some(first) = records.next() {
+            let mut bytes = first.1.len();
+            let mut together = vec![first];
+            while let Some(next) = records.next_if(|(_, payload)| bytes + payload.len() <= BATCH_BYTES_MAX) {
+                bytes += next.1.len();
+                together.push(next);
+            }
+            let (answer, answered) = oneshot::channel();
+            let request = Request { records: together, bytes, answer };
+            self.requests.send(request).await.map_err(|_| RecordError::Ending)?;
+            remembered.extend(answered.await.map_err(|_| RecordError::Ending)?);
         }
-        let records: Vec<(Record, Vec<u8>)> = records.into_iter().map(encode).collect::<Result<_, _>>()?;
-        let bytes = records.iter().map(|(_, payload)| payload.len()).sum();
-        let (answer, answered) = oneshot::channel();
-        let request = Request { records, bytes, answer };
-        self.requests.send(request).await.map_err(|_| RecordError::Ending)?;
-        answered.await.map_err(|_| RecordError::Ending)
+        Ok(remembered)
     }
 }
 
@@ -138,7 +153,10 @@ impl Recorder {
 #[derive(Debug)]
 pub(crate) struct Requests(mpsc::Receiver<Request>);
 
-fn encode(record: Record) -> Result<(Record, Vec<u8>), RecordError> {
+/// A record, and its entry in the log.
+type Encoded = (Record, Vec<u8>);
+
+fn encode(record: Record) -> Result<Encoded, RecordError> {
     let payload = match &record {
         Record::Input(input) => serde_json::to_vec(input),
         Record::Receipt(receipt) => serde_json::to_vec(receipt),
@@ -230,5 +248,47 @@ async fn sleep(due: Option<Duration>) {
     match due {
         Some(due) => tokio::time::sleep(due).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use correlator_core::facts::{Outcome, Refusal, RefusalReason};
+
+    use super::*;
+
+    fn result(number: usize, bytes: usize) -> Record {
+        let digest = bus_schema::Digest::sha256_of(&number.to_be_bytes());
+        let refusal = Refusal {
+            reason: RefusalReason::Malformed,
+            expected: "x".repeat(bytes),
+            found: String::new(),
+            claims: None,
+            claimed_subjects: Vec::new(),
+        };
+        let outcome = Outcome::Refused(refusal);
+        Record::input(Input::Verified(Box::new(Verified {
+            evidence: digest,
+            verifier: 1,
+            trust: digest,
+            outcome,
+        })))
+    }
+
+    #[tokio::test]
+    async fn what_is_more_than_a_batch_takes_is_recorded_in_parts_and_in_order() {
+        let (recorder, mut requests) = Recorder::new();
+        let records: Vec<Record> = (0..10).map(|number| result(number, BATCH_BYTES_MAX / 4)).collect();
+        let recording = tokio::spawn(async move { recorder.remember(records).await });
+        let mut parts = Vec::new();
+        while let Some(request) = requests.0.recv().await {
+            assert!(request.bytes <= BATCH_BYTES_MAX, "{}", request.bytes);
+            parts.push(request.records.len());
+            request.answer.send(vec![Remembered::New; request.records.len()]).unwrap();
+        }
+        assert_eq!(parts, [3, 3, 3, 1]);
+        assert_eq!(recording.await.unwrap().unwrap().len(), 10);
     }
 }

@@ -41,8 +41,9 @@ pub(crate) use job::{is_not_yet, outcome_and_size, outcome_of};
 const ROWS_MAX: usize = 256;
 /// Records that one page of the start's search holds.
 const PAGE_RECORDS: usize = 500;
-/// Results that wait to be recorded; beyond it no job is started.
+/// Results that wait to be recorded, and their bytes; beyond either no job is started.
 const RESULTS_WAITING_MAX: usize = 512;
+const RESULTS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often waiting is looked at again when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,6 +59,19 @@ pub(crate) struct Verification {
     pub(crate) cache: OutcomeCache,
 }
 
+/// Results that wait to be recorded.
+#[derive(Debug, Default)]
+struct Results {
+    all: Vec<Verified>,
+    bytes: usize,
+}
+
+impl Results {
+    fn have_room(&self) -> bool {
+        self.all.len() < RESULTS_WAITING_MAX && self.bytes < RESULTS_BYTES_MAX
+    }
+}
+
 type Finished = (Digest, Digest, Result<Done, JobError>);
 
 impl Verification {
@@ -69,7 +83,7 @@ impl Verification {
         let mut progress = self.shared.progress.subscribe();
         let mut in_force = self.shared.in_force.subscribe();
         // Results go to the log together: those that come while it is being written wait for the next time.
-        let mut verified: Vec<Verified> = Vec::new();
+        let mut verified = Results::default();
         let mut recording: OptionFuture<BoxFuture<'_, Result<(), RecordError>>> = None.into();
         let mut being_recorded = 0;
         check.ready();
@@ -77,16 +91,17 @@ impl Verification {
             let is_stopping = stop.is_cancelled();
             if !is_stopping {
                 self.fill(&mut queue, &mut search).await?;
-                if verified.len() < RESULTS_WAITING_MAX {
+                if verified.have_room() {
                     self.start(&mut queue, &mut running, &check).await?;
                 }
             }
-            if being_recorded == 0 && (!verified.is_empty() || running.is_empty()) {
-                let records = self.records(&mut queue, std::mem::take(&mut verified));
+            if being_recorded == 0 && (!verified.all.is_empty() || running.is_empty()) {
+                let records = self.records(&mut queue, std::mem::take(&mut verified).all);
                 being_recorded = records.len();
                 recording = (being_recorded > 0).then(|| self.recorder.record(records).boxed()).into();
             }
-            let waiting = queue.waiting() + verified.len() + being_recorded + usize::from(search.is_some());
+            let waiting =
+                queue.waiting() + verified.all.len() + being_recorded + usize::from(search.is_some());
             self.shared.verifications_waiting.store(waiting, Ordering::Release);
             if is_stopping && running.is_empty() && being_recorded == 0 {
                 return Ok(());
@@ -101,7 +116,7 @@ impl Verification {
                     while let Some(more) = running.try_join_next() {
                         finished.push(more?);
                     }
-                    verified.extend(self.finish(&mut queue, finished, &check));
+                    self.finish(&mut queue, finished, &check, &mut verified);
                 }
                 Some(recorded) = &mut recording => {
                     (being_recorded, recording) = (0, None.into());
@@ -204,17 +219,17 @@ impl Verification {
         Ok(())
     }
 
-    /// The results that are of the trust set in force; the rest is tried again.
-    fn finish(&self, queue: &mut Queue, finished: Vec<Finished>, check: &Check) -> Vec<Verified> {
+    /// Adds the results that are of the trust set in force; the rest is tried again.
+    fn finish(&self, queue: &mut Queue, finished: Vec<Finished>, check: &Check, verified: &mut Results) {
         let in_force = self.in_force().trust_version;
-        let mut verified = Vec::new();
         for (evidence, trust, result) in finished {
             match result {
                 Ok(_) if trust != in_force => queue.again(&evidence),
-                Ok(Done { outcome, was_cached }) => {
+                Ok(Done { outcome, bytes, was_cached }) => {
                     self.metrics.verification(word_of(&outcome, was_cached));
                     check.ready();
-                    verified.push(Verified { evidence, verifier: VERIFIER_VERSION, trust, outcome });
+                    verified.bytes += bytes;
+                    verified.all.push(Verified { evidence, verifier: VERIFIER_VERSION, trust, outcome });
                 }
                 Err(error) => {
                     self.metrics.verification("failed");
@@ -230,7 +245,6 @@ impl Verification {
                 }
             }
         }
-        verified
     }
 
     /// What is to be recorded: results, and that decisions were carried out.

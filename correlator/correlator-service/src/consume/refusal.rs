@@ -5,6 +5,8 @@ use bus_schema::registry::BlobError;
 use bus_schema::{AgentId, Digest, EventType, ParseError};
 use jiff::Timestamp;
 
+use crate::recorder::RecordError;
+
 /// A refusal. No repetition makes it right; a person may replay it after an upgrade or a change of settings.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -26,6 +28,8 @@ pub(crate) enum Refusal {
     OtherStage { agent: AgentId, kind: &'static str, event_type: EventType },
     #[error("{agent} may not speak about {scope}")]
     OutsideScope { agent: AgentId, scope: String },
+    #[error("the log cannot take it")]
+    Unrecordable(#[source] RecordError),
     #[error("{agent} speaks in the name of {other}")]
     InAnothersName { agent: AgentId, other: String },
     #[error("{what} is {time}, which is more than {skew_seconds_max} s ahead of this machine's clock")]
@@ -48,7 +52,7 @@ impl Refusal {
         match self {
             Refusal::Envelope(error) if error.is_from_the_future() => "unknown_version",
             Refusal::Subject(_) | Refusal::OtherSubject => "subject",
-            Refusal::Envelope(_) => "unreadable",
+            Refusal::Envelope(_) | Refusal::Unrecordable(_) => "unreadable",
             Refusal::OtherAgent { .. } | Refusal::OtherType { .. } | Refusal::OtherScope => {
                 "subject_mismatch"
             }

@@ -52,6 +52,9 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
     world.publish_raw(&subject, "far", envelope.to_json().unwrap()).await;
     let most = fleet_runtime::bus::PAYLOAD_BYTES_MAX;
     world.publish_raw(&subject, "large", vec![b'['; most]).await;
+    // As long as an event may be, and longer when it is written anew, with the subject that it left out.
+    let (gap, shortened) = gap_of(most);
+    world.publish_raw(&gap.subject().to_string(), "grows", shortened).await;
     let message = fleet_runtime::bus::Message::new(subject.as_str(), "two-mib", vec![b'['; 2 << 20]);
     let refused = world.bus.publish(message).await;
     assert!(matches!(refused, Err(fleet_runtime::bus::BusError::PayloadTooLarge { .. })), "{refused:?}");
@@ -69,7 +72,7 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
         ("scope", 1),
         ("unknown_agent", 1),
         ("subject_mismatch", 1),
-        ("unreadable", 2),
+        ("unreadable", 3),
         ("unknown_version", 2),
         ("time", 2),
         ("bytes", 1),
@@ -78,10 +81,31 @@ async fn every_refusal_has_its_reason_and_the_next_event_is_taken() {
         assert_eq!(found, count, "{word}: {letters:#?}");
         assert_eq!(running.counted("correlator_refused", word), count as u64, "{word}");
     }
-    for named in ["version 9 of image.pushed", "image.weighed"] {
+    for named in ["version 9 of image.pushed", "image.weighed", "the envelope has 1048"] {
         assert!(letters.iter().any(|reason| reason.contains(named)), "{named}: {letters:#?}");
     }
     running.stop().await;
+}
+
+/// A gap of the registry's agent, and its message without a subject, of so many bytes.
+fn gap_of(bytes: usize) -> (Envelope, Vec<u8>) {
+    let (agent, now): (AgentId, _) = ("registry".parse().unwrap(), Timestamp::UNIX_EPOCH);
+    let gap = bus_schema::Event::AgentGap(bus_schema::fleet::AgentGap {
+        agent: agent.clone(),
+        epoch: now,
+        sequence: 1,
+        scope: "registry.example".to_owned(),
+        reason: String::new(),
+        from: now,
+        until: now,
+        recovered: false,
+    });
+    let envelope = Envelope::new(agent, now, now, None, gap);
+    let mut message: serde_json::Value = serde_json::from_slice(&envelope.to_json().unwrap()).unwrap();
+    message["subject"] = serde_json::json!("");
+    let rest = message.to_string().len();
+    message["data"]["reason"] = serde_json::json!("x".repeat(bytes - rest));
+    (envelope, message.to_string().into_bytes())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,12 @@ impl OutcomeCache {
     }
 
     pub fn get(&self, key: &OutcomeKey) -> Option<Outcome> {
-        self.outcomes.get(key).map(|entry| entry.outcome.clone())
+        self.get_with_size(key).map(|(outcome, _)| outcome)
+    }
+
+    /// The same with the bytes that it takes here.
+    pub(crate) fn get_with_size(&self, key: &OutcomeKey) -> Option<(Outcome, usize)> {
+        self.outcomes.get(key).map(|entry| (entry.outcome.clone(), entry.bytes as usize))
     }
 
     /// Remembers an outcome that takes `bytes` as JSON.

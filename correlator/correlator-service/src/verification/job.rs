@@ -32,6 +32,8 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) outcome: Outcome,
+    /// What it takes, roughly.
+    pub(super) bytes: usize,
     pub(super) was_cached: bool,
 }
 
@@ -53,8 +55,8 @@ pub(super) enum JobError {
 impl Job {
     pub(super) async fn run(self) -> Result<Done, JobError> {
         let key = OutcomeKey::new(self.evidence, self.trust_version, self.record.attached_to.iter());
-        if let Some(outcome) = self.cache.get(&key) {
-            return Ok(Done { outcome, was_cached: true });
+        if let Some((outcome, bytes)) = self.cache.get_with_size(&key) {
+            return Ok(Done { outcome, bytes, was_cached: true });
         }
         let bytes = self.bytes().await?;
         let Job { record, trust, cache, .. } = self;
@@ -66,7 +68,7 @@ impl Job {
                 tracing::error!(evidence = %key.evidence(), "the verifier panicked on evidence, which is refused");
                 let found = "evidence on which the verifier failed";
                 let outcome = refusal(RefusalReason::Malformed, "evidence that can be verified", found);
-                return Ok(Done { outcome, was_cached: false });
+                return Ok(Done { outcome, bytes: 0, was_cached: false });
             }
             Err(error) => return Err(error.into()),
         };
@@ -76,7 +78,7 @@ impl Job {
             return Err(JobError::NotYet { found: refused.found.clone() });
         }
         cache.put(key, outcome.clone(), bytes);
-        Ok(Done { outcome, was_cached: false })
+        Ok(Done { outcome, bytes, was_cached: false })
     }
 
     /// The bytes from our own store. A file that was damaged or lost is healed from the bus where that still has them.
