@@ -9,6 +9,7 @@
 mod clocks;
 mod early;
 mod keep;
+mod owners;
 mod refusal;
 mod sender;
 mod shelf;
@@ -317,7 +318,8 @@ impl Consume {
         if delivery.message.payload.len() > GROWING_BYTES {
             envelope.to_json().map_err(Refusal::Envelope)?;
         }
-        self.senders.check(&subject, &envelope, Timestamp::now())?;
+        let contracts = self.shared.in_force.borrow().contracts.clone();
+        self.senders.check(&subject, &envelope, Timestamp::now(), &contracts)?;
         // A repeated delivery says nothing new of the clock.
         if delivery.deliveries == 1 {
             self.clocks.note(&envelope, delivery.published_at);

@@ -2,7 +2,7 @@
 
 use bus_schema::envelope::EnvelopeError;
 use bus_schema::registry::BlobError;
-use bus_schema::{AgentId, Digest, EventType, ParseError};
+use bus_schema::{AgentId, Digest, EventType, ParseError, RunId};
 use jiff::Timestamp;
 
 use crate::recorder::RecordError;
@@ -30,6 +30,10 @@ pub(crate) enum Refusal {
     OutsideScope { agent: AgentId, scope: String },
     #[error("the log cannot take it")]
     Unrecordable(#[source] RecordError),
+    #[error("the run {run} is none of {repository}, of which the event speaks")]
+    RunOfAnother { run: Box<RunId>, repository: String },
+    #[error("{agent} speaks under the id {id}, which is that of {owner}")]
+    IdOfAnother { agent: AgentId, id: String, owner: String },
     #[error("{agent} speaks in the name of {other}")]
     InAnothersName { agent: AgentId, other: String },
     #[error("{what} is {time}, which is more than {skew_seconds_max} s ahead of this machine's clock")]
@@ -58,7 +62,9 @@ impl Refusal {
             }
             Refusal::UnknownAgent { .. } => "unknown_agent",
             Refusal::OtherStage { .. } => "stage",
-            Refusal::OutsideScope { .. } => "scope",
+            Refusal::OutsideScope { .. } | Refusal::RunOfAnother { .. } | Refusal::IdOfAnother { .. } => {
+                "scope"
+            }
             Refusal::InAnothersName { .. } => "name",
             Refusal::FromTheFuture { .. } => "time",
             Refusal::Inline(_)

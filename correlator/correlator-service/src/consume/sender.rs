@@ -9,8 +9,10 @@ use bus_schema::fleet::{EvidenceUnavailable, Unavailable};
 use bus_schema::question::Question;
 use bus_schema::registry::{AttestationAttached, EvidencePlace};
 use bus_schema::{AgentId, Envelope, Event, RepositoryRef, Subject};
+use correlator_core::contracts::ContractSet;
 use jiff::{SignedDuration, Timestamp};
 
+use super::owners::Owners;
 use super::refusal::Refusal;
 use crate::settings::{AgentGrant, AgentKind};
 
@@ -19,6 +21,7 @@ use crate::settings::{AgentGrant, AgentKind};
 pub(crate) struct Senders {
     agents: BTreeMap<AgentId, AgentGrant>,
     skew_max: Duration,
+    owners: Owners,
 }
 
 /// What an event is about, as far as it needs a grant.
@@ -31,7 +34,7 @@ enum Scope {
 
 impl Senders {
     pub(crate) fn new(agents: BTreeMap<AgentId, AgentGrant>, skew_max: Duration) -> Senders {
-        Senders { agents, skew_max }
+        Senders { agents, skew_max, owners: Owners::default() }
     }
 
     /// Whether an agent may say anything.
@@ -45,6 +48,7 @@ impl Senders {
         subject: &Subject,
         envelope: &Envelope,
         now: Timestamp,
+        contracts: &ContractSet,
     ) -> Result<(), Refusal> {
         check_subject(subject, envelope)?;
         let agent = &envelope.agent;
@@ -63,7 +67,12 @@ impl Senders {
                 return Err(Refusal::OutsideScope { agent: agent.clone(), scope });
             }
         }
-        self.check_times(envelope, now)
+        self.check_times(envelope, now)?;
+        match &envelope.event {
+            // Whoever is not concerned names what it may not speak about.
+            Event::EvidenceUnavailable(answer) if is_of_nobody(answer) => Ok(()),
+            _ => self.owners.check(envelope, grant, contracts),
+        }
     }
 
     /// Whether this says no more than that somebody else has to be asked, and there is one: every agent of a kind gets the
@@ -83,14 +92,33 @@ impl Senders {
     /// Source times are claims and stay what they are; a time that cannot be is refused.
     fn check_times(&self, envelope: &Envelope, now: Timestamp) -> Result<(), Refusal> {
         let skew_max = SignedDuration::try_from(self.skew_max).unwrap_or(SignedDuration::MAX);
-        for (what, time) in
-            [("the time it happened", envelope.occurred), ("the time it was seen", envelope.seen)]
-        {
+        let of_envelope =
+            [("the time it happened", envelope.occurred), ("the time it was seen", envelope.seen)];
+        for (what, time) in of_envelope.into_iter().chain(stated(&envelope.event)) {
             if time.duration_since(now) > skew_max {
                 return Err(Refusal::FromTheFuture { what, time, skew_seconds_max: self.skew_max.as_secs() });
             }
         }
         Ok(())
+    }
+}
+
+/// The times that the event's own data state, where the later of two reports counts.
+fn stated(event: &Event) -> Vec<(&'static str, Timestamp)> {
+    match event {
+        Event::RunStarted(started) => vec![("the run's start", started.run.started_at)],
+        Event::RunFinished(finished) => {
+            vec![("the run's start", finished.run.started_at), ("the run's end", finished.finished_at)]
+        }
+        Event::JobFinished(job) => {
+            vec![("the job's start", job.started_at), ("the job's end", job.finished_at)]
+        }
+        Event::ChangeReviewed(review) => vec![("the review's time", review.submitted_at)],
+        Event::ChangeMerged(merge) => vec![("the merge's time", merge.merged_at)],
+        Event::CommitPushed(push) => vec![("the push's time", push.pushed_at)],
+        Event::ImagePushed(push) => vec![("the push's time", push.pushed_at)],
+        Event::ContainerStarted(started) => vec![("the container's start", started.container.started_at)],
+        _ => Vec::new(),
     }
 }
 
@@ -248,7 +276,7 @@ mod tests {
 
     fn check(agent: &str, event: Event, expected: Option<&str>) {
         let envelope = Envelope::new(agent.parse().unwrap(), now(), now(), None, event);
-        let found = senders().check(&envelope.subject(), &envelope, now());
+        let found = senders().check(&envelope.subject(), &envelope, now(), &ContractSet::empty());
         assert_eq!(found.as_ref().err().map(Refusal::word), expected, "{agent}: {found:?}");
     }
 
@@ -412,7 +440,7 @@ mod tests {
         let seen = |minutes: i64| now().checked_add(SignedDuration::from_mins(minutes)).unwrap();
         let check = |occurred: Timestamp, seen: Timestamp, expected: Result<(), &str>| {
             let envelope = Envelope::new("registry".parse().unwrap(), occurred, seen, None, event());
-            let found = senders().check(&envelope.subject(), &envelope, now());
+            let found = senders().check(&envelope.subject(), &envelope, now(), &ContractSet::empty());
             assert_eq!(found.as_ref().map_err(Refusal::word).copied(), expected, "{found:?}");
         };
         check(now(), seen(1), Ok(()));
