@@ -1,11 +1,14 @@
 //! Carries out what the ledger decided for the bus: verdicts, cases and questions, in the order of the outbox.
 //!
 //! In: the outbox's lane for the bus. Out: messages with ids derived from what they say, so that a repeat is dropped;
-//! verdicts in the key-value bucket too; then a receipt, and the decisions leave the outbox.
+//! verdicts in the key-value bucket too; then a receipt, and the decisions leave the outbox. A bucket that takes nothing more
+//! holds up nothing else: what it lacks is put later (see [`mirror`]).
+
+mod mirror;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus_schema::verdict::VerdictChanged;
 use bus_schema::{Envelope, Event, Subject};
@@ -21,6 +24,8 @@ use fleet_runtime::verdicts::{SignedVerdict, StoredVerdict, VERDICTS_BUCKET, ver
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+
+use mirror::Mirror;
 
 use crate::metrics::CorrelatorMetrics;
 use crate::pause::Pauses;
@@ -51,16 +56,33 @@ impl Dispatch {
         let mut progress = self.shared.progress.subscribe();
         let mut after: Option<OutboxId> = None;
         let mut failures = 0;
+        let mut mirror = Mirror::new();
         check.ready();
         loop {
-            match self.round(after).await {
+            let done = match self.round(after, &mut mirror).await {
                 Ok(Some(through)) => {
                     after = Some(through);
-                    failures = 0;
-                    check.ready();
-                    continue;
+                    Ok(true)
                 }
-                Ok(None) => check.ready(),
+                Ok(None) if mirror.due() <= Instant::now() && !stop.is_cancelled() => {
+                    self.mirror(&mut mirror, after).await
+                }
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(has_more) => {
+                    failures = 0;
+                    match mirror.untaken() {
+                        0 => check.ready(),
+                        count => check.failing(format!(
+                            "the bucket of verdicts is full: of at least {count} its readers have an older one, or none"
+                        )),
+                    }
+                    if has_more {
+                        continue;
+                    }
+                }
                 Err(RoundError::Ending) => return Ok(()),
                 Err(RoundError::Bus(error)) => {
                     failures += 1;
@@ -85,13 +107,18 @@ impl Dispatch {
             }
             tokio::select! {
                 changed = progress.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep_until(mirror.due().into()) => {}
                 () = stop.cancelled() => {}
             }
         }
     }
 
     /// Carries out the next decisions; returns the last of them, or nothing when there is none.
-    async fn round(&self, after: Option<OutboxId>) -> Result<Option<OutboxId>, RoundError> {
+    async fn round(
+        &self,
+        after: Option<OutboxId>,
+        mirror: &mut Mirror,
+    ) -> Result<Option<OutboxId>, RoundError> {
         let rows = self.rows(after).await.map_err(RoundError::Other)?;
         let Some(through) = rows.last().map(|row| row.id) else { return Ok(None) };
         let count = rows.len() as u64;
@@ -99,7 +126,7 @@ impl Dispatch {
         let publishing: Vec<_> =
             rows.iter().filter(|row| !is_overtaken(row, &newest)).map(|row| self.publish(row)).collect();
         stream::iter(publishing).buffered(PUBLISHING_MAX).try_for_each(|()| async { Ok(()) }).await?;
-        self.put_verdicts(newest).await?;
+        mirror.note_untaken(self.put_verdicts(newest).await?);
         let receipt = Receipt::Dispatched { lane: Lane::Bus, through };
         match self.recorder.record(vec![Record::Receipt(receipt)]).await {
             Ok(()) => {}
@@ -166,42 +193,47 @@ impl Dispatch {
         Some((subject, self.publisher.envelope(occurred, Some(trace), event)))
     }
 
-    /// Puts the newest verdict of each key, so that readers have what holds now without reading a stream.
-    async fn put_verdicts(&self, newest: Newest<'_>) -> Result<(), RoundError> {
+    /// Puts the newest verdict of each key, so that readers have what holds now without reading a stream. Returns how many a
+    /// full bucket did not take.
+    async fn put_verdicts(&self, newest: Newest<'_>) -> Result<u64, RoundError> {
         if newest.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let bucket = self.bus.key_value(VERDICTS_BUCKET).await.map_err(RoundError::Bus)?;
-        let putting: Vec<_> =
-            newest.iter().map(|(key, (id, change))| self.put_verdict(&bucket, key, *id, change)).collect();
-        stream::iter(putting).buffer_unordered(PUBLISHING_MAX).try_for_each(|()| async { Ok(()) }).await
+        let putting: Vec<_> = newest
+            .iter()
+            .map(|(key, (id, change))| self.put_verdict(&bucket, key, id.position, change))
+            .collect();
+        let puts: Vec<Put> = stream::iter(putting).buffer_unordered(PUBLISHING_MAX).try_collect().await?;
+        Ok(puts.into_iter().filter(|put| *put == Put::Full).count() as u64)
     }
 
     async fn put_verdict(
         &self,
         bucket: &Arc<dyn KeyValue>,
         key: &str,
-        id: OutboxId,
+        position: u64,
         change: &VerdictChanged,
-    ) -> Result<(), RoundError> {
+    ) -> Result<Put, RoundError> {
         let log = self.store.log();
         let stored = StoredVerdict {
             key: key.to_owned(),
             log: log.id().to_string(),
             generation: log.generation(),
-            position: id.position,
+            position,
             change: change.clone(),
         };
         let value = self.signed(&stored).map_err(RoundError::Other)?;
         match bucket.put(key, value.into()).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Put::Done),
+            Err(BusError::Full { .. }) => Ok(Put::Full),
             Err(error) if error.is_temporary() || matches!(error, BusError::Closed) => {
                 Err(RoundError::Bus(error))
             }
             // The event on the stream said it; a reader of the bucket keeps the older one.
             Err(error) => {
                 tracing::error!(key, error = error_chain(&error), "failed to put a verdict");
-                Ok(())
+                Ok(Put::Refused)
             }
         }
     }
@@ -223,6 +255,16 @@ impl Dispatch {
             None => Ok(serde_json::to_vec(&signed)?),
         }
     }
+}
+
+/// What became of a verdict in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Done,
+    /// There is no room for it now.
+    Full,
+    /// There never will be.
+    Refused,
 }
 
 enum RoundError {

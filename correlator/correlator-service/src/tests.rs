@@ -5,6 +5,7 @@
 mod alerts;
 mod api_changes_nothing;
 mod bad_input;
+mod bucket;
 mod contracts;
 mod faults;
 mod judging;

@@ -58,7 +58,7 @@ impl SignedVerdict {
     }
 
     /// The verdict, if the key (hexadecimal) signed it; else what is wrong.
-    pub(super) fn open(value: &[u8], key: &str) -> Result<StoredVerdict, &'static str> {
+    pub fn open(value: &[u8], key: &str) -> Result<StoredVerdict, &'static str> {
         if value.len() > VALUE_BYTES_MAX {
             return Err("it is too large");
         }

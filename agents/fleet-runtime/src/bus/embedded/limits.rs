@@ -58,7 +58,7 @@ impl Default for EmbeddedLimits {
             dead_letters: StreamLimits { bytes_max: 256 * MIB, age_max: hours(30 * 24), may_evict: false },
             duplicate_window: hours(2),
             duplicates_max: 250_000,
-            key_value_bytes_max: 256 * MIB,
+            key_value_bytes_max: 1024 * MIB,
             queue_bytes_max: 64 << 20,
             cache_bytes_max: 64 << 20,
         }

@@ -16,7 +16,8 @@ use crate::bus::{BusError, ConsumerConfig, HEADERS_BYTES_MAX, PAYLOAD_BYTES_MAX,
 /// The bucket of blobs, where settings name no other.
 pub(super) const BLOB_BUCKET: &str = "blobs";
 /// The key-value buckets that the fleet uses; others are made when they are first opened.
-pub(super) const KEY_VALUE_BUCKETS: [&str; 2] = ["verdicts", "log"];
+pub(super) const KEY_VALUE_BUCKETS: [&str; 2] = ["verdicts", HEAD_BUCKET];
+const HEAD_BUCKET: &str = "log";
 /// The stream in which the servers tell which messages they have given up.
 pub(super) const GIVEN_UP: &str = "given-up";
 /// What a message may have beside its payload: our headers, and those of the bus.
@@ -37,6 +38,8 @@ pub(super) const DELIVERIES_BEYOND: u32 = 8;
 /// Requests for deliveries that wait at one consumer: readers of one name, and those whose process has gone.
 const REQUESTS_WAITING_MAX: u32 = 512;
 const GIVEN_UP_BYTES_MAX: u64 = 16 << 20;
+/// What the bucket of the log's head may hold.
+const HEAD_BYTES_MAX: u64 = 16 << 20;
 
 /// What the streams and buckets may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub struct NatsLimits {
     pub questions_bytes_max: u64,
     pub verdicts_bytes_max: u64,
     pub dead_letters_bytes_max: u64,
-    /// Each key-value bucket.
+    /// The bucket of verdicts. That of the log's head holds one value and takes [`HEAD_BYTES_MAX`].
     pub key_value_bytes_max: u64,
     /// Each object bucket.
     pub blobs_bytes_max: u64,
@@ -59,7 +62,7 @@ impl Default for NatsLimits {
             questions_bytes_max: 64 * MIB,
             verdicts_bytes_max: 256 * MIB,
             dead_letters_bytes_max: 512 * MIB,
-            key_value_bytes_max: 256 * MIB,
+            key_value_bytes_max: 1024 * MIB,
             blobs_bytes_max: 8192 * MIB,
         }
     }
@@ -144,7 +147,10 @@ pub(super) fn key_value(bucket: &str, limits: &NatsLimits, replicas: usize) -> D
     declaration(Config {
         name: format!("KV_{bucket}"),
         subjects: vec![format!("$KV.{bucket}.>")],
-        max_bytes: signed(limits.key_value_bytes_max),
+        max_bytes: signed(match bucket {
+            HEAD_BUCKET => HEAD_BYTES_MAX.min(limits.key_value_bytes_max),
+            _ => limits.key_value_bytes_max,
+        }),
         max_messages_per_subject: i64::from(KEY_VALUE_HISTORY),
         max_message_size: message_bytes_max(),
         allow_rollup: true,
