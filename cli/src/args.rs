@@ -1,11 +1,15 @@
 //! The command line.
 
+mod environment;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::check::arguments::Check;
 use crate::output::Format;
+
+pub(crate) use environment::parse;
 
 const EXITS: &str = "Exit codes: 0 fine, 1 a finding (untrusted, open case, log does not verify), 2 usage, settings or \
                      contracts, 3 unreachable or in use, 4 our own failure.";
@@ -221,8 +225,8 @@ pub(crate) struct Up {
     /// With --sample: play the recording in this folder.
     #[arg(long, requires = "sample", value_name = "DIR")]
     pub(crate) recording: Option<PathBuf>,
-    /// NATS servers to use instead of a bus in the data folder; several times for a cluster.
-    #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',', conflicts_with = "sample")]
+    /// NATS servers to use instead of a bus in the data folder; several times for a cluster. Not with --sample.
+    #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',')]
     pub(crate) bus: Vec<String>,
 }
 

@@ -3,12 +3,16 @@
 //! `bus` is the embedded bus's, `correlator` the evidence log's, `agents/<name>` each agent's own. `running.json` tells the
 //! command line where the running process answers; it proves nothing, the locks in the folders do.
 
+mod purpose;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
+
+pub(crate) use purpose::Purpose;
 
 const AGENTS: &str = "agents";
 const RUNNING: &str = "running.json";

@@ -21,7 +21,7 @@ use fleet_runtime::outbox::Outbox;
 use fleet_runtime::publisher::Publisher;
 use fleet_runtime::run::{BackOff, Tasks};
 
-use crate::data::DataFolder;
+use crate::data::{DataFolder, Purpose};
 use crate::exit::{Exit, Failure};
 use crate::formats;
 
@@ -42,9 +42,8 @@ pub(crate) struct House {
 
 impl House {
     /// Opens the folder, or begins it, with the bus inside it.
-    pub(crate) async fn open(data: DataFolder) -> anyhow::Result<House> {
-        formats::check(&data)?;
-        data.create()?;
+    pub(crate) async fn open(data: DataFolder, purpose: Purpose) -> anyhow::Result<House> {
+        enter(&data, purpose)?;
         let bus: Arc<dyn Bus> = open_bus(&data).await?;
         Ok(House::on(data, bus))
     }
@@ -55,8 +54,7 @@ impl House {
         bus: NatsSettings,
         agents: &BTreeMap<AgentId, AgentGrant>,
     ) -> anyhow::Result<House> {
-        formats::check(&data)?;
-        data.create()?;
+        enter(&data, Purpose::Watch)?;
         let bus = bus.for_manager(agents.keys()).named("custody correlator");
         let bus: Arc<dyn Bus> = NatsBus::connect(bus).await.map_err(|error| bus_failure(&error))?;
         // An agent may not make the consumer of its questions itself.
@@ -75,8 +73,7 @@ impl House {
         agent: &AgentId,
         outbox_bytes_max: u64,
     ) -> anyhow::Result<House> {
-        formats::check(&data)?;
-        data.create()?;
+        enter(&data, Purpose::Watch)?;
         let bus = bus.for_agent(agent).named(format!("custody agent {agent}"));
         let servers = NatsBus::connect(bus).await.map_err(|error| bus_failure(&error))?;
         let mut house = House::on(data, servers.clone());
@@ -126,6 +123,14 @@ impl House {
             stop: self.tasks.stop(),
         }
     }
+}
+
+/// Makes the folder where it is new, or refuses what it holds. Before anything else is written into it.
+fn enter(data: &DataFolder, purpose: Purpose) -> anyhow::Result<()> {
+    formats::check(data)?;
+    purpose.check(data)?;
+    data.create()?;
+    purpose.begin(data)
 }
 
 /// Opens the bus of a data folder.

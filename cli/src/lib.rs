@@ -24,7 +24,6 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
@@ -34,7 +33,7 @@ use output::Output;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match args::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // A reader that went away is no failure.

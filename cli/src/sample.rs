@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::correlator::{open_failure, place};
-use crate::data::{DataFolder, Running};
+use crate::data::{DataFolder, Purpose, Running};
 use crate::exit::{Exit, Failure};
 use crate::house::House;
 use crate::output::Output;
@@ -76,7 +76,7 @@ pub(crate) async fn run(play: Play<'_>, output: Output) -> anyhow::Result<Exit> 
         Some(fresh) => DataFolder::at(fresh.path()),
         None => DataFolder::find(play.data)?,
     };
-    let house = House::open(data).await?;
+    let house = House::open(data, Purpose::Sample).await?;
     say_what_it_is(screen, &recording, &house.data);
     let ended = run_in(house, Arc::new(recording), play.once, output, screen).await;
     drop(fresh);

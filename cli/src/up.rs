@@ -11,7 +11,7 @@ use correlator_service::Correlator;
 use serde::Serialize;
 
 use crate::correlator::{open_failure, place, run_in};
-use crate::data::DataFolder;
+use crate::data::{DataFolder, Purpose};
 use crate::exit::Exit;
 use crate::house::House;
 use crate::output::Output;
@@ -23,7 +23,7 @@ pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) ->
     let screen = Screen::new(output);
     let mut house = match settings.bus {
         Some(bus) => House::of_manager(data, bus, &settings.correlator.agents).await?,
-        None => House::open(data).await?,
+        None => House::open(data, Purpose::Watch).await?,
     };
     let correlator = Correlator::open(settings.correlator, place(&house)).await.map_err(open_failure)?;
     let mut intakes = Router::new();

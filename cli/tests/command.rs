@@ -3,6 +3,8 @@
 
 #[path = "command/allocator.rs"]
 mod allocator;
+#[path = "command/apart.rs"]
+mod apart;
 #[path = "command/check.rs"]
 mod check;
 #[path = "command/conformance.rs"]

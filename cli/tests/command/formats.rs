@@ -95,7 +95,7 @@ fn check_refused(folder: &Path, data: &Path, mark: &str) {
 }
 
 /// Every file with its bytes, every folder with nothing.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut left = vec![folder.to_owned()];
     while let Some(next) = left.pop() {
