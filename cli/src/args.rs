@@ -120,7 +120,8 @@ pub(crate) enum Command {
     /// What could not be understood or did not succeed.
     #[command(
         after_help = "Examples:\n  custody deadletter list\n  custody deadletter show 3\n  custody deadletter replay \
-                            3\n\nExits 1 when a letter cannot be replayed, 2 when there is no such letter."
+                            3\n\nExits 1 when a letter cannot be replayed, 2 when there is no such letter, 3 when the letters are on \
+                            NATS servers and no correlator runs."
     )]
     Deadletter {
         #[command(subcommand)]

@@ -3,7 +3,6 @@
 use correlator_service::{Context, Correlator, OpenError};
 use fleet_runtime::bus::BusError;
 
-use crate::data::Running;
 use crate::exit::{Exit, Failure};
 use crate::first_look;
 use crate::house::{House, bus_failure, store_failure};
@@ -32,7 +31,7 @@ pub(crate) async fn run_in(
 ) -> anyhow::Result<Exit> {
     let handle = correlator.handle();
     let api = format!("http://{}", handle.api_address());
-    house.data.note_running(&Running { process: std::process::id(), api: api.clone() })?;
+    house.note_running(api.clone())?;
     let started = Started {
         event: "started",
         process: std::process::id(),

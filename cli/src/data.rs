@@ -3,6 +3,7 @@
 //! `bus` is the embedded bus's, `correlator` the evidence log's, `agents/<name>` each agent's own. `running.json` tells the
 //! command line where the running process answers; it proves nothing, the locks in the folders do.
 
+mod last_bus;
 mod purpose;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 
+pub(crate) use last_bus::LastBus;
 pub(crate) use purpose::Purpose;
 
 const AGENTS: &str = "agents";

@@ -10,7 +10,7 @@ use fleet_runtime::bus::embedded;
 use fleet_runtime::kept_file::KeptFileError;
 use github_client::heartbeat;
 
-use crate::data::DataFolder;
+use crate::data::{DataFolder, LastBus};
 use crate::exit::Failure;
 use crate::house::{bus_failure, store_failure};
 
@@ -18,6 +18,7 @@ use crate::house::{bus_failure, store_failure};
 pub(crate) fn check(data: &DataFolder) -> anyhow::Result<()> {
     embedded::check_format(&data.bus()).map_err(|error| bus_failure(&error))?;
     Store::check_format(&data.correlator()).map_err(|error| store_failure(&error))?;
+    LastBus::of(data)?;
     for folder in data.agents() {
         agent(&folder)?;
     }

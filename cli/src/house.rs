@@ -21,7 +21,7 @@ use fleet_runtime::outbox::Outbox;
 use fleet_runtime::publisher::Publisher;
 use fleet_runtime::run::{BackOff, Tasks};
 
-use crate::data::{DataFolder, Purpose};
+use crate::data::{DataFolder, LastBus, Purpose, Running};
 use crate::exit::{Exit, Failure};
 use crate::formats;
 
@@ -34,6 +34,7 @@ const OUTBOX: &str = "outbox";
 pub(crate) struct House {
     pub(crate) data: DataFolder,
     pub(crate) bus: Arc<dyn Bus>,
+    on: LastBus,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) fleet: FleetMetrics,
@@ -45,7 +46,7 @@ impl House {
     pub(crate) async fn open(data: DataFolder, purpose: Purpose) -> anyhow::Result<House> {
         enter(&data, purpose)?;
         let bus: Arc<dyn Bus> = open_bus(&data).await?;
-        Ok(House::on(data, bus))
+        Ok(House::on(data, bus, LastBus::Folder))
     }
 
     /// Opens the folder for a process that manages a bus on NATS servers: it makes what these agents need there.
@@ -63,7 +64,7 @@ impl House {
             let consumer = asked::consumer(agent, answerer).map_err(|error| bus_failure(&error))?;
             bus.consumer(consumer).await.map_err(|error| bus_failure(&error))?;
         }
-        Ok(House::on(data, bus))
+        Ok(House::on(data, bus, LastBus::Servers))
     }
 
     /// Opens the folder for one agent of a fleet: what it says goes through its outbox to NATS servers.
@@ -76,7 +77,7 @@ impl House {
         enter(&data, Purpose::Watch)?;
         let bus = bus.for_agent(agent).named(format!("custody agent {agent}"));
         let servers = NatsBus::connect(bus).await.map_err(|error| bus_failure(&error))?;
-        let mut house = House::on(data, servers.clone());
+        let mut house = House::on(data, servers.clone(), LastBus::Servers);
         let (folder, counters) = (house.data.agent(agent.as_str()).join(OUTBOX), house.fleet.of(agent));
         let outbox = Outbox::open(&folder, outbox_bytes_max, servers, counters);
         let outbox = outbox.await.map_err(|error| bus_failure(&error))?;
@@ -91,11 +92,17 @@ impl House {
         Ok(house)
     }
 
-    fn on(data: DataFolder, bus: Arc<dyn Bus>) -> House {
+    fn on(data: DataFolder, bus: Arc<dyn Bus>, on: LastBus) -> House {
         let (health, metrics) = (Health::default(), Metrics::new());
         let fleet = FleetMetrics::new(&metrics);
         let tasks = Tasks::new(health.clone());
-        House { data, bus, health, metrics, fleet, tasks }
+        House { data, bus, on, health, metrics, fleet, tasks }
+    }
+
+    /// Says in the folder that this process has it, where its API answers, and which bus it uses.
+    pub(crate) fn note_running(&self, api: String) -> anyhow::Result<()> {
+        self.on.note(&self.data)?;
+        self.data.note_running(&Running { process: std::process::id(), api })
     }
 
     /// Runs what was begun until a signal, then ends what is in hand.

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::correlator::{open_failure, place};
-use crate::data::{DataFolder, Purpose, Running};
+use crate::data::{DataFolder, Purpose};
 use crate::exit::{Exit, Failure};
 use crate::house::House;
 use crate::output::Output;
@@ -106,8 +106,7 @@ async fn run_in(
     let console = console::open(&house.bus).await?;
     let correlator = Correlator::open(settings, place(&house)).await.map_err(open_failure)?;
     let handle = correlator.handle();
-    let running = Running { process: std::process::id(), api: format!("http://{}", handle.api_address()) };
-    house.data.note_running(&running)?;
+    house.note_running(format!("http://{}", handle.api_address()))?;
     house.tasks.listen()?;
     house.tasks.spawn("correlator", correlator.run());
     let tells_cases = receiver.is_none();

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::client::Api;
-use crate::data::DataFolder;
+use crate::data::{DataFolder, LastBus};
 use crate::exit::{Exit, Failure};
 use crate::house::bus_failure;
 use crate::output::Output;
@@ -57,7 +57,7 @@ impl Desk {
         if let Some(api) = Api::of_running(data).await? {
             return Ok(Desk::Process(api));
         }
-        data.must_exist()?;
+        must_hold_letters(data)?;
         let bus = EmbeddedBus::open(&data.bus(), EmbeddedLimits::default()).await;
         Ok(Desk::Folder(bus.map_err(|error| bus_failure(&error))?))
     }
@@ -82,6 +82,7 @@ impl Desk {
                 Ok(Exit::Fine)
             }
             args::DeadLetter::Replay { number } => {
+                self.must_have(*number).await?;
                 let outcome = self.replay(*number).await?;
                 output.either(&outcome, |_| match &outcome.problem {
                     None => format!("letter {number} is with its reader again\n"),
@@ -96,21 +97,30 @@ impl Desk {
         let mut letters = Vec::new();
         let mut from = Some(1);
         while let Some(number) = from.filter(|_| letters.len() < LETTERS_MAX) {
-            let page = self.page(number).await?;
+            let page = self.page(number, PAGE).await?;
             from = page.next;
             letters.extend(page.letters);
         }
         Ok(letters)
     }
 
-    async fn page(&self, from: u64) -> anyhow::Result<Page> {
+    /// A letter that is not there is the caller's error; one that cannot be replayed is not.
+    async fn must_have(&self, number: u64) -> anyhow::Result<()> {
+        let page = self.page(number, 1).await?;
+        match page.letters.iter().any(|letter| letter.number == number) {
+            true => Ok(()),
+            false => Err(failure(&DeadLetterError::NotFound(number))),
+        }
+    }
+
+    async fn page(&self, from: u64, limit: usize) -> anyhow::Result<Page> {
         match self {
             Desk::Process(api) => {
-                let asked = DeadLettersAsked { from: Some(from), limit: Some(PAGE) };
+                let asked = DeadLettersAsked { from: Some(from), limit: Some(limit) };
                 api.get("/deadletters", &asked).await
             }
             Desk::Folder(bus) => {
-                let listed = letters_of(bus).list(from, PAGE).await.context("read the dead letters")?;
+                let listed = letters_of(bus).list(from, limit).await.context("read the dead letters")?;
                 let next = listed.last().map(|last| last.sequence + 1);
                 Ok(Page { letters: listed.into_iter().map(summary).collect(), next })
             }
@@ -146,6 +156,22 @@ impl Desk {
             }
         }
     }
+}
+
+/// Refuses a folder whose letters are somewhere else: no letters there are no answer.
+fn must_hold_letters(data: &DataFolder) -> anyhow::Result<()> {
+    let is_elsewhere = match LastBus::of(data)? {
+        Some(last) => last == LastBus::Servers,
+        None => !data.bus().exists() && (data.correlator().exists() || !data.agents().is_empty()),
+    };
+    if is_elsewhere {
+        return Err(Failure::unreachable(format!(
+            "no process answers on {}, and its dead letters are not in it: those of a fleet are on its NATS servers, and its \
+             correlator reads them; start it, or name its folder with --data",
+            data.path().display()
+        )));
+    }
+    data.must_exist()
 }
 
 fn letters_of(bus: &Arc<EmbeddedBus>) -> DeadLetters {

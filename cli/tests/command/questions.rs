@@ -1,5 +1,6 @@
 //! Questions after a play: of the data folder, and of a process that runs.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -68,11 +69,35 @@ fn a_data_folder_answers_when_nothing_runs() {
     assert_eq!(ask(&["cases", "case-none"]).status.code(), Some(2));
 
     assert_eq!(ask(&["deadletter", "list"]).status.code(), Some(0));
-    assert_eq!(ask(&["deadletter", "show", "99"]).status.code(), Some(2));
+    for command in ["show", "replay"] {
+        let missing = ask(&["deadletter", command, "99"]);
+        assert_eq!(missing.status.code(), Some(2), "{command}: {}", out(&missing));
+        assert!(err(&missing).contains("there is no dead letter 99"), "{command}: {}", err(&missing));
+    }
     let baseline = ask(&["policy", "baseline", "--owner", "a", "--reason", "b", "--control", "c"]);
     assert_eq!(baseline.status.code(), Some(0), "{}", err(&baseline));
     let unknown = ask(&["trace", "registry.acme.example/acme/never-seen:v1"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", out(&unknown));
+}
+
+#[test]
+fn letters_on_servers_are_not_looked_for_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let list = || run(folder.path(), &["deadletter", "list", "--data", data.to_str().unwrap()]);
+    for part in ["correlator", "agents/registry"] {
+        fs::create_dir_all(data.join(part)).unwrap();
+        let output = list();
+        assert_eq!(output.status.code(), Some(3), "{}", out(&output));
+        assert!(err(&output).contains("NATS servers"), "{}", err(&output));
+        assert!(!data.join("bus").exists(), "a bus was made where none was");
+        fs::remove_dir_all(&data).unwrap();
+    }
+    play(folder.path(), &data, &[]);
+    assert_eq!(list().status.code(), Some(0));
+    fs::write(data.join("last-bus.json"), "{\"format\": 1, \"bus\": \"servers\"}").unwrap();
+    let output = list();
+    assert_eq!(output.status.code(), Some(3), "an old bus answered: {}", out(&output));
 }
 
 #[test]
@@ -96,6 +121,10 @@ fn a_running_process_is_asked_and_keeps_its_folder() {
     assert_eq!(verified.status.code(), Some(0), "{}{}", out(&verified), err(&verified));
     let doctor = run(folder.path(), &["doctor", "--data", data]);
     assert!(out(&doctor).contains("runs and answers"), "{}", out(&doctor));
+    for command in ["show", "replay"] {
+        let missing = run(folder.path(), &["deadletter", command, "99", "--data", data]);
+        assert_eq!(missing.status.code(), Some(2), "{command}: {}", out(&missing));
+    }
 
     let second = run(folder.path(), &["up", "--sample", "--once", "--data", data]);
     assert_eq!(second.status.code(), Some(3), "{}", err(&second));
