@@ -1,11 +1,11 @@
 //! What is right is trusted: with a key and keyless, under the tags of older clients and as referrers, in both registries.
 
-use harness::servers::cosign::Format;
+use harness::servers::cosign::{Cosign, Format};
 use harness::servers::github_run::{GITHUB_ISSUER, GithubRun};
 use harness::servers::keyless::{CertificateIdentity, SigningRequest};
 use serde_json::json;
 
-use crate::estate::{SOURCE, estate, predicate};
+use crate::estate::{Image, SOURCE, estate, predicate};
 
 const PROVENANCE: &str = "slsaprovenance1";
 
@@ -139,18 +139,50 @@ async fn a_contract_in_a_file_judges_as_the_fleet_does() {
 #[tokio::test]
 async fn what_cosign_saved_to_disk_is_trusted_like_the_registry() {
     let estate = estate().await;
-    let image = estate.image(estate.distribution.host()).await;
-    let (signing, reference) = (estate.signing().await, image.by_digest());
-    signing.cosign.sign_with_key(&signing.key, &reference, Format::Tags).await.unwrap();
-    let layout = estate.folder.join("saved");
-    let layout = layout.to_str().unwrap();
-    signing.cosign.run(["save", "--dir", layout, &reference]).await.unwrap();
-    let key = signing.public_key();
-    let answer = estate.check(&[layout, "--key", &key, "--insecure-ignore-tlog"]).await;
-    answer.is_trusted();
-    assert_eq!((&answer.json["kind"], &answer.json["digest"]), (&json!("layout"), &json!(image.digest())));
+    let (signing, key) = (estate.signing().await, estate.signing().await.public_key());
     let other = signing.other_key.public.to_str().unwrap();
-    estate.check(&[layout, "--key", other, "--insecure-ignore-tlog"]).await.is_refused();
+    for (host, format) in [
+        (estate.distribution.host(), Format::Tags),
+        (estate.distribution.host(), Format::Bundle),
+        (estate.refreg.host(), Format::Bundle),
+    ] {
+        let image = estate.image(host).await;
+        let reference = image.by_digest();
+        signing.cosign.sign_with_key(&signing.key, &reference, format).await.unwrap();
+        let layout = save(&signing.cosign, &image).await;
+        let answer = estate.check(&[&layout, "--key", &key, "--insecure-ignore-tlog"]).await;
+        answer.is_trusted();
+        let said = (&answer.json["kind"], &answer.json["digest"]);
+        assert_eq!(said, (&json!("layout"), &json!(image.digest())));
+        estate.check(&[&layout, "--key", other, "--insecure-ignore-tlog"]).await.is_refused();
+    }
+}
+
+#[tokio::test]
+async fn what_cosign_signed_through_a_private_sigstore_and_saved_is_trusted() {
+    let estate = estate().await;
+    let (sigstore, cosign) = (estate.sigstore().await, &estate.signing().await.cosign);
+    let run = GithubRun::default();
+    let image = estate.image(estate.distribution.host()).await;
+    let token = sigstore.token(&run).await.unwrap();
+    cosign.sign_keyless(sigstore.files(), &token, &image.by_digest()).await.unwrap();
+    let layout = save(cosign, &image).await;
+    let root = sigstore.files().trusted_root.to_str().unwrap();
+    let (subject, issuer) = (run.certificate_subject(), sigstore.issuer.url());
+    let by = async |subject: &str| {
+        let identity = ["--certificate-identity", subject, "--certificate-oidc-issuer", issuer];
+        estate.check(&[&[layout.as_str(), "--trusted-root", root], &identity[..]].concat()).await
+    };
+    by(&subject).await.is_trusted();
+    by("somebody@else.example").await.is_refused();
+}
+
+/// Saves an image with its signatures, as a layout in a folder of its own.
+async fn save(cosign: &Cosign, image: &Image) -> String {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let layout = folder.join("saved").to_str().unwrap().to_owned();
+    cosign.run(["save", "--dir", &layout, &image.by_digest()]).await.unwrap();
+    layout
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 //! same content finds. Every blob is read by its digest and compared with it; sizes have the bounds that a registry's answers
 //! have. Files may carry `.json` behind the name that the specification gives them.
 
-use std::collections::BTreeMap;
+mod unlisted;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use crate::api::referrers::Referrers;
 use crate::contents::Contents;
 use crate::look_once::{Collected, collected};
 use crate::media_type::{Content, OCI_INDEX};
+use unlisted::Unlisted;
 
 const MARKER_BYTES_MAX: usize = 4096;
 /// How long reading one layout may take.
@@ -73,11 +76,12 @@ pub async fn read(
     Ok(collected(&layout, true, repository, digest, READ_WITHIN).await)
 }
 
-/// An opened layout: its index, and the manifests that the index lists.
+/// An opened layout: its index, the manifests that the index lists, and those that refer to another and are not listed.
 #[derive(Debug)]
 struct Layout {
     path: PathBuf,
     listed: Vec<Listed>,
+    unlisted: Unlisted,
     is_cut: bool,
 }
 
@@ -111,7 +115,9 @@ impl Layout {
         let Body::Index { entries, cut } = index.body else {
             return Err(not_a_layout("index.json is not an index".to_owned()));
         };
-        let mut layout = Layout { path: path.to_owned(), listed: Vec::new(), is_cut: cut };
+        let listed: BTreeSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
+        let unlisted = Unlisted::of(&path.join("blobs"), &listed);
+        let mut layout = Layout { path: path.to_owned(), listed: Vec::new(), unlisted, is_cut: cut };
         for descriptor in entries {
             let manifest = layout.read_manifest(&descriptor.digest, &descriptor.media_type);
             layout.listed.push(Listed { descriptor, manifest });
@@ -259,16 +265,18 @@ impl Contents for Layout {
         self.read_blob(digest, bytes_max, "the blob")
     }
 
-    /// What the index lists beside the image and says to be attached to it. A listed manifest that cannot be read might be.
+    /// What the index lists beside the image and says to be attached to it, and what it does not list and is attached by its
+    /// subject. A manifest that cannot be read might be.
     async fn referrers(&self, _: &ImageRepository, subject: &Digest) -> Result<Option<Referrers>, ApiError> {
         let images: Vec<&Listed> = self.images().collect();
-        let attached = self.listed.iter().filter(|listed| listed.is_attached_to(subject, &images));
-        let entries = attached.map(|listed| listed.descriptor.clone()).collect();
+        let listed = self.listed.iter().filter(|listed| listed.is_attached_to(subject, &images));
+        let listed = listed.map(|listed| &listed.descriptor);
+        let entries = listed.chain(self.unlisted.attached_to(subject)).cloned().collect();
         let cut = self.is_cut.then_some(ApiError::TooMany {
             what: "the layout's index",
             count_max: bus_schema::registry::INDEX_ENTRIES_MAX,
         });
-        Ok(Some(Referrers { entries, cut }))
+        Ok(Some(Referrers { entries, cut: cut.or_else(|| self.unlisted.cut.clone()) }))
     }
 }
 

@@ -70,6 +70,11 @@ impl Made {
         self.list(OCI_MANIFEST, &manifest, annotations)
     }
 
+    /// Leaves it to its blob alone.
+    fn unlist(&mut self, digest: Digest) {
+        self.listed.retain(|entry| entry["digest"] != digest.to_string());
+    }
+
     async fn read(&self, wanted: &Wanted) -> Result<Collected, LayoutError> {
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.listed });
         fs::write(self.path().join("index.json"), index.to_string()).unwrap();
@@ -97,6 +102,26 @@ async fn what_is_attached_by_subject_by_tag_and_by_cosigns_mark_is_found() {
     let found = made.read(&Wanted::Only).await.unwrap();
     assert_eq!((found.digest, &found.end), (image, &Unavailable::NotFound), "{found:?}");
     assert_eq!(attached(&found), [(image, by_subject), (image, by_mark), (image, by_tag)]);
+}
+
+#[tokio::test]
+async fn what_refers_to_the_image_and_is_not_listed_is_found() {
+    let mut made = Made::new();
+    let image = made.image("one", json!({}));
+    let other = made.image("two", json!({}));
+    made.unlist(other);
+    let attached_here = made.evidence(b"{\"a\":1}", Some(image), json!({}));
+    let attached_elsewhere = made.evidence(b"{\"a\":2}", Some(other), json!({}));
+    let attached_nowhere = made.evidence(b"{\"a\":3}", None, json!({}));
+    for digest in [attached_here, attached_elsewhere, attached_nowhere] {
+        made.unlist(digest);
+    }
+    let found = made.read(&Wanted::Only).await.unwrap();
+    assert_eq!((attached(&found), &found.end), (vec![(image, attached_here)], &Unavailable::NotFound));
+
+    fs::write(made.blob_path(&attached_here), b"{}").unwrap();
+    let found = made.read(&Wanted::Only).await.unwrap();
+    assert_eq!((attached(&found), &found.end), (Vec::new(), &Unavailable::Unreadable), "{found:?}");
 }
 
 #[tokio::test]
