@@ -31,7 +31,7 @@ pub(crate) struct Api {
 impl Api {
     /// The API of the process that has the folder, if one answers.
     pub(crate) async fn of_running(data: &DataFolder) -> anyhow::Result<Option<Api>> {
-        let Some(running) = data.running() else { return Ok(None) };
+        let Some(running) = data.running()? else { return Ok(None) };
         let base: Url = match running.api.parse() {
             Ok(base) => base,
             Err(_) => return Ok(None),

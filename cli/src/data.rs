@@ -86,15 +86,20 @@ impl DataFolder {
         })
     }
 
-    /// Refuses a folder in which custody never ran.
+    /// Refuses a folder in which custody never ran, and one of which nobody can tell.
     pub(crate) fn must_exist(&self) -> anyhow::Result<()> {
-        match self.bus().exists() || self.correlator().exists() {
+        match self.has(&self.bus())? || self.has(&self.correlator())? {
             true => Ok(()),
             false => Err(Failure::usage(format!(
                 "there is no custody data in {}: name another folder with --data, or start custody there with `custody up`",
                 self.0.display()
             ))),
         }
+    }
+
+    /// Whether something is in the folder. Where this process may not look, nobody knows.
+    pub(crate) fn has(&self, path: &Path) -> anyhow::Result<bool> {
+        path.try_exists().map_err(|error| self.closed(&error))
     }
 
     /// Says who runs here.
@@ -111,12 +116,24 @@ impl DataFolder {
     }
 
     /// Who says to run here. It may be gone already.
-    pub(crate) fn running(&self) -> Option<Running> {
+    pub(crate) fn running(&self) -> anyhow::Result<Option<Running>> {
         use std::io::Read;
-        let file = std::fs::File::open(self.0.join(RUNNING)).ok()?;
         let mut bytes = Vec::new();
-        file.take(RUNNING_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        let read = std::fs::File::open(self.0.join(RUNNING))
+            .and_then(|file| file.take(RUNNING_BYTES_MAX).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.closed(&error)),
+        }
+    }
+
+    /// Somebody else's folder: what runs there, and what is in it, cannot be told.
+    fn closed(&self, error: &std::io::Error) -> anyhow::Error {
+        Failure::usage(format!(
+            "the data folder {} cannot be read: {error}: run this as the user whose folder it is, or name another with --data",
+            self.0.display()
+        ))
     }
 }
 
@@ -130,11 +147,11 @@ mod tests {
     fn who_runs_is_told_and_taken_back() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::at(folder.path());
-        assert_eq!(data.running(), None);
+        assert_eq!(data.running().unwrap(), None);
         let running = Running { process: 7, api: "http://127.0.0.1:1".to_owned() };
         data.note_running(&running).unwrap();
-        assert_eq!(data.running(), Some(running));
+        assert_eq!(data.running().unwrap(), Some(running));
         data.forget_running();
-        assert_eq!(data.running(), None);
+        assert_eq!(data.running().unwrap(), None);
     }
 }

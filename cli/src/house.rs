@@ -144,7 +144,7 @@ fn enter(data: &DataFolder, purpose: Purpose) -> anyhow::Result<()> {
 async fn open_bus(data: &DataFolder) -> anyhow::Result<Arc<EmbeddedBus>> {
     let opened = EmbeddedBus::open(&data.bus(), EmbeddedLimits::default()).await;
     opened.map_err(|error| match (&error, data.running()) {
-        (BusError::InUse { .. }, Some(running)) => Failure::unreachable(format!(
+        (BusError::InUse { .. }, Ok(Some(running))) => Failure::unreachable(format!(
             "the data folder {} is in use by the custody process {}: stop it, ask it (`custody trace`, `custody cases`), or \
              choose another folder with --data",
             data.path().display(),

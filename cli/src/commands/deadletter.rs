@@ -162,7 +162,7 @@ impl Desk {
 fn must_hold_letters(data: &DataFolder) -> anyhow::Result<()> {
     let is_elsewhere = match LastBus::of(data)? {
         Some(last) => last == LastBus::Servers,
-        None => !data.bus().exists() && (data.correlator().exists() || !data.agents().is_empty()),
+        None => !data.has(&data.bus())? && (data.has(&data.correlator())? || !data.agents().is_empty()),
     };
     if is_elsewhere {
         return Err(Failure::unreachable(format!(

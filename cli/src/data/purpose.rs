@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
@@ -30,7 +30,7 @@ impl Purpose {
     /// Refuses a folder that is for the other purpose. Touches nothing.
     pub(crate) fn check(self, data: &DataFolder) -> anyhow::Result<()> {
         let shown = data.path().display();
-        match (self, is_there(&mark(data))?) {
+        match (self, data.has(&mark(data))?) {
             (Purpose::Sample, true) | (Purpose::Watch, false) => Ok(()),
             (Purpose::Watch, true) => Err(Failure::usage(format!(
                 "the data folder {shown} is that of a recording (`custody up --sample`), and nothing in it is evidence: name \
@@ -50,7 +50,7 @@ impl Purpose {
     /// Marks a folder that was checked.
     pub(crate) fn begin(self, data: &DataFolder) -> anyhow::Result<()> {
         let mark = mark(data);
-        if self == Purpose::Watch || is_there(&mark)? {
+        if self == Purpose::Watch || data.has(&mark)? {
             return Ok(());
         }
         let written = || {
@@ -70,15 +70,11 @@ fn mark(data: &DataFolder) -> PathBuf {
 /// A part of the folder that is not the recording's.
 fn part_of(data: &DataFolder) -> anyhow::Result<Option<&'static str>> {
     for part in PARTS {
-        if is_there(&data.path().join(part))? {
+        if data.has(&data.path().join(part))? {
             return Ok(Some(part));
         }
     }
     Ok(None)
-}
-
-fn is_there(path: &Path) -> anyhow::Result<bool> {
-    path.try_exists().map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! What is not right: no configuration, wrong settings; and help.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::{custody, err, out, run};
+use crate::{custody, err, in_folder, out, run};
 
 #[test]
 fn without_configuration_it_says_what_it_needs() {
@@ -87,6 +90,41 @@ fn questions_without_data_say_so() {
         assert_eq!(output.status.code(), Some(2), "{command:?}: {}", err(&output));
         assert!(err(&output).contains("no custody data"), "{}", err(&output));
     }
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_not_one_where_nothing_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for part in ["bus", "correlator"] {
+        fs::create_dir_all(data.join(part)).unwrap();
+    }
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o000)).unwrap();
+    // Not even root reads it here: the files belong to nobody whom this namespace knows.
+    let as_stranger = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        in_folder(&mut command, folder.path()).args([&["-U"], arguments].concat()).output().unwrap()
+    };
+    let possible = as_stranger(&["true"]);
+    if !possible.status.success() {
+        let (test, reason) = ("a_folder_that_cannot_be_read_is_not_one_where_nothing_is", err(&possible));
+        let line = format!("skipped: cli refusals::{test}: no user namespace here: {}", reason.trim());
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    } else {
+        let ask = |command: &[&str]| {
+            let more = ["--data", data.to_str().unwrap()];
+            as_stranger(&[&[env!("CARGO_BIN_EXE_custody")], command, &more].concat())
+        };
+        for command in [&["cases"][..], &["log", "verify"], &["deadletter", "list"], &["fleet"]] {
+            let output = ask(command);
+            assert_eq!(output.status.code(), Some(2), "{command:?}: {}", err(&output));
+            assert!(err(&output).contains("cannot be read: Permission denied"), "{}", err(&output));
+        }
+        let doctor = out(&ask(&["doctor"]));
+        assert!(doctor.contains("cannot be read: Permission denied"), "{doctor}");
+        assert!(!doctor.contains("nothing runs"), "{doctor}");
+    }
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub(super) async fn data(data: &DataFolder) -> Vec<Finding> {
             "start it: custody up",
         )),
         Err(error) => {
-            findings.push(Finding::fails("process", format!("{error:#}"), "stop it and start it again"))
+            let advice = "run this as the user whose folder it is";
+            findings.push(Finding::fails("process", format!("{error:#}"), advice))
         }
     }
     let existing = data.path().ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
