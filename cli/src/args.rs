@@ -142,7 +142,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  custody doctor\n  custody doctor --config custody.toml --output json\n\nExits 1 when \
                             something cannot work."
     )]
-    Doctor,
+    Doctor {
+        /// NATS servers, instead of those of the settings; several times for a cluster.
+        #[arg(long, env = "CUSTODY_BUS", value_name = "URL", value_delimiter = ',')]
+        bus: Vec<String>,
+    },
     /// Speak the client protocol of the Sigstore conformance suite.
     #[command(hide = true)]
     Conformance {

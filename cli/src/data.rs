@@ -1,7 +1,8 @@
 //! The data folder: where it is, how it is divided, and which process has it.
 //!
 //! `bus` is the embedded bus's, `correlator` the evidence log's, `agents/<name>` each agent's own. `running.json` tells the
-//! command line where the running process answers; it proves nothing, the locks in the folders do.
+//! command line where the running process answers, and that of an agent's folder where an agent does that is a process of its
+//! own; it proves nothing, the locks in the folders do.
 
 mod last_bus;
 mod purpose;
@@ -9,6 +10,7 @@ mod purpose;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -31,6 +33,37 @@ pub(crate) struct Running {
     pub(crate) process: u32,
     /// Where its API answers: `http://127.0.0.1:9465`.
     pub(crate) api: String,
+}
+
+/// What an agent says of itself that is a process of its own. It has no API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RunningAgent {
+    pub(crate) process: u32,
+    /// Where its health is: `http://127.0.0.1:9464`.
+    pub(crate) operations: String,
+}
+
+/// A note of who runs, which is taken back when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Noted(PathBuf);
+
+impl Noted {
+    fn write(folder: &Path, running: &impl Serialize) -> anyhow::Result<Noted> {
+        let path = folder.join(RUNNING);
+        let fresh = folder.join(format!("{RUNNING}.{}", std::process::id()));
+        std::fs::write(&fresh, serde_json::to_vec(running)?).context("write running.json")?;
+        std::fs::rename(&fresh, &path).context("write running.json")?;
+        Ok(Noted(path))
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        // It is no error when it is gone.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl DataFolder {
@@ -102,24 +135,35 @@ impl DataFolder {
         path.try_exists().map_err(|error| self.closed(&error))
     }
 
-    /// Says who runs here.
-    pub(crate) fn note_running(&self, running: &Running) -> anyhow::Result<()> {
-        let path = self.0.join(RUNNING);
-        let fresh = self.0.join(format!("{RUNNING}.{}", running.process));
-        std::fs::write(&fresh, serde_json::to_vec(running)?).context("write running.json")?;
-        std::fs::rename(&fresh, &path).context("write running.json")
+    /// Says which process has the folder, until the note is dropped.
+    pub(crate) fn note_running(&self, running: &Running) -> anyhow::Result<Noted> {
+        Noted::write(&self.0, running)
     }
 
-    /// Takes that back; it is no error when it is gone.
-    pub(crate) fn forget_running(&self) {
-        let _ = std::fs::remove_file(self.0.join(RUNNING));
+    /// The same for one agent's part of it.
+    pub(crate) fn note_agent(&self, agent: &str, running: &RunningAgent) -> anyhow::Result<Noted> {
+        Noted::write(&self.agent(agent), running)
     }
 
-    /// Who says to run here. It may be gone already.
+    /// Which process says to have the folder. It may be gone already.
     pub(crate) fn running(&self) -> anyhow::Result<Option<Running>> {
+        self.noted(&self.0)
+    }
+
+    /// The agents that say to be processes of their own, by their names.
+    pub(crate) fn running_agents(&self) -> anyhow::Result<Vec<(String, RunningAgent)>> {
+        let mut agents = Vec::new();
+        for folder in self.agents() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            agents.extend(self.noted(&folder)?.map(|running| (name, running)));
+        }
+        Ok(agents)
+    }
+
+    fn noted<T: DeserializeOwned>(&self, folder: &Path) -> anyhow::Result<Option<T>> {
         use std::io::Read;
         let mut bytes = Vec::new();
-        let read = std::fs::File::open(self.0.join(RUNNING))
+        let read = std::fs::File::open(folder.join(RUNNING))
             .and_then(|file| file.take(RUNNING_BYTES_MAX).read_to_end(&mut bytes));
         match read {
             Ok(_) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -149,9 +193,16 @@ mod tests {
         let data = DataFolder::at(folder.path());
         assert_eq!(data.running().unwrap(), None);
         let running = Running { process: 7, api: "http://127.0.0.1:1".to_owned() };
-        data.note_running(&running).unwrap();
-        assert_eq!(data.running().unwrap(), Some(running));
-        data.forget_running();
+        let agent = RunningAgent { process: 8, operations: "http://127.0.0.1:2".to_owned() };
+        std::fs::create_dir_all(data.agent("registry")).unwrap();
+        let noted = data.note_running(&running).unwrap();
+        let noted_agent = data.note_agent("registry", &agent).unwrap();
+        assert_eq!(data.running().unwrap(), Some(running.clone()));
+        assert_eq!(data.running_agents().unwrap(), [("registry".to_owned(), agent)]);
+        drop(noted_agent);
+        assert_eq!(data.running().unwrap(), Some(running), "an agent took the correlator's note with it");
+        assert_eq!(data.running_agents().unwrap(), []);
+        drop(noted);
         assert_eq!(data.running().unwrap(), None);
     }
 }

@@ -21,7 +21,7 @@ use fleet_runtime::outbox::Outbox;
 use fleet_runtime::publisher::Publisher;
 use fleet_runtime::run::{BackOff, Tasks};
 
-use crate::data::{DataFolder, LastBus, Purpose, Running};
+use crate::data::{DataFolder, LastBus, Noted, Purpose, Running, RunningAgent};
 use crate::exit::{Exit, Failure};
 use crate::formats;
 
@@ -35,6 +35,8 @@ pub(crate) struct House {
     pub(crate) data: DataFolder,
     pub(crate) bus: Arc<dyn Bus>,
     on: LastBus,
+    /// Who runs, as the folder says it.
+    pub(crate) noted: Option<Noted>,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) fleet: FleetMetrics,
@@ -96,20 +98,31 @@ impl House {
         let (health, metrics) = (Health::default(), Metrics::new());
         let fleet = FleetMetrics::new(&metrics);
         let tasks = Tasks::new(health.clone());
-        House { data, bus, on, health, metrics, fleet, tasks }
+        House { data, bus, on, noted: None, health, metrics, fleet, tasks }
     }
 
     /// Says in the folder that this process has it, where its API answers, and which bus it uses.
-    pub(crate) fn note_running(&self, api: String) -> anyhow::Result<()> {
+    pub(crate) fn note_running(&mut self, api: String) -> anyhow::Result<()> {
         self.on.note(&self.data)?;
-        self.data.note_running(&Running { process: std::process::id(), api })
+        self.noted = Some(self.data.note_running(&Running { process: std::process::id(), api })?);
+        Ok(())
+    }
+
+    /// Says in an agent's folder that this process is the agent, and where its health is. On a full disk it goes on without.
+    pub(crate) fn note_agent(&mut self, agent: &AgentId, operations: String) {
+        let running = RunningAgent { process: std::process::id(), operations };
+        match self.data.note_agent(agent.as_str(), &running) {
+            Ok(noted) => self.noted = Some(noted),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the doctor will not see this agent"),
+        }
     }
 
     /// Runs what was begun until a signal, then ends what is in hand.
     pub(crate) async fn end(self) -> anyhow::Result<Exit> {
-        let House { data, bus, tasks, .. } = self;
+        let House { noted, bus, tasks, .. } = self;
         let ended = tasks.run(DRAIN_TIME_MAX).await;
-        data.forget_running();
+        // Before another process can have the folder, and say so.
+        drop(noted);
         bus.close().await.context("close the bus")?;
         for task in &ended.unfinished {
             tracing::warn!(task, "did not finish in time");

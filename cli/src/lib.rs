@@ -110,6 +110,6 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Log { command: args::Log::Verify } => commands::log::verify(&data, output).await,
         Command::Deadletter { command } => commands::deadletter::run(command, &data, output).await,
         Command::Policy { command } => commands::policy::run(command, config, &data, output).await,
-        Command::Doctor => commands::doctor::run(config, &data, output).await,
+        Command::Doctor { bus } => commands::doctor::run(config, bus, &data, output).await,
     }
 }

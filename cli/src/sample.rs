@@ -137,9 +137,9 @@ async fn run_in(
         }
         Ok(())
     });
-    let House { data, bus, tasks, .. } = house;
+    let House { noted, bus, tasks, .. } = house;
     let ended = tasks.run(DRAIN_TIME_MAX).await;
-    data.forget_running();
+    drop(noted);
     bus.close().await.context("close the bus")?;
     let played = played.await;
     // What the play met comes first: parts that fail with it say less.

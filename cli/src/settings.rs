@@ -102,6 +102,8 @@ pub(crate) struct Settings {
     pub(crate) registries: Option<Registries>,
     pub(crate) forges: Option<Forges>,
     pub(crate) clusters: Vec<Cluster>,
+    /// Whether they say anything that only a correlator reads: contracts, alerts, agents elsewhere.
+    pub(crate) are_a_correlators: bool,
     /// With a grant for every agent above.
     pub(crate) correlator: correlator_service::Settings,
 }
@@ -147,6 +149,8 @@ impl Checked for Settings {
         let registries = check_registries(raw.registry, raw.registry_agent, problems);
         let forges = check_forges(raw.github, raw.source, raw.ci, problems);
         let clusters = check_clusters(raw.cluster, problems);
+        let are_a_correlators =
+            raw.correlator.contracts.is_some() || !raw.alert.is_empty() || !raw.agent.is_empty();
         let correlator = correlator_service::RawSettings {
             correlator: raw.correlator,
             api: raw.api,
@@ -163,6 +167,7 @@ impl Checked for Settings {
             registries: registries?,
             forges: forges?,
             clusters: clusters?,
+            are_a_correlators,
             correlator: correlator?,
         };
         for (agent, grant) in grants(&settings, problems)? {

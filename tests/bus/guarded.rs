@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bus_schema::question::Answerer;
 use bus_schema::{AgentId, Digest};
-use fleet_runtime::bus::nats::{NatsBus, NatsSettings, RawNatsSettings};
+use fleet_runtime::bus::nats::{self, NatsBus, NatsSettings, RawNatsSettings};
 use fleet_runtime::bus::{Bus, BusError, Message, PAYLOAD_BYTES_MAX, Stream};
 use fleet_runtime::settings::{DurationText, Secret};
 use harness::servers::certificates::TestAuthority;
 use harness::servers::login::Login;
 use harness::servers::nats::Nats;
 use harness::servers::nats_wire::NatsWire;
+use harness::servers::ports::free_port;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -103,6 +104,24 @@ async fn an_inbox_that_is_not_ours_is_named_and_not_waited_for() {
         matches!(&refused, Err(BusError::Denied { subject }) if subject.contains("somebody-else")),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_each_server_takes_a_login_is_told_without_a_wait() {
+    let folder = folder();
+    let server = Nats::start_with(folder.path(), &accounts()).await.unwrap();
+    let nobody = format!("nats://127.0.0.1:{}", free_port().unwrap());
+    let urls = [server.url().to_owned(), nobody];
+    let began = Instant::now();
+    for (password, is_taken) in [("correlator", true), ("another", false)] {
+        let login = Login::new("correlator", password);
+        // As an agent, which waits for its servers without an end.
+        let settings = NatsSettings::from_raw(settings(&urls, Some(&login))).unwrap();
+        let probed = nats::probe(&settings.for_agent(&"ci-agent".parse().unwrap())).await;
+        assert_eq!(probed[0].answer.is_ok(), is_taken, "{probed:?}");
+        assert!(probed[1].answer.is_err(), "{probed:?}");
+    }
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

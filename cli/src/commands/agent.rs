@@ -28,7 +28,8 @@ pub(crate) async fn run(arguments: &AgentArguments, global: &Global, output: Out
     let (bus, watched) = choose(settings, arguments)?;
     let traces = Exporting::begin(&traces, &format!("custody-agent-{}", watched.agent()))
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let mut house = House::of_agent(data, bus, watched.agent(), arguments.outbox_mib_max << 20).await?;
+    let agent = watched.agent().clone();
+    let mut house = House::of_agent(data, bus, &agent, arguments.outbox_mib_max << 20).await?;
     let routes = match watched {
         Watched::Registries(registries) => Some(agents::registries(&mut house, *registries)?),
         Watched::Source(settings) => Some(agents::source(&mut house, *settings)?),
@@ -43,6 +44,7 @@ pub(crate) async fn run(arguments: &AgentArguments, global: &Global, output: Out
         None => None,
     };
     let operations = listeners::serve_operations(&mut house, operations).await?;
+    house.note_agent(&agent, operations.clone());
     let started = Started {
         event: "started",
         process: std::process::id(),

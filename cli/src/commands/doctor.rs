@@ -1,9 +1,11 @@
 //! `custody doctor`: what is configured, reachable and allowed to do its work, and what to do where not.
 
+mod agents;
 mod alerts;
 mod checks;
 mod forges;
 mod process;
+mod servers;
 
 use std::path::Path;
 
@@ -66,9 +68,14 @@ struct Looked<'a> {
     findings: &'a [Finding],
 }
 
-pub(crate) async fn run(config: Option<&Path>, data: &DataFolder, output: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn run(
+    config: Option<&Path>,
+    bus: &[String],
+    data: &DataFolder,
+    output: Output,
+) -> anyhow::Result<Exit> {
     let mut findings = checks::data(data).await;
-    match settings::read(config) {
+    match settings::read_with_bus(config, bus) {
         Ok(Found::Settings(settings)) => findings.extend(checks::settings(&settings, data).await),
         Ok(Found::Nothing) => findings.push(Finding::fails(
             "settings",

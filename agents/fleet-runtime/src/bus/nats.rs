@@ -17,6 +17,7 @@ mod given_up;
 mod key_value;
 mod link;
 mod message;
+mod probe;
 mod publish;
 mod pull;
 mod read;
@@ -53,6 +54,7 @@ use super::{
 
 pub use apply::Drift;
 pub use declared::{NatsLimits, files as declared_files};
+pub use probe::{Probed, probe};
 pub use rights::{Right, Rights, Role, table as table_of_rights};
 pub use roles::{blob_bucket_of, inbox_prefix_of};
 pub use settings::{NatsSettings, RawNatsLimits, RawNatsSettings};

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use correlator_service::TrustRootCopies;
+use correlator_service::{AgentKind, TrustRootCopies};
 use jiff::Timestamp;
 
-use super::{Finding, alerts, forges, process};
+use super::{Finding, agents, alerts, forges, process, servers};
 use crate::client::Api;
 use crate::data::DataFolder;
 use crate::settings::Settings;
@@ -22,11 +22,7 @@ pub(super) async fn data(data: &DataFolder) -> Vec<Finding> {
             findings.push(Finding::works("process", format!("process {} runs and answers", api.process())));
             findings.extend(process::look(&api).await);
         }
-        Ok(None) => findings.push(Finding::lacks(
-            "process",
-            "nothing runs on this data folder",
-            "start it: custody up",
-        )),
+        Ok(None) => findings.extend(agents_of(data).await),
         Err(error) => {
             let advice = "run this as the user whose folder it is";
             findings.push(Finding::fails("process", format!("{error:#}"), advice))
@@ -45,6 +41,20 @@ pub(super) async fn data(data: &DataFolder) -> Vec<Finding> {
     findings
 }
 
+/// A folder without a process that answers may be that of agents alone.
+async fn agents_of(data: &DataFolder) -> Vec<Finding> {
+    match data.running_agents() {
+        Ok(agents) if !agents.is_empty() => agents::look(&agents).await,
+        Ok(_) => {
+            let advice = "start it: custody up, or in a fleet custody correlator or custody agent";
+            vec![Finding::lacks("process", "nothing runs on this data folder", advice)]
+        }
+        Err(error) => {
+            vec![Finding::fails("process", format!("{error:#}"), "run this as the user whose folder it is")]
+        }
+    }
+}
+
 /// Free space, as `df` tells it.
 async fn space(path: &Path) -> Option<Finding> {
     let output = tokio::process::Command::new("df").arg("-Pk").arg(path).output().await.ok()?;
@@ -57,38 +67,72 @@ async fn space(path: &Path) -> Option<Finding> {
     })
 }
 
-/// Everything that the settings name.
+/// Everything that the settings name. What is not there is missed only where everything comes together: an agent's machine
+/// has no contracts and tells nobody, and a fleet's other agents are elsewhere.
 pub(super) async fn settings(settings: &Settings, data: &DataFolder) -> Vec<Finding> {
-    let copies = TrustRootCopies::of_data(&data.correlator());
-    let mut findings = vec![contracts(&settings.correlator.correlator.contracts, &copies)];
+    let mut findings = Vec::new();
+    if let Some(bus) = &settings.bus {
+        findings.extend(servers::look(bus).await);
+    }
+    let contracts = &settings.correlator.correlator.contracts;
+    let judges = settings.bus.is_none() || settings.are_a_correlators || contracts.exists();
+    if judges {
+        findings.push(contracts_look(contracts, &TrustRootCopies::of_data(&data.correlator())));
+    }
     match &settings.registries {
         Some(registries) => findings.extend(registries_look(&registries.settings).await),
-        None => findings.push(Finding::lacks(
-            "registries",
-            "none is configured",
-            "name one with [[registry]]: without it no push and no attestation is known",
-        )),
+        None if judges => {
+            let advice = "name one with [[registry]]: without it no push and no attestation is known";
+            findings.push(elsewhere(settings, &[AgentKind::Registry], "registries", advice));
+        }
+        None => {}
     }
     match &settings.forges {
         Some(forges) => findings.extend(forges::look(forges).await),
-        None => findings.push(Finding::lacks(
-            "forges",
-            "none is configured",
-            "name one with [[github]]: without it no review and no run is known",
-        )),
+        None if judges => {
+            let advice = "name one with [[github]]: without it no review and no run is known";
+            findings.push(elsewhere(settings, &[AgentKind::Source, AgentKind::Ci], "forges", advice));
+        }
+        None => {}
     }
     for cluster in &settings.clusters {
         findings.extend(cluster_look(&cluster.name, &cluster.settings).await);
     }
-    if settings.clusters.is_empty() {
+    if settings.clusters.is_empty() && judges {
         let advice = "name one with [[cluster]]: without it nobody knows what runs";
-        findings.push(Finding::lacks("clusters", "none is configured", advice));
+        findings.push(elsewhere(settings, &[AgentKind::Cluster], "clusters", advice));
     }
-    findings.extend(alerts::look(&settings.correlator.alerts).await);
+    if judges {
+        findings.extend(alerts::look(&settings.correlator.alerts).await);
+    }
     findings
 }
 
-fn contracts(folder: &Path, copies: &TrustRootCopies) -> Finding {
+/// What no section of these settings watches: agents elsewhere may.
+fn elsewhere(settings: &Settings, kinds: &[AgentKind], what: &str, advice: &str) -> Finding {
+    let of = |kind: AgentKind| {
+        settings
+            .correlator
+            .agents
+            .iter()
+            .filter(move |(_, grant)| grant.kind == kind)
+            .map(|(id, _)| id.as_str())
+    };
+    let missing: Vec<&str> =
+        kinds.iter().filter(|kind| of(**kind).next().is_none()).map(|kind| kind.as_str()).collect();
+    let agents: Vec<&str> = kinds.iter().flat_map(|kind| of(*kind)).collect();
+    match (agents.is_empty(), missing.is_empty()) {
+        (true, _) => Finding::lacks(what, "none is configured", advice),
+        (false, true) => Finding::works(what, format!("watched elsewhere by {}", agents.join(", "))),
+        (false, false) => {
+            let detail =
+                format!("watched elsewhere by {}, and by no {} agent", agents.join(", "), missing.join(", "));
+            Finding::lacks(what, detail, "enroll one with `custody fleet enroll`, and name it with [[agent]]")
+        }
+    }
+}
+
+fn contracts_look(folder: &Path, copies: &TrustRootCopies) -> Finding {
     let shown = folder.display();
     let advice = "`custody policy check` tells everything that is wrong";
     let set = match correlator_service::load_contracts(folder, Some(copies), Timestamp::now()) {
