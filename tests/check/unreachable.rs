@@ -39,7 +39,35 @@ async fn what_cannot_be_resolved_has_an_exit_code_of_its_own() {
     let no_tag = format!("{}/{}:none", image.host, image.repository);
     let answer = estate.check(&[&[no_tag.as_str()], &more[..]].concat()).await;
     assert_eq!(answer.code, 2, "{answer:#?}");
-    let nobody = format!("127.0.0.1:{}/acme/app:v1", harness::servers::ports::free_port().unwrap());
-    let answer = estate.check(&[&[nobody.as_str()], &more[..]].concat()).await;
-    assert_eq!(answer.code, 3, "{answer:#?}");
+    let nobody = format!("127.0.0.1:{}/acme/app", harness::servers::ports::free_port().unwrap());
+    for end in [":v1".to_owned(), format!("@{}", image.digest())] {
+        let answer = estate.check(&[&[format!("{nobody}{end}").as_str()], &more[..]].concat()).await;
+        assert_eq!(answer.code, 3, "{answer:#?}");
+        assert!(answer.stderr.contains("cannot be reached"), "{answer:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_answers_nothing_is_unreachable_by_tag_and_by_digest() {
+    let estate = estate().await;
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Refreg::start(folder.path(), &RefregPlan::default()).await.unwrap();
+    let image = estate.attested_image(registry.host(), &GithubRun::default()).await;
+    let root = estate.keyless_root();
+    let more = ["--trusted-root", &root, "--source-uri", SOURCE];
+    for status in [401, 403, 429, 500] {
+        registry.set_faults(&[Fault::status("/v2/", status)]).await.unwrap();
+        for reference in [image.by_tag(), image.by_digest()] {
+            let answer = estate.check(&[&[reference.as_str()], &more[..]].concat()).await;
+            assert_eq!(answer.code, 3, "{status} {reference}: {answer:#?}");
+        }
+    }
+    // Evidence that was found, or is at hand, is judged.
+    registry.set_faults(&[Fault::status("/manifests/", 500)]).await.unwrap();
+    let bundle = estate.attested(&GithubRun::default(), image.digest()).await.bundle_bytes();
+    let bundle = estate.file("of-an-unreachable-image.json", &bundle);
+    let at_hand = estate.check(&[&[&image.by_digest(), "--evidence", &bundle], &more[..]].concat()).await;
+    at_hand.is_trusted();
+    registry.set_faults(&[]).await.unwrap();
+    estate.check(&[&[image.by_digest().as_str()], &more[..]].concat()).await.is_trusted();
 }

@@ -13,7 +13,7 @@ use crate::answer::end_of;
 use crate::api::client::{ClientError, RegistryClient};
 use crate::api::error::ApiError;
 use crate::contents::Contents;
-use crate::look_up::LookingUp;
+use crate::look_up::{LookingUp, MANIFESTS, WHOLE_LOOK};
 use crate::settings::{Registry, Settings};
 use crate::sink::InMemory;
 use crate::tags::What;
@@ -33,6 +33,8 @@ pub struct Collected {
     pub blobs: BTreeMap<Digest, Bytes>,
     /// There is no manifest of this digest.
     pub is_missing: bool,
+    /// Why the manifest of this digest is not known, where that is so although nobody said that it is missing.
+    pub manifest_unread: Option<Unread>,
     /// Each place that could not be looked at.
     pub unread: Vec<Unread>,
     /// How the look ended, as the answer to a question says it: `not_found` means "nothing beyond what was found".
@@ -128,12 +130,17 @@ pub(crate) async fn collected(
             named.push(one);
         }
     }
+    // Nothing is below a manifest that was not read: the first problem of its place is its own.
+    let is_unread = found.as_ref().is_ok_and(|found| found.content.is_none() && !found.is_missing);
+    let is_its_own = |one: &&Unread| [MANIFESTS, WHOLE_LOOK].contains(&one.place.as_str());
+    let manifest_unread = named.iter().find(is_its_own).filter(|_| is_unread).cloned();
     Collected {
         repository: repository.clone(),
         digest,
         events,
         blobs,
         is_missing,
+        manifest_unread,
         unread: named,
         end,
         end_detail,

@@ -33,6 +33,9 @@ pub(crate) const CHILDREN_MAX: usize = 64;
 const DEPTH_MAX: usize = 3;
 /// The most bytes of evidence that one look fetches.
 const LOOK_UP_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The places of problems with the digest's own manifest, and with time for anything at all.
+pub(crate) const MANIFESTS: &str = "manifests";
+pub(crate) const WHOLE_LOOK: &str = "the whole look";
 /// How many problems the answer names.
 const PROBLEMS_NAMED_MAX: usize = 3;
 
@@ -112,7 +115,7 @@ impl<'a> LookingUp<'a> {
         let root = match tokio::time::timeout(deadline, work).await {
             Ok(done) => done?,
             Err(_) => {
-                self.problem("the whole look", &ApiError::TimedOut { seconds: deadline.as_secs() });
+                self.problem(WHOLE_LOOK, &ApiError::TimedOut { seconds: deadline.as_secs() });
                 Root::Unread
             }
         };
@@ -144,7 +147,7 @@ impl<'a> LookingUp<'a> {
                 if seen.len() > CHILDREN_MAX + 1 || too_deep {
                     let what = if too_deep { "the nesting of indexes" } else { "the index" };
                     let count_max = if too_deep { DEPTH_MAX } else { CHILDREN_MAX };
-                    self.problem("manifests", &ApiError::TooMany { what, count_max });
+                    self.problem(MANIFESTS, &ApiError::TooMany { what, count_max });
                     break;
                 }
                 waiting.push_back((child.digest, depth + 1));
@@ -162,7 +165,7 @@ impl<'a> LookingUp<'a> {
         let manifest = match found(self.contents.manifest(self.repository, &digest).await) {
             Ok(manifest) => manifest,
             Err(error) => {
-                self.problem("manifests", &error);
+                self.problem(MANIFESTS, &error);
                 return Ok((Vec::new(), Root::Unread));
             }
         };
@@ -172,7 +175,7 @@ impl<'a> LookingUp<'a> {
         }
         if let Body::Index { cut: true, .. } = manifest.body {
             let error = ApiError::TooMany { what: "the index", count_max: INDEX_ENTRIES_MAX };
-            self.problem("manifests", &error);
+            self.problem(MANIFESTS, &error);
         }
         if let Some(subject) = manifest.subject.filter(|subject| *subject != digest) {
             collect(self, subject).await?;

@@ -65,6 +65,11 @@ pub(crate) async fn run(check: &Check, config: Option<&Path>, output: Output) ->
     let given = read_evidence(check)?;
     let terms = contract::terms(check, &subject, Timestamp::now())?;
     let looked = look::look(&subject, &terms.repository, config).await?;
+    // With evidence at hand there is something to judge all the same.
+    if looked.is_unreachable && given.is_empty() {
+        let said = format!("{} cannot be looked at: {}", check.subject, looked.end_detail);
+        return Err(Failure::unreachable(said));
+    }
     let now = Timestamp::now();
     let mut best: Option<Judged> = None;
     for digest in &looked.digests {

@@ -27,6 +27,8 @@ pub(crate) struct Looked {
     pub(crate) end_detail: String,
     /// Where was looked, for people.
     pub(crate) looked_at: String,
+    /// Nothing was found, because what was asked gave no answer.
+    pub(crate) is_unreachable: bool,
 }
 
 pub(crate) async fn look(
@@ -64,15 +66,27 @@ fn of_evidence_given(digests: Vec<Digest>) -> Looked {
         end: Unavailable::NotFound,
         end_detail: "there is nothing beyond the evidence given".to_owned(),
         looked_at: "the evidence given".to_owned(),
+        is_unreachable: false,
     }
 }
 
 fn of_image(collected: Collected, looked_at: String) -> anyhow::Result<Looked> {
+    let is_silent = collected.manifest_unread.as_ref().is_some_and(|unread| is_no_answer(&unread.reason));
     let Collected { digest, events, blobs, is_missing, unread, end, end_detail, .. } = collected;
     if is_missing {
         return Err(Failure::usage(format!("{looked_at} has no manifest {digest}")));
     }
-    Ok(Looked { digests: vec![digest], events, blobs, file: None, unread, end, end_detail, looked_at })
+    let is_unreachable = is_silent && events.is_empty();
+    let digests = vec![digest];
+    Ok(Looked { digests, events, blobs, file: None, unread, end, end_detail, looked_at, is_unreachable })
+}
+
+/// Whether it tells nothing about the content, which is as it was.
+fn is_no_answer(reason: &Unavailable) -> bool {
+    matches!(
+        reason,
+        Unavailable::Unreachable | Unavailable::Denied | Unavailable::RateLimited | Unavailable::Unconfigured
+    )
 }
 
 /// The registry as the settings file has it, where one is named; else as the image names it, with docker's login.
