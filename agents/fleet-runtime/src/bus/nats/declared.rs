@@ -314,6 +314,34 @@ mod tests {
     }
 
     #[test]
+    fn the_server_of_the_example_is_said_to_need_what_is_declared() {
+        const GIB: u64 = 1 << 30;
+        let bytes = |declared: &Declaration| declared.config["max_bytes"].as_u64().unwrap();
+        let all = streams(&NatsLimits::default(), [BLOB_BUCKET], 1);
+        let without_agents: u64 = all.iter().map(bytes).sum();
+        let of_agent = NatsLimits::default().blobs_bytes_max;
+        let tenths = (without_agents * 10).div_ceil(GIB);
+        let reserved = format!("reserve {}.{} GiB", tenths / 10, tenths % 10);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let text = |file: &str| {
+            let text = std::fs::read_to_string(root.join(file)).unwrap();
+            text.replace("\n  #", "").split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let conf = text("deploy/streams/server/nats-server.conf");
+        let store = conf.split_once("max_file_store: ").unwrap().1.split_once("GB").unwrap().0;
+        let agents = (store.parse::<u64>().unwrap() * GIB - without_agents) / of_agent;
+        for expected in [
+            &reserved,
+            &format!("agent's blobs {} GiB more", of_agent / GIB),
+            &format!("enough for {agents} agents"),
+        ] {
+            assert!(conf.contains(expected.as_str()), "no {expected:?} in {conf}");
+        }
+        let readme = text("README.md").replace("reserves", "reserve");
+        assert!(readme.contains(&reserved), "README.md does not say: {reserved}");
+    }
+
+    #[test]
     fn no_two_streams_keep_the_same_subject() {
         let all = streams(&NatsLimits::default(), [BLOB_BUCKET], 1);
         let mut subjects: Vec<String> = all
