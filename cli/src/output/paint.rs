@@ -1,5 +1,7 @@
 //! Colours, where there are any.
 
+use comfy_table::{Attribute, Cell, Color};
+
 /// Whether to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paint {
@@ -29,6 +31,17 @@ impl Paint {
 
     pub(crate) fn faint(self, text: &str) -> String {
         self.wrap("2", text)
+    }
+
+    /// The same in a cell of a table, which is as wide as its text.
+    pub(crate) fn bad_cell(self, text: &str) -> Cell {
+        let cell = Cell::new(text);
+        if self.on { cell.fg(Color::DarkRed).add_attribute(Attribute::Bold) } else { cell }
+    }
+
+    pub(crate) fn waiting_cell(self, text: &str) -> Cell {
+        let cell = Cell::new(text);
+        if self.on { cell.fg(Color::DarkYellow) } else { cell }
     }
 
     fn wrap(self, code: &str, text: &str) -> String {
