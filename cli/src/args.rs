@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The settings file; without it, custody.toml in the current folder where there is one.
+    /// The settings file; without it, custody.toml in the current folder where there is one. `check` reads only one that is
+    /// named: the folder may be anybody's.
     #[arg(long, global = true, env = "CUSTODY_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The data folder; without it, $XDG_STATE_HOME/custody or ~/.local/state/custody.
@@ -55,17 +56,15 @@ pub(crate) enum Command {
     Up(Up),
     /// Run one agent of a fleet, as a process of its own on NATS servers.
     #[command(
-        after_help = "Examples:\n  custody agent registry --config custody.toml\n  custody agent cluster --cluster prod-eu --id \
-                            cluster-prod-eu --bus tls://nats.acme.example:4222\n\nWhat it sees is kept on its own disk while the \
+        after_help = "Examples:\n  custody agent registry --config custody.toml\n  custody agent cluster --cluster prod-eu \
+                            \\\n    --id cluster-prod-eu --bus tls://nats.acme.example:4222\n\nWhat it sees is kept on its own disk while the \
                             servers are away. `custody fleet enroll` makes its credential."
     )]
     Agent(AgentArguments),
     /// Run the correlator of a fleet, as a process of its own on NATS servers.
-    #[command(
-        after_help = "Examples:\n  custody correlator --config custody.toml\n  custody correlator --bus \
-                            tls://nats-0.acme.example:4222 --bus tls://nats-1.acme.example:4222\n\nOne is active per data folder. It \
-                            makes the streams, and reads only what the agents of [[agent]] may say."
-    )]
+    #[command(after_help = "Examples:\n  custody correlator --config custody.toml\n  custody correlator \
+                            --bus tls://nats-0.acme.example:4222 \\\n    --bus tls://nats-1.acme.example:4222\n\nOne is active per data folder. It \
+                            makes the streams, and reads only what the agents of [[agent]] may say.")]
     Correlator(CorrelatorArguments),
     /// Show every agent and how the bus stands: coverage, lag, last event, version, budget, errors, streams and consumers.
     #[command(
@@ -77,11 +76,9 @@ pub(crate) enum Command {
         command: Option<Fleet>,
     },
     /// Draw the chain of one image, link by link.
-    #[command(
-        after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace sha256:4c1d77a0  \
-                            (a digest, or at least 8 digits of its beginning)\n  custody trace sha256:4c1d77a0 --output json\n\nExits 1 unless \
-                            every verdict is trusted or waived."
-    )]
+    #[command(after_help = "Examples:\n  custody trace ghcr.io/acme/payments-api:v1.4.0\n  custody trace \
+                            sha256:4c1d77a0\n  custody trace sha256:4c1d77a0 --output json\n\nOf a digest at least 8 digits of its \
+                            beginning are given. Exits 1 unless every verdict is trusted or waived.")]
     Trace {
         /// An image reference, a digest, or the beginning of a digest.
         image: String,
@@ -129,8 +126,8 @@ pub(crate) enum Command {
     },
     /// Check contracts, and make the first exceptions.
     #[command(
-        after_help = "Examples:\n  custody policy check ./contracts\n  custody policy baseline --owner platform-team --reason \
-                            'ran before custody was installed' \\\n    --control 'rebuilt within 90 days' > \
+        after_help = "Examples:\n  custody policy check ./contracts\n  custody policy baseline --owner platform-team \
+                            \\\n    --reason 'ran before custody was installed' \\\n    --control 'rebuilt within 90 days' > \
                             contracts/baseline.yaml\n\nExits 2 when contracts are wrong."
     )]
     Policy {
@@ -279,8 +276,8 @@ pub(crate) enum Fleet {
     /// Make the credential of one process of the fleet, and print what the servers, the correlator and the process need to know.
     #[command(
         after_help = "Examples:\n  custody fleet enroll correlator --out secrets\n  custody fleet enroll registry --id registry-eu \
-                            --scope 'registry.acme.example/**' --out secrets\n  custody fleet enroll cluster --id cluster-prod-eu --scope \
-                            4f7c2a1e-0d3b-4c55-9a57-2f6f6f1d9a10 --server tls://nats.acme.example:4222\n\nThe seed goes to a file \
+                            \\\n    --scope 'registry.acme.example/**' --out secrets\n  custody fleet enroll cluster --id cluster-prod-eu \
+                            \\\n    --scope 4f7c2a1e-0d3b-4c55-9a57-2f6f6f1d9a10 \\\n    --server tls://nats.acme.example:4222\n\nThe seed goes to a file \
                             that only you can read, and is never printed. The first block belongs into the servers' \
                             configuration (deploy/streams/server), the second into the correlator's settings, the third into those of \
                             the process. Enrolling an id again makes a new credential: the old one works until the servers' \
@@ -361,8 +358,8 @@ pub(crate) enum Policy {
     },
     /// Write an exception for the digests that ran at installation and fail only because nobody watched before.
     #[command(
-        after_help = "Example:\n  custody policy baseline --owner platform-team --reason 'ran before custody was \
-                            installed' \\\n    --control 'rebuilt within 90 days' --days 90 > contracts/baseline.yaml"
+        after_help = "Example:\n  custody policy baseline --owner platform-team --days 90 \\\n    --reason 'ran before \
+                            custody was installed' \\\n    --control 'rebuilt within 90 days' > contracts/baseline.yaml"
     )]
     Baseline {
         /// Who answers for it.

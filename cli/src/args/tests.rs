@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
+
 use super::*;
 
 /// README's way to run from source, and the command itself.
@@ -24,6 +26,39 @@ fn every_command_in_a_document_is_one() {
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));
     assert!(commands > 30, "only {commands} commands were found: the documents are not read right");
+}
+
+/// A terminal that people have. clap wraps at its width, and a command that it breaks is none any more.
+const COLUMNS: usize = 80;
+
+#[test]
+fn no_example_of_the_help_is_broken_by_its_wrapping() {
+    let mut broken = Vec::new();
+    let mut examples = 0;
+    for command in commands(Arguments::command()) {
+        let mut command = command.term_width(COLUMNS);
+        let help = command.render_long_help().to_string();
+        let written = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let mut is_continued = false;
+        for line in written.lines().filter(|line| line.starts_with("  ")) {
+            examples += 1;
+            if !help.lines().any(|shown| shown == line) {
+                broken.push(format!("{}: wrapped at {COLUMNS} columns: {line}", command.get_name()));
+            }
+            if !is_continued && !line.starts_with("  custody ") {
+                broken.push(format!("{}: no command: {line}", command.get_name()));
+            }
+            is_continued = line.ends_with('\\');
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(examples > 30, "only {examples} lines of examples were found");
+}
+
+/// A command and everything below it.
+fn commands(command: clap::Command) -> Vec<clap::Command> {
+    let below: Vec<clap::Command> = command.get_subcommands().cloned().flat_map(commands).collect();
+    [vec![command], below].concat()
 }
 
 fn documents() -> Vec<PathBuf> {

@@ -49,6 +49,22 @@ fn check(arguments: &[&str]) -> (i32, Value) {
     (code, json)
 }
 
+#[test]
+fn a_settings_file_that_nobody_named_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("custody.toml"), "this is not TOML").unwrap();
+    let image = "127.0.0.1:9/acme/api:v1";
+    let ask =
+        |more: &[&str]| run(folder.path(), &[&["check", image, "--source-uri", EXAMPLE], more].concat());
+    let unnamed = ask(&[]);
+    assert_eq!(unnamed.status.code(), Some(3), "{}", err(&unnamed));
+    let named = ask(&["--config", "custody.toml"]);
+    assert_eq!(named.status.code(), Some(2), "{}", err(&named));
+    let help = out(&run(folder.path(), &["check", "--help"]));
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("`check` reads only one that is named"), "{help}");
+}
+
 #[track_caller]
 fn is_trusted(arguments: &[&str]) {
     let (code, json) = check(arguments);

@@ -9,11 +9,15 @@ const EXAMPLES: &str = "\
 Examples:
   custody check ghcr.io/acme/api:v1 --pipeline contracts/api.yaml
   custody check ghcr.io/acme/api@sha256:4c1d… --key release.pub
-  custody check ghcr.io/acme/api:v1 --certificate-oidc-issuer https://token.actions.githubusercontent.com \\
-    --certificate-identity https://github.com/acme/api/.github/workflows/release.yml@refs/tags/v1
+  custody check ghcr.io/acme/api:v1 \\
+    --certificate-oidc-issuer https://token.actions.githubusercontent.com \\
+    --certificate-identity \\
+    https://github.com/acme/api/.github/workflows/release.yml@refs/tags/v1
   custody check ./layout --source-uri github.com/acme/api --source-tag v1
-  custody check ./api-linux-amd64 --evidence api.intoto.jsonl --source-uri github.com/acme/api --explain
-  custody check ./pkg.tgz --evidence attestations.json --source-uri github.com/acme/pkg --output json
+  custody check ./api-linux-amd64 --evidence api.intoto.jsonl \\
+    --source-uri github.com/acme/api --explain
+  custody check ./pkg.tgz --evidence attestations.json \\
+    --source-uri github.com/acme/pkg --output json
 
 A name with a registry is an image; other names are a file or folder where there is one. Write ./name for a path that reads
 like an image. A layout with several images needs :tag or @digest behind its path.

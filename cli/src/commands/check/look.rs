@@ -89,7 +89,9 @@ fn is_no_answer(reason: &Unavailable) -> bool {
     )
 }
 
-/// The registry as the settings file has it, where one is named; else as the image names it, with docker's login.
+/// The registry as the settings file has it, where one is named; else as the image names it, with docker's login. A file that
+/// merely lies in the current folder is not read: checks run where others write, and settings name files whose content goes
+/// to addresses that they name.
 async fn registry_settings(
     image: &ImageRef,
     config: Option<&Path>,
