@@ -2,7 +2,8 @@
 //!
 //! `bus` is the embedded bus's, `correlator` the evidence log's, `agents/<name>` each agent's own. `running.json` tells the
 //! command line where the running process answers, and that of an agent's folder where an agent does that is a process of its
-//! own; it proves nothing, the locks in the folders do.
+//! own; it proves nothing, the locks in the folders do. `last-bus.json` and `sample` outlive the process: which bus it used,
+//! and that it played the recording.
 
 mod last_bus;
 mod purpose;

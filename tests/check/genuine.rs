@@ -179,8 +179,9 @@ async fn what_cosign_signed_through_a_private_sigstore_and_saved_is_trusted() {
 
 /// Saves an image with its signatures, as a layout in a folder of its own.
 async fn save(cosign: &Cosign, image: &Image) -> String {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let layout = folder.join("saved").to_str().unwrap().to_owned();
+    let folder = estate().await.folder.join("saved").join(&image.repository);
+    std::fs::create_dir_all(&folder).unwrap();
+    let layout = folder.to_str().unwrap().to_owned();
     cosign.run(["save", "--dir", &layout, &image.by_digest()]).await.unwrap();
     layout
 }
