@@ -22,7 +22,7 @@ use serde::de::IgnoredAny;
 use crate::altered::cases::Case;
 use crate::altered::content::{Level, others};
 use crate::altered::json::Change;
-use crate::fixtures::say;
+use crate::fixtures::{say, skipped};
 use crate::fuzzed::Random;
 use crate::genuine::{Known, Piece};
 
@@ -62,6 +62,9 @@ struct Count {
 #[test]
 fn nothing_altered_is_accepted() {
     let cases = cases::all();
+    if cases.is_empty() {
+        return skipped("nothing genuine to alter");
+    }
     let plan = plan(&cases);
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);

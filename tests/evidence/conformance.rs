@@ -1,11 +1,11 @@
 //! The Sigstore conformance suite's bundles, by the rules of its own README (folder layout, defaults, `_fail`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use correlator_core::facts::{Refusal, Signer};
 use evidence::{Artifact, Demands, LogDemand, Proof, TrustRoot, TrustSet, TrustedKey, verify_bundle};
 
-use crate::fixtures::{folder, folders, json, say, text};
+use crate::fixtures::{folders, found, json, part, say, skipped, text};
 
 const IDENTITY: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
@@ -14,16 +14,19 @@ const ISSUER: &str = "https://token.actions.githubusercontent.com";
 pub(crate) struct Case {
     pub(crate) name: String,
     folder: PathBuf,
-    default_root: PathBuf,
+    root: PathBuf,
 }
 
-/// All cases that are there.
-pub(crate) fn cases() -> Option<Vec<Case>> {
-    let sigstore = folder("sigstore")?;
-    let suite = sigstore.join("conformance/bundle-verify");
-    let default_root = sigstore.join("trusted-roots/public-good.json");
-    let case = |name: String| Case { folder: suite.join(&name), name, default_root: default_root.clone() };
-    Some(folders(&suite).into_iter().map(case).collect())
+/// All cases that are there with the root that they are to be verified with.
+pub(crate) fn cases() -> Vec<Case> {
+    let Some(suite) = part("sigstore/conformance/bundle-verify") else { return Vec::new() };
+    let case = |name: String| {
+        let folder = suite.join(&name);
+        let own = Some(folder.join("trusted_root.json")).filter(|own| own.exists());
+        let root = own.or_else(|| part("sigstore/trusted-roots/public-good.json"))?;
+        Some(Case { name, folder, root })
+    };
+    folders(&suite).into_iter().filter_map(case).collect()
 }
 
 impl Case {
@@ -42,10 +45,8 @@ impl Case {
 
     /// A root or key that does not parse is a refusal as well: nothing verifies with it.
     pub(crate) fn trust(&self) -> Result<TrustSet, String> {
-        let own = self.folder.join("trusted_root.json");
-        let root = text(if own.exists() { &own } else { &self.default_root });
-        let root =
-            TrustRoot::from_json("root", &root, Demands::default()).map_err(|error| error.to_string())?;
+        let root = TrustRoot::from_json("root", &text(&self.root), Demands::default());
+        let root = root.map_err(|error| error.to_string())?;
         let key = self.file("key.pub").map(|pem| TrustedKey::from_pem("key.pub", &pem, LogDemand::Required));
         let key = key.transpose().map_err(|error| error.to_string())?;
         TrustSet::new(vec![root], key.into_iter().collect()).map_err(|error| error.to_string())
@@ -82,7 +83,10 @@ impl Case {
 
 #[test]
 fn the_conformance_suite_passes() {
-    let Some(cases) = cases() else { return };
+    let cases = cases();
+    if cases.is_empty() {
+        return skipped("no case of the suite that has its root");
+    }
     let (mut accepted, mut refused, mut wrong) = ([0, 0], [0, 0], Vec::new());
     for case in &cases {
         let result = case.run();
@@ -110,22 +114,22 @@ fn the_conformance_suite_passes() {
         refused[0],
         refused[1],
     ));
-    assert!(!cases.is_empty(), "the suite's folder is empty");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
 fn the_derived_table_of_cases_says_the_same_as_the_folders() {
-    let Some(sigstore) = folder("sigstore") else { return };
-    let table = sigstore.join("conformance/cases.json");
-    let Some(cases) = cases().filter(|_| Path::new(&table).exists()) else { return };
-    let rows = json(&table)["cases"].as_array().unwrap().clone();
-    for row in &rows {
+    let Some(table) = found("sigstore/conformance/cases.json") else { return };
+    let (cases, mut without_folder) = (cases(), 0);
+    for row in json(&table)["cases"].as_array().unwrap() {
         let name = row["name"].as_str().unwrap();
-        let case =
-            cases.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("{name} has no folder"));
+        let Some(case) = cases.iter().find(|case| case.name == name) else {
+            without_folder += 1;
+            continue;
+        };
         assert_eq!(row["expect"] == "fail", case.must_fail(), "{name}");
         let digest = bus_schema::Digest::sha256_of(&case.artifact());
         assert_eq!(row["artifact_sha256"], digest.hex(), "{name}");
     }
+    say(&format!("conformance: {without_folder} rows of the derived table without a case of theirs"));
 }

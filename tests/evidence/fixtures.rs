@@ -1,38 +1,30 @@
-//! Where the fixtures are, and how to read and list them.
+//! How to find, read and list the fixtures.
 
-use std::io::Write as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use evidence::{Demands, LogDemand, TrustRoot, TrustSet, TrustedKey};
+pub(crate) use harness::fixtures::found;
+pub(crate) use harness::said::skipped;
 use serde_json::Value;
 
-/// A folder of the fixtures, or `None` after saying that it is absent.
-pub(crate) fn folder(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
-    let root = std::env::var_os("CUSTODY_FIXTURES").map_or(beside, |set| {
-        // A relative folder is meant from the repository's root.
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(set)
-    });
-    let folder = root.join(name);
-    if folder.is_dir() {
-        return Some(folder);
+/// A file or folder of the fixtures that a test goes on without, or `None` after saying once that it is absent.
+pub(crate) fn part(name: &str) -> Option<PathBuf> {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let path = harness::fixtures::path(name);
+    if path.exists() {
+        return Some(path);
     }
-    say_skipped(&folder);
+    if SAID.lock().unwrap().insert(name.to_owned()) {
+        say(&format!("fixtures absent, and left out: {}", path.display()));
+    }
     None
-}
-
-/// Says so past the capture of test output: `tests/run` counts it as skipped, not as passed.
-fn say_skipped(missing: &Path) {
-    use std::io::Write as _;
-    let (thread, package) = (std::thread::current(), env!("CARGO_PKG_NAME"));
-    let test = thread.name().unwrap_or("?");
-    let line = format!("skipped: {package} {test}: fixtures absent: {}", missing.display());
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// Prints past the capture of test output: counts are meant to be seen.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "evidence: {line}");
+    harness::said::say("evidence", line);
 }
 
 /// All files below a folder, sorted, by their path below it. Other fixtures of the same layout may lack a folder; tests say
@@ -74,6 +66,11 @@ pub(crate) fn text(path: &Path) -> String {
 
 pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_str(&text(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The document in a file, which may as well be none.
+pub(crate) fn json_if_any(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 /// What can be met by signatures that only a timestamp authority witnessed.

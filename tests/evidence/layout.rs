@@ -36,8 +36,9 @@ pub(crate) fn attached(layout: &Path) -> Vec<Layer> {
         .collect()
 }
 
-/// A JSON blob: its file is named by the digest, with an ending.
+/// A JSON blob: its file is named by the digest, with an ending or without.
 fn blob(layout: &Path, digest: &Value) -> PathBuf {
     let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
-    layout.join("blobs/sha256").join(format!("{hex}.json"))
+    let (plain, named) = (layout.join("blobs/sha256").join(hex), format!("{hex}.json"));
+    if plain.is_file() { plain } else { plain.with_file_name(named) }
 }

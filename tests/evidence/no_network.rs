@@ -2,13 +2,12 @@
 
 use std::net::{TcpStream, UdpSocket};
 
-use crate::fixtures::say;
+use crate::fixtures::{say, skipped};
 
 #[test]
 fn there_is_no_network_where_none_is_promised() {
     if std::env::var_os("CUSTODY_NO_NETWORK").is_none() {
-        say("network: the machine's own, for nobody took it away; tests/run evidence does where it can");
-        return;
+        return skipped("nobody took the network away; tests/run evidence does where the system lets it");
     }
     let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap();
     let names: Vec<&str> = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();

@@ -8,7 +8,7 @@ use correlator_core::facts::{CertificateClaims, Predicate, Provenance, Signer};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::fixtures::say;
+use crate::fixtures::{say, skipped};
 use crate::genuine::Piece;
 use crate::slsa_rows::statement_of;
 use crate::{genuine, slsa};
@@ -60,6 +60,9 @@ const fn producer(
 fn each_producers_provenance_says_what_its_certificate_and_its_predicate_say() {
     let mut pieces = genuine::genuine();
     pieces.extend(slsa::accepted());
+    if !pieces.iter().any(is_provenance) {
+        return skipped("no provenance");
+    }
     let mut read = BTreeMap::<&str, usize>::new();
     for piece in &pieces {
         let Ok(statement) = piece.statement() else { continue };
@@ -78,7 +81,16 @@ fn each_producers_provenance_says_what_its_certificate_and_its_predicate_say() {
     }
     let shown: Vec<String> = read.iter().map(|(name, count)| format!("{count} of {name}")).collect();
     say(&format!("provenance by producer: {}", shown.join(", ")));
-    assert!(pieces.is_empty() || read.keys().any(|name| *name != "others"));
+    assert!(!read.is_empty(), "none of it was read");
+}
+
+/// Whether its text calls itself provenance.
+fn is_provenance(piece: &Piece) -> bool {
+    let kind = match piece.document.get("messageSignature") {
+        Some(_) => return false,
+        None => statement_of(piece)["predicateType"].clone(),
+    };
+    kind.as_str().is_some_and(|kind| kind.starts_with("https://slsa.dev/provenance/"))
 }
 
 /// What the predicate writes stands in the one form, wherever its version writes it.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixtures::{folder, json, say};
+use crate::fixtures::{found, json, part, say, skipped};
 use crate::slsa::public_trust;
 use crate::slsa_rows::files::{RowFile, files_of};
 
@@ -28,6 +28,8 @@ type Groups = BTreeMap<String, Vec<String>>;
 struct Count {
     accepted: usize,
     refused: usize,
+    /// Rows that must be refused, and whose file is of a format that nothing here reads.
+    unread_refused: usize,
     /// Rows that must be accepted, and whose evidence this version says it cannot verify.
     unsupported: Groups,
     /// Rows that must be accepted, and whose file is of a format that nothing here reads.
@@ -46,7 +48,8 @@ impl Count {
             }
             ("PASS", Answer::Unread(why)) => self.unread.entry(why).or_default().push(name.to_owned()),
             // Whatever the reason: what must be refused was.
-            (_, Answer::Unsupported(_) | Answer::Unread(_)) => self.refused += 1,
+            (_, Answer::Unsupported(_)) => self.refused += 1,
+            (_, Answer::Unread(_)) => self.unread_refused += 1,
             ("PASS", Answer::Accepted) => self.accepted += 1,
             ("PASS", Answer::Refused(why)) => self.wrong.push(format!("{name}: refused for {why:?}")),
             (expected, Answer::Accepted) => self.wrong.push(format!("{name}: accepted, expected {expected}")),
@@ -109,10 +112,11 @@ impl Why {
 
 #[test]
 fn the_rows_of_slsa_verifier_get_their_answer() {
-    let (Some(slsa), Some(_)) = (folder("slsa"), public_trust()) else { return };
-    let table = json(&slsa.join("expected.json"));
-    let digests = json(&slsa.join("artifact-digests.json"));
-    let testdata = slsa.join("testdata");
+    let (Some(table), Some(testdata)) = (found("slsa/expected.json"), found("slsa/testdata")) else { return };
+    if public_trust().is_none() {
+        return skipped("no root to verify with");
+    }
+    let (table, digests) = (json(&table), digests_table());
     let mut count = Count::default();
     for (test, section) in table.as_object().unwrap() {
         let Some(rows) = section["cases"].as_array() else { continue };
@@ -126,12 +130,17 @@ fn the_rows_of_slsa_verifier_get_their_answer() {
     }
     let sum = |groups: &Groups| groups.values().map(Vec::len).sum::<usize>();
     let (unsupported, unread, no_file) = (sum(&count.unsupported), sum(&count.unread), sum(&count.no_file));
-    let total = count.accepted + count.refused + unsupported + unread + no_file + count.wrong.len();
+    let answered = count.accepted + count.refused + count.unread_refused + count.wrong.len();
+    let total = answered + unsupported + unread + no_file;
+    if total == 0 {
+        return skipped("no row");
+    }
     say(&format!(
-        "SLSA rows: {} accepted and {} refused as expected of {total} found; to be accepted, but unsupported: {unsupported}, \
-         of an unread format: {unread}; without a file: {no_file}; wrong: {}",
+        "SLSA rows: {} accepted and {} refused as expected of {total} found; to be refused, and of an unread format: {}; to be \
+         accepted, but unsupported: {unsupported}, of an unread format: {unread}; without a file: {no_file}; wrong: {}",
         count.accepted,
         count.refused,
+        count.unread_refused,
         count.wrong.len(),
     ));
     let groups =
@@ -145,7 +154,11 @@ fn the_rows_of_slsa_verifier_get_their_answer() {
         }
     }
     assert!(count.wrong.is_empty(), "{:#?}", count.wrong);
-    assert!(count.accepted > 0 && count.refused > 0);
+}
+
+/// The digests of the artifacts that are not copied, by their names.
+fn digests_table() -> Value {
+    part("slsa/artifact-digests.json").map_or(Value::Null, |table| json(&table))
 }
 
 fn answer(testdata: &Path, file: &RowFile, row: &Value, section: &Value, digests: &Value) -> Answer {

