@@ -11,12 +11,3 @@ mod recorded;
 mod reviewed;
 mod runs;
 mod world;
-
-/// Says so past the capture of test output: `tests/run` counts it as skipped, not as passed.
-pub(crate) fn say_skipped(missing: &std::path::Path) {
-    use std::io::Write as _;
-    let (thread, package) = (std::thread::current(), env!("CARGO_PKG_NAME"));
-    let test = thread.name().unwrap_or("?");
-    let line = format!("skipped: {package} {test}: fixtures absent: {}", missing.display());
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}

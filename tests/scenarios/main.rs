@@ -20,6 +20,9 @@ mod inventories;
 mod random;
 mod replay;
 mod revoked;
+#[path = "../harness/src/said.rs"]
+#[expect(unreachable_pub, reason = "the equipment of the other tests, of which this crate needs no more")]
+mod said;
 mod storm;
 mod together;
 mod wire;

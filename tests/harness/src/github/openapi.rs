@@ -2,13 +2,14 @@
 //! is said once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, Once};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::deliver::Delivery;
+use crate::fixtures;
+use crate::said::say;
 
 /// How many findings one body may bring.
 const FINDINGS_MAX: usize = 5;
@@ -19,24 +20,40 @@ static VALIDATORS: LazyLock<Mutex<BTreeMap<String, Option<Arc<Validator>>>>> = L
 
 /// What does not fit in the answer of a route, given as its template: `/repos/{owner}/{repo}`.
 pub fn check_answer(template: &str, body: &Value) -> Vec<String> {
-    let schema = || {
-        let answer = REST.as_ref()?.pointer(&format!("/paths/{}/get/responses/200", escape(template)))?;
-        answer.pointer("/content/application~1json/schema").cloned()
-    };
-    check(&format!("GET {template}"), REST.as_ref(), schema, body)
+    check(&format!("GET {template}"), REST.as_ref(), || schema_of_answer(template), body)
+}
+
+/// Whether the description has the answer of a route.
+pub fn describes_answer(template: &str) -> bool {
+    schema_of_answer(template).is_some()
 }
 
 /// What does not fit in a webhook.
 pub fn check_webhook(delivery: &Delivery) -> Vec<String> {
-    let name = match delivery.body["action"].as_str() {
+    let name = name_of(delivery);
+    check(&format!("webhook {name}"), WEBHOOKS.as_ref(), || schema_of_webhook(&name), &delivery.body)
+}
+
+/// Whether the description has a webhook.
+pub fn describes_webhook(delivery: &Delivery) -> bool {
+    schema_of_webhook(&name_of(delivery)).is_some()
+}
+
+fn schema_of_answer(template: &str) -> Option<Value> {
+    let answer = REST.as_ref()?.pointer(&format!("/paths/{}/get/responses/200", escape(template)))?;
+    answer.pointer("/content/application~1json/schema").cloned()
+}
+
+fn schema_of_webhook(name: &str) -> Option<Value> {
+    let webhook = WEBHOOKS.as_ref()?.pointer(&format!("/webhooks/{}/post/requestBody", escape(name)))?;
+    webhook.pointer("/content/application~1json/schema").cloned()
+}
+
+fn name_of(delivery: &Delivery) -> String {
+    match delivery.body["action"].as_str() {
         Some(action) => format!("{}-{action}", delivery.event).replace('_', "-"),
         None => delivery.event.replace('_', "-"),
-    };
-    let schema = || {
-        let webhook = WEBHOOKS.as_ref()?.pointer(&format!("/webhooks/{}/post/requestBody", escape(&name)))?;
-        webhook.pointer("/content/application~1json/schema").cloned()
-    };
-    check(&format!("webhook {name}"), WEBHOOKS.as_ref(), schema, &delivery.body)
+    }
 }
 
 fn check(
@@ -68,7 +85,7 @@ fn validator(name: &str, document: &Value, schema: impl Fn() -> Option<Value>) -
         match jsonschema::options().build(&closed) {
             Ok(validator) => Some(Arc::new(validator)),
             Err(error) => {
-                println!("the schema of {name} cannot be used: {error}");
+                say("stand-in forge", &format!("the schema of {name} cannot be used: {error}"));
                 None
             }
         }
@@ -136,13 +153,13 @@ fn escape(text: &str) -> String {
 
 fn read(file: &str) -> Option<Value> {
     static SAID: Once = Once::new();
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures");
-    let root = std::env::var("CUSTODY_FIXTURES").unwrap_or_else(|_| default.to_owned());
-    let path = PathBuf::from(root).join("github/openapi").join(file);
-    match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-        Err(_) => {
-            SAID.call_once(|| println!("fixtures absent: {}", path.display()));
+    let path = fixtures::path("github/openapi").join(file);
+    let read = std::fs::read(&path).map_err(|error| error.to_string());
+    match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
+        Ok(document) => Some(document),
+        Err(error) => {
+            let line = format!("nothing that it says is checked: {}: {error}", path.display());
+            SAID.call_once(|| say("stand-in forge", &line));
             None
         }
     }
