@@ -11,6 +11,8 @@ mod check;
 mod conformance;
 #[path = "command/enroll.rs"]
 mod enroll;
+#[path = "command/fixtures.rs"]
+mod fixtures;
 #[path = "command/fleet.rs"]
 mod fleet;
 #[path = "command/formats.rs"]

@@ -164,9 +164,7 @@ impl Place {
 
 /// The genuine bundles of the fixtures that verify, one of each producer.
 fn genuine() -> anyhow::Result<Vec<Kind>> {
-    let fixtures = std::env::var_os("CUSTODY_FIXTURES")
-        .map_or_else(|| PathBuf::from("../shared/fixtures"), PathBuf::from);
-    let bundles = fixtures.join("sigstore/bundles");
+    let bundles = harness::fixtures::path("sigstore/bundles");
     if !bundles.is_dir() {
         eprintln!("fixtures absent: {}: only what is made here is measured", bundles.display());
         return Ok(Vec::new());
@@ -177,7 +175,8 @@ fn genuine() -> anyhow::Result<Vec<Kind>> {
         ("staging", Demands { certificate_transparency: true, ..Demands::default() }),
         ("github", Demands::TIME_ONLY),
     ] {
-        let text = std::fs::read_to_string(fixtures.join(format!("sigstore/trusted-roots/{name}.json")))?;
+        let text =
+            std::fs::read_to_string(harness::fixtures::path(&format!("sigstore/trusted-roots/{name}.json")))?;
         roots.push(TrustRoot::from_json(name, &text, demands)?);
     }
     let trust = TrustSet::new(roots, Vec::new())?;

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-/// The folder `below` the fixtures, or none with a line that says so.
+/// The folder `below` the fixtures, or none with a line that says so. A relative folder is meant from the repository's root.
 pub(super) fn folder(below: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("CUSTODY_FIXTURES").map(PathBuf::from);
-    let default = || super::agreement::crate_path("../../shared/fixtures");
-    let folder = root.unwrap_or_else(default).join(below);
+    let fixtures = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());
+    let folder = super::agreement::crate_path("..").join(fixtures).join(below);
     if folder.is_dir() {
         return Some(folder);
     }

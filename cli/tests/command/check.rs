@@ -1,32 +1,17 @@
 //! `check` over evidence of real producers: files, layouts and digests of the fixtures, offline and with the program's own roots.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::fixtures::fixture;
 use crate::{err, out, run};
 
 const EXAMPLE: &str = "github.com/slsa-framework/example-package";
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
-
-/// A file or folder of the fixtures, or `None` after saying that it is absent.
-fn fixture(name: &str) -> Option<PathBuf> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let root = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());
-    let path = repository.join(root).join(name);
-    if path.exists() {
-        return path.canonicalize().ok();
-    }
-    // Past the capture of test output: `tests/run` counts it as skipped, not as passed.
-    let this = std::thread::current();
-    let test = this.name().unwrap_or("check");
-    let _ = writeln!(std::io::stdout().lock(), "skipped: cli {test}: fixtures absent: {}", path.display());
-    None
-}
 
 /// The digest that a bundle's statement names first.
 fn subject_of(bundle: &Path) -> String {

@@ -10,11 +10,10 @@ use super::bench::Bench;
 use super::intake::Door;
 
 fn folder(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("CUSTODY_FIXTURES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
-        PathBuf::from,
-    );
-    let folder = root.join("registry").join(name);
+    // A relative folder is meant from the repository's root.
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let fixtures = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());
+    let folder = repository.join(fixtures).join("registry").join(name);
     match folder.is_dir() {
         true => Some(folder),
         false => {

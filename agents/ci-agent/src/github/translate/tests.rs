@@ -198,9 +198,10 @@ fn without_each_part(whole: &Value, depth: usize, check: &mut dyn FnMut(&Value))
 /// Every recorded payload of the events that this agent reads, found by listing the folders.
 #[test]
 fn recorded_payloads_are_events_or_nothing_to_say() {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures");
-    let root = std::env::var("CUSTODY_FIXTURES").unwrap_or_else(|_| default.to_owned());
-    let webhooks = std::path::Path::new(&root).join("github/webhooks");
+    // A relative folder is meant from the repository's root.
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let fixtures = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());
+    let webhooks = repository.join(fixtures).join("github/webhooks");
     let Ok(folders) = std::fs::read_dir(&webhooks) else {
         say_skipped(&webhooks);
         return;

@@ -10,15 +10,15 @@ use serde_json::Value;
 use super::*;
 use crate::kubernetes::payload::read_pod;
 
-/// The folder of Kubernetes fixtures, where it is there.
-fn fixtures() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = std::env::var_os("CUSTODY_FIXTURES").map_or(root.join("../shared/fixtures"), PathBuf::from);
-    let folder = folder.join("kubernetes");
-    if folder.is_dir() {
-        return Some(folder);
+/// One of the Kubernetes fixtures, where it is there. A relative folder is meant from the repository's root.
+fn fixture(name: &str) -> Option<PathBuf> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let fixtures = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());
+    let path = repository.join(fixtures).join("kubernetes").join(name);
+    if path.exists() {
+        return Some(path);
     }
-    say_skipped(&folder);
+    say_skipped(&path);
     None
 }
 
@@ -44,8 +44,8 @@ fn pods(folder: &Path) -> Vec<(String, Value)> {
 
 #[test]
 fn every_form_of_image_id_is_read_as_what_it_means() {
-    let Some(folder) = fixtures() else { return };
-    let forms = read(&folder.join("imageid-forms.json"));
+    let Some(path) = fixture("imageid-forms.json") else { return };
+    let forms = read(&path);
     for form in forms["forms"].as_array().unwrap() {
         let (text, meaning) = (form["imageID"].as_str().unwrap(), form["meaning"].as_str().unwrap());
         let hex = &text[text.rfind("sha256:").unwrap()..];
@@ -65,8 +65,8 @@ fn every_form_of_image_id_is_read_as_what_it_means() {
 
 #[test]
 fn every_recorded_pod_gives_one_container_for_each_that_runs() {
-    let Some(folder) = fixtures() else { return };
-    for (path, recorded) in pods(&folder.join("pods-openshift-crio")) {
+    let Some(folder) = fixture("pods-openshift-crio") else { return };
+    for (path, recorded) in pods(&folder) {
         let pod = read_pod(&recorded.to_string()).unwrap_or_else(|refused| panic!("{path}: {refused:?}"));
         let workload = "c/n/Pod/p".parse().unwrap();
         let view = View { cluster_name: "test", workload: &workload, seen: Timestamp::now() };
@@ -106,8 +106,8 @@ fn recorded_running(pod: &Value) -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn every_image_of_the_recorded_inventory_has_the_digest_that_it_names() {
-    let Some(folder) = fixtures() else { return };
-    let recorded = read(&folder.join("openshift/running_containers.json"));
+    let Some(path) = fixture("openshift/running_containers.json") else { return };
+    let recorded = read(&path);
     for image in recorded["images"].as_object().unwrap().values() {
         let text = image.as_str().unwrap();
         let expected: Option<Digest> = text.find("sha256:").map(|at| text[at..].parse().unwrap());
@@ -117,8 +117,8 @@ fn every_image_of_the_recorded_inventory_has_the_digest_that_it_names() {
 
 #[test]
 fn the_pod_of_a_recorded_admission_is_read() {
-    let Some(folder) = fixtures() else { return };
-    let review = read(&folder.join("admission/pod-create-v1.json"));
+    let Some(path) = fixture("admission/pod-create-v1.json") else { return };
+    let review = read(&path);
     let object = &review["request"]["object"];
     assert!(object.is_object(), "the recording has an object");
     let mut object = object.clone();
