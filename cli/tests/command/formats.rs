@@ -57,7 +57,9 @@ fn write_registry_state(folder: &Path, data: &Path) {
         .unwrap();
     let mut started = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut started).unwrap();
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    // A shell's own: not every system has a program for it.
+    let asked = Command::new("sh").args(["-c", r#"kill "$1""#, "kill", &child.id().to_string()]).status();
+    assert!(asked.unwrap().success());
     assert!(child.wait().unwrap().success(), "{started}");
     let path = data.join(REGISTRY_STATE);
     let mut bytes = fs::read(&path).unwrap();

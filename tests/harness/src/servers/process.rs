@@ -201,9 +201,10 @@ impl Process {
         }
     }
 
-    /// Sends a signal by its name (`TERM`, `STOP`, `CONT`, …).
+    /// Sends a signal by its name (`TERM`, `STOP`, `CONT`, …), as a shell does: not every system has a program for it.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid()?.to_string()).status()?;
+        let pid = self.pid()?.to_string();
+        let status = Command::new("sh").args(["-c", r#"kill -"$1" "$2""#, "signal", name, &pid]).status()?;
         if !status.success() {
             bail!("send {name} to {}: {status}", self.plan.name);
         }
