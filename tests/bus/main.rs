@@ -19,14 +19,21 @@ mod publish;
 mod repaired;
 mod restart;
 mod rights;
+mod tally;
 
 macro_rules! contract {
-    ($place:ty: $($module:ident { $($case:ident)+ })+) => {
+    ($place:ty, $bus:literal: $($module:ident { $($case:ident)+ })+) => {
+        static TALLY: $crate::tally::Tally =
+            $crate::tally::Tally::new($bus, [$($(stringify!($case)),+),+].len());
+
         $(mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let place = <$place>::new().await;
-                $crate::$module::$case(&place).await;
+                let case = async {
+                    let place = <$place>::new().await;
+                    $crate::$module::$case(&place).await;
+                };
+                super::TALLY.count(case).await;
             })+
         })+
     };
@@ -34,8 +41,8 @@ macro_rules! contract {
 
 /// Every case, for a bus that keeps all of the contract.
 macro_rules! whole_contract {
-    ($place:ty) => {
-        contract! { $place:
+    ($place:ty, $bus:literal) => {
+        contract! { $place, $bus:
         publish {
             first_deliveries_keep_the_order_of_publishing
             a_repeated_id_is_dropped_and_names_the_first
@@ -95,13 +102,13 @@ macro_rules! whole_contract {
 }
 
 mod embedded {
-    whole_contract! { crate::place::Embedded }
+    whole_contract! { crate::place::Embedded, "the embedded bus" }
 }
 
 mod one_server {
-    whole_contract! { crate::jetstream::OneServer }
+    whole_contract! { crate::jetstream::OneServer, "one server" }
 }
 
 mod three_nodes {
-    whole_contract! { crate::jetstream::ThreeNodes }
+    whole_contract! { crate::jetstream::ThreeNodes, "three nodes" }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_runtime::bus::{Bus, Stream, Watched};
 use futures::StreamExt;
+use harness::said::say;
 use harness::servers::nats::{NODES, NatsCluster};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -67,4 +68,6 @@ async fn a_node_killed_in_the_middle_loses_and_doubles_nothing() {
     assert_eq!(revisions, put);
     drop(consumer);
     timeout(Duration::from_secs(20), bus.close()).await.unwrap().unwrap();
+    let published = confirmed.len();
+    say("bus", &format!("{KILLS} nodes of {NODES} killed: {published} published, lost 0, twice 0"));
 }

@@ -17,6 +17,7 @@ use fleet_runtime::metrics::{FleetMetrics, Metrics};
 use fleet_runtime::outbox::Outbox;
 use fleet_runtime::{asked, outbox};
 use futures::StreamExt;
+use harness::said::say;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -134,7 +135,8 @@ async fn every_other_subject_is_refused_to_every_credential() {
         }
         assert_eq!(wire.subscribe(&format!("_INBOX.{id}.x")).await.unwrap(), Vec::<String>::new());
     }
-    println!("rights: {tried} attempts, {} refused, {allowed} of the own allowed", tried - passed.len());
+    let refused = tried - passed.len();
+    say("bus", &format!("rights: {tried} attempts, {refused} refused, {allowed} of the own allowed"));
     assert!(passed.is_empty(), "not refused: {passed:#?}");
     assert!(tried > 1000, "only {tried} attempts");
     let after = estate.state(&correlator).await;
@@ -196,7 +198,7 @@ async fn an_answer_never_leaves_the_account_of_who_asked() {
     for (id, mut wire) in listeners {
         assert_eq!(wire.heard().await.unwrap(), 0, "the inbox of {id}");
     }
-    println!("rights: {tried} answers and tales sent astray, none arrived");
+    say("bus", &format!("rights: {tried} answers and tales sent astray, none arrived"));
     // Nor is it one's own word: an answer of the server is nobody's event.
     for stored in correlator.read(Stream::Events, 0, 1024).await.unwrap() {
         let payload = String::from_utf8_lossy(&stored.message.payload).into_owned();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harness::said::say;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
@@ -42,6 +43,6 @@ async fn a_full_outbox_asks_to_come_again_and_loses_nothing() {
     quiet(&mut fleet).await;
     fleet.agent.stop().await.unwrap();
     fleet.correlator.stop().await.unwrap();
-    println!("faults: {taken} notifications filled an outbox");
     check_log(&fleet, taken + 1);
+    say("faults", &format!("{taken} notifications filled an outbox; events lost 0, effects twice 0"));
 }

@@ -22,6 +22,7 @@ mod traced;
 
 use std::sync::Arc;
 
+use harness::said::say;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
@@ -64,17 +65,12 @@ async fn whatever_strikes_nothing_is_lost_and_nothing_is_there_twice() {
         }
     }
     for seed in &failed {
-        println!("again: CUSTODY_FAULT_SEED={seed} CUSTODY_FAULT_ROUNDS={ROUNDS_PER_FLEET} tests/run faults");
+        let again = format!("CUSTODY_FAULT_SEED={seed} CUSTODY_FAULT_ROUNDS={ROUNDS_PER_FLEET}");
+        say("faults", &format!("again: {again} tests/run faults"));
     }
     assert!(failed.is_empty(), "seeds {failed:?} did not survive");
-    println!(
-        "faults: {} rounds survived, seeds {}..{}, {} notifications, {} events, lost 0, twice 0",
-        total.rounds,
-        seeds.start,
-        seeds.end - 1,
-        total.answered,
-        total.events
-    );
+    let (from, to) = (seeds.start, seeds.end - 1);
+    total.say(&format!("one server, seeds {from} to {to}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +79,7 @@ async fn nodes_of_three_are_killed_and_nothing_is_lost() {
     let fleet = Fleet::on_three_servers(Arc::clone(images)).await;
     let seed = given("CUSTODY_FAULT_SEED", SEED);
     let survived = survive(fleet, Arc::clone(images), seed, ROUNDS_OF_THREE_SERVERS, calm).await;
-    println!("faults: {} rounds of three servers survived, {} events", survived.rounds, survived.events);
+    survived.say(&format!("three servers, seed {seed}"));
 }
 
 /// The load of every fleet, and what a fleet comes to that suffers nothing.
@@ -101,6 +97,13 @@ async fn load_and_calm() -> (&'static Arc<Images>, &'static Conclusions) {
 }
 
 impl Survived {
+    /// What was lost or there twice would have failed.
+    fn say(&self, of: &str) {
+        let Survived { rounds, answered, events } = self;
+        let line = format!("{of}: {rounds} rounds survived, {answered} notifications, {events} events");
+        say("faults", &format!("{line}; events lost 0, effects twice 0"));
+    }
+
     fn add(&mut self, more: Survived) {
         self.rounds += more.rounds;
         self.answered += more.answered;

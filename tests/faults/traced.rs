@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use bus_schema::TraceParent;
+use harness::said::say;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
@@ -100,5 +101,5 @@ async fn one_trace_leads_from_a_notification_to_an_alert() {
     let first = of_it.iter().find(|span| span.parent.is_empty()).expect("a trace has a beginning");
     assert_eq!(first.name, "receive a registry notification");
     assert!(of_it.iter().all(|span| span.parent.is_empty() || span.parent == first.id), "{of_it:#?}");
-    println!("faults: one trace of {} steps leads through two processes", of_it.len());
+    say("faults", &format!("one trace of {} steps leads through two processes", of_it.len()));
 }

@@ -16,6 +16,7 @@ use scenarios::steps::{Happening, Script, happening, start};
 use crate::any_order::{EVERY_WINDOW_HOURS, pass_every_window};
 use crate::fleet::Fleet;
 use crate::random::Random;
+use crate::said::say;
 use crate::{Scenario, given, played};
 
 const SEEDS: u64 = 2000;
@@ -45,7 +46,9 @@ fn crashes_between_any_two_writes_change_no_conclusion() {
     let crashes: usize = checked.iter().map(|(crashes, _)| crashes).sum();
     assert!(wrong.is_empty(), "{} objections:\n{}", wrong.len(), wrong.join("\n"));
     assert!(seeds < 100 || crashes > 100, "only {crashes} crashes");
-    println!("crashes: seeds {first}..{}, {crashes} crashes, lost 0, twice 0", first + seeds - 1);
+    let last = first + seeds - 1;
+    let line = format!("crashes: {seeds} seeds survived, {first} to {last}, with {crashes} crashes");
+    say("scenarios", &format!("{line}; events lost 0, effects twice 0"));
 }
 
 #[test]

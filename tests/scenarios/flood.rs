@@ -15,6 +15,7 @@ use scenarios::play::Play;
 use scenarios::steps::{Script, Step, happening, start};
 
 use crate::given;
+use crate::said::say;
 
 const MADE_UP: usize = 2000;
 /// Records that one made-up digest may change: its place, its image, its question, its lane, its case.
@@ -104,11 +105,12 @@ fn what_a_made_up_digest_costs_does_not_grow_with_their_number() {
     });
     assert!(asked, "another namespace waits for the flood");
     let (ticks, changes) = settle(&mut flooded);
-    println!(
+    let line = format!(
         "flood: {made_up} made-up digests, {OUT_MAX} questions out, {} bytes of records for each, {ticks} ticks of at most \
          {changes} changes",
         late.bytes / (made_up / 10)
     );
+    say("scenarios", &line);
 }
 
 /// Lets every image settle; tells in how many ticks, and what the largest changed.
