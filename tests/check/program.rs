@@ -1,8 +1,8 @@
 //! The real program, run as people run it.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
+use harness::servers::tool_run::output_of;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -78,8 +78,7 @@ async fn answer(
 ) -> Answer {
     command.arg("check").args(arguments).args(["--output", "json"]);
     command.current_dir(folder).env_clear().env("HOME", folder).envs(environment.iter().copied());
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.expect("the program runs");
+    let output = output_of(&mut command, b"").await.unwrap_or_else(|error| panic!("{error:#}"));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     Answer {
         // A signal ended it.

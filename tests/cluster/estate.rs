@@ -142,7 +142,7 @@ impl Estate {
         let mut process = Process::start(plan)?;
         let ready = format!("http://127.0.0.1:{}/readyz", ports.operations);
         process.ready_within(Duration::from_secs(60), || answers_ok(ready.clone())).await?;
-        let custody = Custody::new(process, &ports, alerts);
+        let custody = Custody::new(process, &ports, alerts)?;
         Ok(Estate {
             folder,
             contracts,

@@ -36,14 +36,14 @@ pub(crate) struct Alert {
 }
 
 impl Custody {
-    pub(crate) fn new(process: Process, ports: &Ports, alerts: Listener) -> Custody {
-        Custody {
+    pub(crate) fn new(process: Process, ports: &Ports, alerts: Listener) -> anyhow::Result<Custody> {
+        Ok(Custody {
             process: Mutex::new(process),
             intake: format!("http://127.0.0.1:{}", ports.intake),
             api: format!("http://127.0.0.1:{}/api/v1", ports.api),
             alerts,
-            http: reqwest::Client::new(),
-        }
+            http: harness::http::client()?,
+        })
     }
 
     pub(crate) fn webhook_url(&self) -> String {

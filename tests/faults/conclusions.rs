@@ -1,7 +1,6 @@
 //! What a fleet came to: verdicts, open cases, alerts, and how often each event is in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bus_schema::registry::{ImagePushed, Observation};
@@ -11,8 +10,12 @@ use correlator_store::{Recorded, Store, StoreSettings};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use tokio::process::Command;
+
 use crate::fleet::Fleet;
+use harness::http::get;
 use harness::provision::program;
+use harness::servers::tool_run::output_of;
 
 /// What a kill left unacknowledged on the bus comes again after a minute.
 const QUIET_WITHIN: Duration = Duration::from_secs(180);
@@ -59,7 +62,7 @@ pub(crate) async fn quiet(fleet: &mut Fleet) {
 
 async fn unfinished(fleet: &mut Fleet) -> Vec<String> {
     let mut found = Vec::new();
-    let metrics = reqwest::get(format!("{}/metrics", fleet.agent.address("operations"))).await;
+    let metrics = get(format!("{}/metrics", fleet.agent.address("operations"))).await;
     let metrics = metrics.unwrap().text().await.unwrap();
     let mut outbox = metrics.lines().filter(|line| line.starts_with("custody_outbox_messages{"));
     let line = outbox.next().expect("the agent has an outbox");
@@ -148,18 +151,16 @@ async fn pages(fleet: &Fleet, path: &str, field: &str) -> Vec<Value> {
 
 async fn api(fleet: &Fleet, path: &str) -> Value {
     let url = format!("{}/api/v1{path}", fleet.correlator.address("api"));
-    let answer = reqwest::get(url).await.unwrap();
+    let answer = get(url).await.unwrap();
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
     answer.json().await.unwrap()
 }
 
 /// The log of a correlator that ended. It proves itself.
-pub(crate) fn logged(fleet: &Fleet) -> Logged {
-    let verified = Command::new(program().unwrap())
-        .args(["log", "verify", "--data"])
-        .arg(fleet.log_folder())
-        .output()
-        .unwrap();
+pub(crate) async fn logged(fleet: &Fleet) -> Logged {
+    let mut verify = Command::new(program().unwrap());
+    let verify = verify.args(["log", "verify", "--data"]).arg(fleet.log_folder());
+    let verified = output_of(verify, b"").await.unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     let store =
         Store::open_read_only(&fleet.log_folder().join("correlator"), &StoreSettings::default()).unwrap();

@@ -43,6 +43,6 @@ async fn a_full_outbox_asks_to_come_again_and_loses_nothing() {
     quiet(&mut fleet).await;
     fleet.agent.stop().await.unwrap();
     fleet.correlator.stop().await.unwrap();
-    check_log(&fleet, taken + 1);
+    check_log(&fleet, taken + 1).await;
     say("faults", &format!("{taken} notifications filled an outbox; events lost 0, effects twice 0"));
 }

@@ -46,7 +46,7 @@ pub(crate) async fn survive(
     fleet.agent.stop().await.unwrap();
     fleet.correlator.stop().await.unwrap();
     // First, because what is lost shows in everything else.
-    let events = check_log(&fleet, count);
+    let events = check_log(&fleet, count).await;
     compare("verdicts", &calm.verdicts, &found.verdicts);
     compare("open cases", &calm.open_cases, &found.open_cases);
     let untold: Vec<_> = calm.told.difference(&found.told).collect();
@@ -62,7 +62,7 @@ pub(crate) async fn calm(mut fleet: Fleet, images: Arc<Images>) -> Conclusions {
     let conclusions = conclusions(&fleet).await;
     fleet.agent.stop().await.unwrap();
     fleet.correlator.stop().await.unwrap();
-    check_log(&fleet, count);
+    check_log(&fleet, count).await;
     conclusions
 }
 
@@ -97,8 +97,8 @@ async fn suffer(
 }
 
 /// Every notification led to one push in the log, no report of the agent is missing, and no event is there twice. Tells how many events are there.
-pub(crate) fn check_log(fleet: &Fleet, count: u64) -> u64 {
-    let logged = logged(fleet);
+pub(crate) async fn check_log(fleet: &Fleet, count: u64) -> u64 {
+    let logged = logged(fleet).await;
     let lost: Vec<u64> =
         (0..count).filter(|number| !logged.pushes.contains_key(&notification_id(*number))).collect();
     assert!(lost.is_empty(), "answered with 2xx and not in the log: {lost:?}");

@@ -88,7 +88,8 @@ async fn what_is_not_signed_for_its_owner_is_refused_and_leaves_nothing() {
     foreign.body["repository"]["full_name"] = json!("umbrella/api");
     foreign.body["repository"]["html_url"] = json!("https://github.com/umbrella/api");
     assert_eq!(world.deliver(&foreign).await, 403);
-    let unsigned = reqwest::Client::new().post(world.webhook_url()).body("{}").send().await.unwrap();
+    let unsigned =
+        harness::http::client().unwrap().post(world.webhook_url()).body("{}").send().await.unwrap();
     assert_eq!(unsigned.status(), 401);
     assert!(world.events().await.is_empty());
     assert!(world.dead_letters().await.is_empty());
@@ -104,7 +105,8 @@ async fn a_body_over_the_bound_is_refused_before_it_is_held() {
     let megabytes = 100;
     let chunk = vec![b' '; 1024 * 1024];
     let stream = futures::stream::iter((0..megabytes).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
-    let sent = reqwest::Client::new()
+    let sent = harness::http::client()
+        .unwrap()
         .post(world.webhook_url())
         .header("x-github-event", "push")
         .header("x-hub-signature-256", signature(SECRET, b""))
@@ -115,7 +117,8 @@ async fn a_body_over_the_bound_is_refused_before_it_is_held() {
     if let Ok(response) = sent {
         assert_eq!(response.status(), 413);
     }
-    let stated = reqwest::Client::new()
+    let stated = harness::http::client()
+        .unwrap()
         .post(world.webhook_url())
         .header("x-github-event", "push")
         .header("x-hub-signature-256", signature(SECRET, b""))

@@ -10,11 +10,13 @@ use harness::provision::program;
 use harness::servers::cosign::Cosign;
 use harness::servers::github_run::GithubRun;
 use harness::servers::sigstore::PrivateSigstore;
+use harness::servers::tool_run::output_of;
 use serde_json::json;
 use tempfile::tempdir;
 
 async fn sign(sigstore: &PrivateSigstore, token: &str, more: &[&str], file: &Path, bundle: &Path) -> Output {
-    tokio::process::Command::new(program().unwrap())
+    let mut command = tokio::process::Command::new(program().unwrap());
+    command
         .args(["conformance", "sign-bundle"])
         .args(more)
         .args(["--identity-token", token, "--bundle"])
@@ -23,10 +25,8 @@ async fn sign(sigstore: &PrivateSigstore, token: &str, more: &[&str], file: &Pat
         .arg(&sigstore.files().trusted_root)
         .arg("--signing-config")
         .arg(&sigstore.files().signing_config)
-        .arg(file)
-        .output()
-        .await
-        .unwrap()
+        .arg(file);
+    output_of(&mut command, b"").await.unwrap()
 }
 
 /// The servers have no certificate log.
@@ -86,12 +86,9 @@ async fn what_is_no_token_signs_nothing() {
     let folder = tempdir().unwrap();
     let (artifact, bundle) = (folder.path().join("artifact"), folder.path().join("bundle.json"));
     std::fs::write(&artifact, "what is released").unwrap();
-    let output = tokio::process::Command::new(program().unwrap())
-        .args(["conformance", "sign-bundle", "--identity-token", "not.a.token", "--bundle"])
-        .args([&bundle, &artifact])
-        .output()
-        .await
-        .unwrap();
+    let mut command = tokio::process::Command::new(program().unwrap());
+    command.args(["conformance", "sign-bundle", "--identity-token", "not.a.token", "--bundle"]);
+    let output = output_of(command.args([&bundle, &artifact]), b"").await.unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!bundle.exists());
 }

@@ -10,6 +10,6 @@ async fn nats_starts_with_jetstream() {
     let nats = Nats::start(folder.path()).await.unwrap();
     assert!(nats.url().starts_with("nats://127.0.0.1:"));
     let state: Value =
-        reqwest::get(format!("{}/jsz", nats.monitoring_url())).await.unwrap().json().await.unwrap();
+        harness::http::get(format!("{}/jsz", nats.monitoring_url())).await.unwrap().json().await.unwrap();
     assert_eq!(state["streams"], 0, "{state}");
 }

@@ -11,6 +11,7 @@ use harness::provision::program;
 use harness::servers::cosign::Cosign;
 use harness::servers::github_run::GithubRun;
 use harness::servers::sigstore::PrivateSigstore;
+use harness::servers::tool_run::output_of;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -145,13 +146,13 @@ async fn what_cosign_signs_with_keys_of_every_kind_and_rekor_logs_verifies() {
 /// How the program answers for a file and the bundle that was signed last.
 async fn check(signing: &Signing, file: &Path) -> Option<i32> {
     let bundle = signing.folder.path().join("bundle.json");
-    let output = tokio::process::Command::new(program().unwrap())
+    let mut command = tokio::process::Command::new(program().unwrap());
+    command
         .args(["check", &path(file), "--bundle", &path(&bundle)])
         .args(["--trusted-root", &path(&signing.sigstore.files().trusted_root)])
         .args(["--certificate-identity-regexp", "https://github.com/.+"])
-        .args(["--certificate-oidc-issuer-regexp", "http://127[.]0[.]0[.]1:[0-9]+"])
-        .output();
-    output.await.unwrap().status.code()
+        .args(["--certificate-oidc-issuer-regexp", "http://127[.]0[.]0[.]1:[0-9]+"]);
+    output_of(&mut command, b"").await.unwrap().status.code()
 }
 
 #[tokio::test]

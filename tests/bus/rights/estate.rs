@@ -176,7 +176,7 @@ impl Estate {
         let drift = correlator.drift().await.unwrap();
         found.extend(drift.iter().map(|one| (format!("drift: {one}"), 1)));
         let url = format!("{}/jsz?acc=CUSTODY&streams=true&consumers=true", self.server.monitoring_url());
-        let told: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        let told: serde_json::Value = harness::http::get(url).await.unwrap().json().await.unwrap();
         for stream in told["account_details"][0]["stream_detail"].as_array().unwrap() {
             let name = stream["name"].as_str().unwrap();
             // What agents write is looked at above.

@@ -9,6 +9,7 @@ use crate::before;
 use crate::estate::{binary, estate};
 use crate::observe::link;
 use crate::story;
+use harness::servers::tool_run::output_of;
 
 #[test]
 fn story_10_thirty_images_that_nobody_claims_are_one_quiet_case() {
@@ -90,12 +91,12 @@ fn story_10_a_digest_from_before_custody_opens_no_case_and_the_baseline_covers_i
             custody.cases().await?.into_iter().filter(|case| case.to_string().contains(digest)).collect();
         anyhow::ensure!(named.is_empty(), "a case was opened: {named:?}");
         custody.exactly_told(before::NAME, &[])?;
-        let baseline = tokio::process::Command::new(binary()?)
+        let mut baseline = tokio::process::Command::new(binary()?);
+        baseline
             .args(["policy", "baseline", "--owner", "platform", "--reason", "ran before custody"])
             .args(["--control", "rebuilt within 90 days", "--data"])
-            .arg(estate.folder.join("data"))
-            .output()
-            .await?;
+            .arg(estate.folder.join("data"));
+        let baseline = output_of(&mut baseline, b"").await?;
         anyhow::ensure!(baseline.status.success(), "{}", String::from_utf8_lossy(&baseline.stderr));
         std::fs::write(estate.contracts.join("baseline.yaml"), baseline.stdout)?;
         let verdict = custody.wait_verdict(before::NAME, digest, "waived").await?;

@@ -3,6 +3,7 @@
 pub mod custody;
 pub mod fixtures;
 pub mod github;
+pub mod http;
 pub mod provision;
 pub mod said;
 pub mod sample;

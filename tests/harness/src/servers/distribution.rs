@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::login::Login;
 use super::ports::free_port;
 use super::process::{Plan, Process, start_on_free_ports};
+use crate::http;
 use crate::provision::Tool;
 
 /// The lowest that bcrypt allows: each request is checked anew, and these passwords guard nothing.
@@ -77,7 +78,7 @@ impl Distribution {
             .ready(|| {
                 let url = url.clone();
                 async move {
-                    reqwest::get(url).await.is_ok_and(|answer| matches!(answer.status().as_u16(), 200 | 401))
+                    http::get(url).await.is_ok_and(|answer| matches!(answer.status().as_u16(), 200 | 401))
                 }
             })
             .await

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::process::{Plan, Process};
 use super::refreg::read_addresses;
+use crate::http;
 use crate::provision::Tool;
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +48,7 @@ impl OpenIdIssuer {
 
     /// A token with these claims; issuer, audience `sigstore` and times are filled in where they are absent.
     pub async fn mint(&self, claims: &Value) -> anyhow::Result<String> {
-        let request = reqwest::Client::new().post(format!("{}/mint", self.url)).json(claims);
+        let request = http::client()?.post(format!("{}/mint", self.url)).json(claims);
         request.send().await?.error_for_status()?.text().await.context("mint token")
     }
 }

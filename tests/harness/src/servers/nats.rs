@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::login::Login;
 use super::ports::{free_port, free_ports};
 use super::process::{Plan, Process, READY_WITHIN_SECS, answers_ok, start_on_free_ports};
+use crate::http;
 use crate::provision::Tool;
 
 /// Nodes of a cluster.
@@ -193,7 +194,7 @@ impl NatsCluster {
 impl Nats {
     async fn leader_known(&self, account: &str, stream: &str) -> anyhow::Result<Option<String>> {
         let url = format!("{}/jsz?acc={account}&streams=true", self.monitoring_url);
-        let state: Value = reqwest::get(url).await?.json().await?;
+        let state: Value = http::get(url).await?.json().await?;
         let accounts = state["account_details"].as_array().cloned().unwrap_or_default();
         let mut streams =
             accounts.iter().flat_map(|one| one["stream_detail"].as_array().into_iter().flatten());

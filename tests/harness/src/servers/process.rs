@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::http;
+
 /// How long a server may take to become ready on a busy machine.
 pub const READY_WITHIN_SECS: u64 = 90;
 /// How often a server is started anew because somebody took its port.
@@ -292,5 +294,5 @@ where
 
 /// Whether a GET of the address is answered with 200.
 pub async fn answers_ok(url: String) -> bool {
-    reqwest::get(url).await.is_ok_and(|response| response.status() == 200)
+    http::get(url).await.is_ok_and(|response| response.status() == 200)
 }

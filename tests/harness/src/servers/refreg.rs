@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::login::Login;
 use super::process::{Plan, Process};
+use crate::http;
 use crate::provision::Tool;
 
 /// How to run it.
@@ -131,24 +132,19 @@ impl Refreg {
 
     /// Replaces all faults; an empty list heals the registry.
     pub async fn set_faults(&self, faults: &[Fault]) -> anyhow::Result<()> {
-        let request = reqwest::Client::new().put(self.control("/faults")).json(faults);
+        let request = http::client()?.put(self.control("/faults")).json(faults);
         request.send().await?.error_for_status().context("set faults")?;
         Ok(())
     }
 
     /// The requests since the start or the last `forget_requests`.
     pub async fn requests(&self) -> anyhow::Result<Vec<AnsweredRequest>> {
-        reqwest::get(self.control("/requests"))
-            .await?
-            .error_for_status()?
-            .json()
-            .await
-            .context("read requests")
+        http::get(self.control("/requests")).await?.error_for_status()?.json().await.context("read requests")
     }
 
     /// Forgets the requests.
     pub async fn forget_requests(&self) -> anyhow::Result<()> {
-        reqwest::Client::new().delete(self.control("/requests")).send().await?.error_for_status()?;
+        http::client()?.delete(self.control("/requests")).send().await?.error_for_status()?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use super::github_run::GithubRun;
 use super::issuer::OpenIdIssuer;
 use super::ports::free_ports;
 use super::process::{Plan, Process, answers_ok, start_on_free_ports};
+use crate::http;
 use crate::provision::Tool;
 
 /// Everything that the servers vouch for begins here; cosign wants a time for each.
@@ -207,7 +208,7 @@ async fn write_files(folder: &Path, addresses: &Addresses) -> anyhow::Result<Sig
 }
 
 async fn fetch(url: &str) -> anyhow::Result<String> {
-    let text = reqwest::get(url).await?.error_for_status()?.text().await?;
+    let text = http::get(url).await?.error_for_status()?.text().await?;
     ensure!(text.contains("BEGIN CERTIFICATE"), "{url} is no certificate chain");
     Ok(text)
 }

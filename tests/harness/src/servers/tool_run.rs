@@ -1,6 +1,6 @@
 //! One run of a command-line tool, bounded in time.
 //!
-//! In: a command. Out: its standard output, or an error with what it printed. Never waits longer than the bound.
+//! In: a command. Out: what it printed, or an error that names it. Never waits longer than the bound.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub async fn run(command: &mut Command) -> anyhow::Result<String> {
 /// Runs the command with the given standard input and returns its standard output.
 pub async fn run_with_input(command: &mut Command, input: &[u8]) -> anyhow::Result<String> {
     let name = format!("{:?}", command.as_std().get_program());
-    let output = output_of(command, input).await.with_context(|| format!("run {name}"))?;
+    let output = output_of(command, input).await?;
     if !output.status.success() {
         bail!(
             "run {name} {:?}: {}\n{}{}",
@@ -33,7 +33,13 @@ pub async fn run_with_input(command: &mut Command, input: &[u8]) -> anyhow::Resu
     String::from_utf8(output.stdout).context("read output")
 }
 
-async fn output_of(command: &mut Command, input: &[u8]) -> anyhow::Result<Output> {
+/// Runs the command with the given standard input and returns what it printed and how it ended.
+pub async fn output_of(command: &mut Command, input: &[u8]) -> anyhow::Result<Output> {
+    let run = format!("{:?}", command.as_std());
+    waited_for(command, input).await.with_context(|| format!("run {run}"))
+}
+
+async fn waited_for(command: &mut Command, input: &[u8]) -> anyhow::Result<Output> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
