@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::fleet::Fleet;
+use crate::images::Images;
 use harness::http::get;
 use harness::provision::program;
+use harness::servers::listener::Received;
 use harness::servers::tool_run::output_of;
 
 /// What a kill left unacknowledged on the bus comes again after a minute.
@@ -30,7 +32,7 @@ const WINDOW: SignedDuration = SignedDuration::from_secs(10);
 pub(crate) struct Conclusions {
     pub(crate) verdicts: BTreeSet<String>,
     pub(crate) open_cases: BTreeSet<String>,
-    /// The cases that people were told of.
+    /// The changes of cases that people were told of.
     pub(crate) told: BTreeSet<String>,
 }
 
@@ -57,6 +59,20 @@ pub(crate) async fn quiet(fleet: &mut Fleet) {
         }
         assert!(began.elapsed() < QUIET_WITHIN, "not done within {QUIET_WITHIN:?}: {last:#?}");
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until people were told that the tags were overwritten that are to be pointed back. Else both could be judged as
+/// one, and nobody would be told of either.
+pub(crate) async fn told_of_overwritten_tags(fleet: &Fleet, images: &Images) {
+    for tag in images.pointed_back() {
+        let is_told = |received: &Received| {
+            let alert: Value = serde_json::from_slice(&received.body).unwrap();
+            let case = &alert["data"]["case"];
+            case["rule"] == "tag-overwritten"
+                && case["subject"].as_str().is_some_and(|text| text.ends_with(&tag))
+        };
+        fleet.alerts.wait_for(QUIET_WITHIN, is_told).await.unwrap();
     }
 }
 
@@ -118,7 +134,11 @@ pub(crate) async fn conclusions(fleet: &Fleet) -> Conclusions {
     Conclusions { verdicts, open_cases: open_cases.collect(), told: told(fleet) }
 }
 
-/// The cases that people were told of. Each change has one id, and one id is one change.
+/// Rules about the fleet itself, which finds other things when it suffers.
+const OF_THE_FLEET: [&str; 3] = ["agent-silent", "events-missing", "evidence-unreachable"];
+
+/// What people were told: each case that began and each that ended. What came between may be told at once, as one change, when
+/// it waited: how many updates there are, a fault decides. Each change has one id, and one id is one change.
 fn told(fleet: &Fleet) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     let mut ids: BTreeMap<String, String> = BTreeMap::new();
@@ -131,8 +151,10 @@ fn told(fleet: &Fleet) -> BTreeSet<String> {
         assert_eq!(*known, change, "two changes under the id {id}");
         let known = changes.entry(change.clone()).or_insert_with(|| id.clone());
         assert_eq!(*known, id, "two ids of the change {change}");
-        if alert["type"] == "dev.custody.case.opened.v1" {
-            told.insert(format!("{} {}", case["rule"].as_str().unwrap(), case["subject"].as_str().unwrap()));
+        let [rule, subject] = ["rule", "subject"].map(|field| case[field].as_str().unwrap());
+        let change = alert["type"].as_str().unwrap();
+        if !change.contains(".updated.") && !OF_THE_FLEET.contains(&rule) {
+            told.insert(format!("{change} {rule} {subject}"));
         }
     }
     told

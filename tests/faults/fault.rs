@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 /// How far a clock jumps, in minutes. Less than the day from which on an event counts as one from the future.
 const JUMP_MINUTES: [i64; 4] = [1, 10, 60, 5 * 60];
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
     /// `kill -9`, and started when all is made whole.
     Kill(Who),
@@ -49,34 +49,85 @@ pub(crate) enum Fault {
     AlertsRefused,
 }
 
+const SERVER: Who = Who::Server(0);
+/// Drawn when it strikes.
+const SOME_TIME: SignedDuration = SignedDuration::ZERO;
+const SLOW: Network = Network::Slow(Duration::ZERO);
+
+/// What can strike a fleet on any bus. Which server it is, and how hard it strikes, is drawn when it does.
+const ANYWHERE: [Fault; 14] = [
+    Fault::Kill(Who::Agent),
+    Fault::Kill(Who::Correlator),
+    Fault::Kill(SERVER),
+    Fault::Restart(Who::Agent),
+    Fault::Restart(Who::Correlator),
+    Fault::Stop(Who::Agent),
+    Fault::Stop(Who::Correlator),
+    Fault::Stop(SERVER),
+    Fault::Clock { who: Who::Agent, jump: SOME_TIME },
+    Fault::Clock { who: Who::Correlator, jump: SOME_TIME },
+    Fault::FullDisk(Who::Agent),
+    Fault::FullDisk(Who::Correlator),
+    Fault::ReadOnlyBus(0),
+    Fault::AlertsRefused,
+];
+/// What strikes a node of three, and nobody else.
+const A_NODE: [Fault; 3] = [Fault::Kill(SERVER), Fault::Stop(SERVER), Fault::ReadOnlyBus(0)];
+const NETWORKS: [Network; 4] = [Network::Cut, Network::Silent, Network::Deaf, SLOW];
+/// Between the bus and the agent, and the correlator.
+const SIDES: [(bool, bool); 3] = [(true, false), (false, true), (true, true)];
+
 impl Fault {
-    pub(crate) fn choose(random: &mut Random, bus: &Bus) -> Fault {
-        let nodes = bus.nodes();
-        let node = usize::try_from(random.below(nodes as u64)).unwrap();
-        let server = Who::Server(node);
-        let who = random.pick(&[Who::Agent, Who::Correlator, server]);
-        let ours = random.pick(&[Who::Agent, Who::Correlator]);
-        let is_alone = nodes == 1;
-        match random.below(if is_alone { 19 } else { 10 }) {
-            0 | 1 => Fault::Kill(who),
-            2 => Fault::Restart(ours),
-            3 => Fault::Kill(server),
-            4 => Fault::Stop(who),
-            5 => Fault::AlertsRefused,
-            6 => Fault::FullDisk(ours),
-            7 | 8 => {
+    /// What strikes first in the rounds that a test counts over all of its seeds: in so many rounds as there are, each of
+    /// them, in an order that is drawn anew each time. On three servers one round of four is for any fault.
+    pub(crate) fn of_round(number: u64, random: &mut Random, bus: &Bus) -> Fault {
+        let mut deck: Vec<Option<Fault>> = Fault::due(bus).into_iter().map(Some).collect();
+        if bus.nodes() > 1 {
+            deck.push(None);
+        }
+        let count = deck.len() as u64;
+        let mut order = Random::of_seed(!(number / count));
+        for last in (1..deck.len()).rev() {
+            deck.swap(last, usize::try_from(order.below(last as u64 + 1)).unwrap());
+        }
+        deck[usize::try_from(number % count).unwrap()].unwrap_or_else(|| Fault::any(random, bus))
+    }
+
+    /// What must have happened at least once.
+    pub(crate) fn due(bus: &Bus) -> Vec<Fault> {
+        if bus.nodes() > 1 { A_NODE.to_vec() } else { Fault::all(bus) }
+    }
+
+    pub(crate) fn any(random: &mut Random, bus: &Bus) -> Fault {
+        random.pick(&Fault::all(bus))
+    }
+
+    fn all(bus: &Bus) -> Vec<Fault> {
+        let mut all = ANYWHERE.to_vec();
+        if bus.nodes() == 1 {
+            let on_a_side =
+                |network| SIDES.map(|(agent, correlator)| Fault::Network { agent, correlator, network });
+            all.extend(NETWORKS.into_iter().flat_map(on_a_side));
+            all.push(Fault::FullBus);
+        }
+        all
+    }
+
+    /// The same with the server that it strikes, and how hard.
+    pub(crate) fn drawn(self, random: &mut Random, bus: &Bus) -> Fault {
+        let node = usize::try_from(random.below(bus.nodes() as u64)).unwrap();
+        match self {
+            Fault::Kill(Who::Server(_)) => Fault::Kill(Who::Server(node)),
+            Fault::Stop(Who::Server(_)) => Fault::Stop(Who::Server(node)),
+            Fault::ReadOnlyBus(_) => Fault::ReadOnlyBus(node),
+            Fault::Clock { who, .. } => {
                 let minutes = random.pick(&JUMP_MINUTES) * random.pick(&[1, -1]);
-                Fault::Clock { who: ours, jump: SignedDuration::from_mins(minutes) }
+                Fault::Clock { who, jump: SignedDuration::from_mins(minutes) }
             }
-            9 => Fault::ReadOnlyBus(node),
-            10 => Fault::FullBus,
-            _ => {
-                let slow = Network::Slow(random.millis(10..150));
-                let network = [Network::Cut, Network::Cut, Network::Silent, Network::Deaf, slow];
-                let network = random.pick(&network);
-                let (agent, correlator) = random.pick(&[(true, false), (false, true), (true, true)]);
-                Fault::Network { agent, correlator, network }
+            Fault::Network { agent, correlator, network: Network::Slow(_) } => {
+                Fault::Network { agent, correlator, network: Network::Slow(random.millis(10..150)) }
             }
+            other => other,
         }
     }
 

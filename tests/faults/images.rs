@@ -1,9 +1,11 @@
 //! What each number of the load stands for: an image, who pushed it, and what is attached to it. The same in every run.
 //!
 //! Six numbers are one release: a signed image under a release tag, one that a person pushed, one without a signature, one
-//! that overwrites the tag, one whose signature is too large for an event, and one that another key signed.
+//! that overwrites the tag, one whose signature is too large for an event, and one that another key signed. After all of them
+//! the tags of the first releases are pointed back, one by each number.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +19,8 @@ pub(crate) const HOST: &str = "registry.example";
 /// The repositories, as the agent's settings say it.
 pub(crate) const NAMES: &str = "acme/**";
 pub(crate) const IMAGES_PER_RELEASE: u64 = 6;
+/// Releases whose tag is pointed back at its first digest.
+const POINTED_BACK: u64 = 2;
 /// So few that the cases of one repository are no storm, of which time decides what is told by itself.
 const RELEASES_PER_REPOSITORY: u64 = 5;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -103,6 +107,11 @@ impl Images {
             }
             images.all.push(Image { repository, digest, tag, pusher });
         }
+        for release in 0..POINTED_BACK.min(count / IMAGES_PER_RELEASE) {
+            let first = &images.all[usize::try_from(release * IMAGES_PER_RELEASE).unwrap()];
+            let again = Image { repository: first.repository.clone(), tag: first.tag.clone(), ..*first };
+            images.all.push(again);
+        }
         images
     }
 
@@ -114,6 +123,18 @@ impl Images {
 
     pub(crate) fn count(&self) -> u64 {
         self.all.len() as u64
+    }
+
+    /// The numbers that point a tag back.
+    pub(crate) fn pointing_back(&self) -> Range<u64> {
+        let releases = self.count() / IMAGES_PER_RELEASE;
+        self.count() - POINTED_BACK.min(releases)..self.count()
+    }
+
+    /// The tags that are pointed back, as the subjects of cases end.
+    pub(crate) fn pointed_back(&self) -> impl Iterator<Item = String> {
+        let numbers = self.pointing_back().map(|number| &self.all[usize::try_from(number).unwrap()]);
+        numbers.map(|image| format!("{} {}", image.repository, image.tag.as_deref().unwrap_or_default()))
     }
 
     /// What the registry has under a path below `/v2/`.

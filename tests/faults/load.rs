@@ -25,6 +25,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    pub(crate) fn images(&self) -> &Images {
+        &self.images
+    }
+
     pub(crate) fn new(images: Arc<Images>, intake: Arc<Mutex<String>>) -> Load {
         Load { images, intake, client: Client::builder().timeout(ATTEMPT).build().unwrap() }
     }
