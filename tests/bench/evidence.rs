@@ -61,7 +61,6 @@ struct Processes {
 }
 
 struct Place {
-    _folder: tempfile::TempDir,
     root: PathBuf,
     trust: TrustSet,
     bundle: PathBuf,
@@ -73,6 +72,8 @@ struct Place {
     key: KeyPair,
     key_image: String,
     _registry: Refreg,
+    /// Last, so that the registry is gone when it goes.
+    _folder: tempfile::TempDir,
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,7 +1,6 @@
 //! The bus on real NATS servers: one server per case, or an account per case on three nodes that all cases share.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +11,7 @@ use bus_schema::Digest;
 use fleet_runtime::bus::Bus;
 use fleet_runtime::bus::nats::{NatsBus, NatsSettings, RawNatsSettings};
 use fleet_runtime::settings::Secret;
+use harness::run_folder::RunFolder;
 use harness::servers::login::Login;
 use harness::servers::nats::{Nats, NatsCluster};
 use harness::servers::nats_wire::NatsWire;
@@ -37,15 +37,16 @@ pub(crate) async fn connect(urls: &[String], login: Option<&Login>) -> Arc<NatsB
 
 /// A server of its own, which a restart of the bus restarts too.
 pub(crate) struct OneServer {
-    _folder: TempDir,
     pub(crate) server: Mutex<Nats>,
+    /// Last, so that the server is gone when it goes.
+    _folder: TempDir,
 }
 
 impl OneServer {
     pub(crate) async fn new() -> OneServer {
         let folder = folder();
         let server = Mutex::new(Nats::start(folder.path()).await.unwrap());
-        OneServer { _folder: folder, server }
+        OneServer { server, _folder: folder }
     }
 
     pub(crate) async fn url(&self) -> String {
@@ -90,12 +91,12 @@ pub(crate) struct ThreeNodes {
 
 impl ThreeNodes {
     pub(crate) async fn new() -> ThreeNodes {
-        static CLUSTER: OnceCell<(NatsCluster, Child)> = OnceCell::const_new();
+        static CLUSTER: OnceCell<(NatsCluster, RunFolder)> = OnceCell::const_new();
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let (cluster, _) = CLUSTER
             .get_or_init(|| async {
-                let (folder, removes_it) = folder_of_this_run();
-                (NatsCluster::start(&folder, &logins(ACCOUNTS)).await.unwrap(), removes_it)
+                let folder = RunFolder::keep(folder()).unwrap();
+                (NatsCluster::start(folder.path(), &logins(ACCOUNTS)).await.unwrap(), folder)
             })
             .await;
         let login = logins(ACCOUNTS).swap_remove(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -125,18 +126,6 @@ pub(crate) fn logins(count: usize) -> Vec<Login> {
 pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-/// A folder for servers that live as long as the program. A shell that waits for the program's end removes it.
-fn folder_of_this_run() -> (PathBuf, Child) {
-    const REMOVE_AT_THE_END: &str = r#"read -r _; sleep 1; rm -rf "$1""#;
-    let folder = folder().keep();
-    let shell = Command::new("sh")
-        .args(["-c", REMOVE_AT_THE_END, "remove"])
-        .arg(&folder)
-        .stdin(Stdio::piped())
-        .spawn();
-    (folder, shell.unwrap())
 }
 
 /// Replaces a chunk of a blob by another, as somebody could who may write to the bucket.

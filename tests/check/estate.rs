@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use harness::run_folder::RunFolder;
 use harness::servers::cosign::{Cosign, KeyPair};
 use harness::servers::distribution::{Distribution, DistributionPlan};
 use harness::servers::github_run::GithubRun;
@@ -32,6 +33,7 @@ pub(crate) struct Estate {
     sigstore: OnceCell<PrivateSigstore>,
     signing: OnceCell<Signing>,
     images: AtomicUsize,
+    _run_folder: RunFolder,
 }
 
 /// cosign with two key pairs.
@@ -79,14 +81,24 @@ impl Image {
 
 impl Estate {
     async fn start() -> anyhow::Result<Estate> {
-        let folder = tempfile::tempdir()?.keep();
+        let run_folder = RunFolder::keep(tempfile::tempdir()?)?;
+        let folder = run_folder.path().to_owned();
         let distribution = Distribution::start(&folder, &DistributionPlan::default()).await?;
         let refreg = Refreg::start(&folder, &RefregPlan::default()).await?;
         let keyless = Keyless::new(folder.join("keyless"))?;
         keyless.write_trusted_root(&folder.join("keyless-root.json")).await?;
         let images = AtomicUsize::new(0);
         let (sigstore, signing) = (OnceCell::new(), OnceCell::new());
-        Ok(Estate { folder, distribution, refreg, keyless, sigstore, signing, images })
+        Ok(Estate {
+            folder,
+            distribution,
+            refreg,
+            keyless,
+            sigstore,
+            signing,
+            images,
+            _run_folder: run_folder,
+        })
     }
 
     /// Fulcio, Rekor and a timestamp authority as servers, started at the first call.

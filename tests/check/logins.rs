@@ -26,11 +26,12 @@ fn helper(folder: &Path, output: &str, code: u8) {
 }
 
 struct Place {
-    folder: tempfile::TempDir,
     ada: Login,
     image: Image,
     root: String,
     _registry: Distribution,
+    /// Last, so that the registry is gone when it goes.
+    folder: tempfile::TempDir,
 }
 
 impl Place {
@@ -46,7 +47,7 @@ impl Place {
         let image = Image { host, repository: "acme/app".to_owned(), descriptor, client };
         let signed = estate().await.attested(&GithubRun::default(), image.digest()).await;
         attach(&image, &signed.bundle_bytes()).await;
-        Place { folder, ada, image, root: estate().await.keyless_root(), _registry: registry }
+        Place { ada, image, root: estate().await.keyless_root(), _registry: registry, folder }
     }
 
     async fn check(&self) -> Answer {

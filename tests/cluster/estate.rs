@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use harness::github::{GithubStandIn, Person};
 use harness::provision::repository_root;
+use harness::run_folder::RunFolder;
 use harness::servers::distribution::{Distribution, DistributionPlan, NotificationEndpoint};
 use harness::servers::etcd::Etcd;
 use harness::servers::keyless::Keyless;
@@ -55,6 +56,7 @@ pub(crate) struct Estate {
     /// Kept, because they stop when they are dropped.
     _etcd: Etcd,
     _apiserver: KubeApiserver,
+    _run_folder: RunFolder,
 }
 
 static ESTATE: OnceCell<Estate> = OnceCell::const_new();
@@ -80,7 +82,8 @@ pub(crate) async fn estate_with(past: Past) -> &'static Estate {
 
 impl Estate {
     async fn start(past: Past) -> anyhow::Result<Estate> {
-        let folder = tempfile::tempdir()?.keep();
+        let run_folder = RunFolder::keep(tempfile::tempdir()?)?;
+        let folder = run_folder.path().to_owned();
         let contracts = folder.join("contracts");
         fs::create_dir_all(&contracts)?;
         let ports = Ports { intake: free_port()?, operations: free_port()?, api: free_port()? };
@@ -157,6 +160,7 @@ impl Estate {
             custody,
             _etcd: etcd,
             _apiserver: apiserver,
+            _run_folder: run_folder,
         })
     }
 

@@ -77,7 +77,6 @@ pub(crate) enum Who {
 }
 
 pub(crate) struct Fleet {
-    folder: Option<TempDir>,
     pub(crate) bus: Bus,
     pub(crate) agent: Custody,
     pub(crate) correlator: Custody,
@@ -91,6 +90,8 @@ pub(crate) struct Fleet {
     struck: Vec<Who>,
     /// The servers that can write nothing.
     read_only: Vec<usize>,
+    /// Last, so that nobody writes there any more when it goes.
+    folder: Option<TempDir>,
 }
 
 impl Fleet {
@@ -161,7 +162,6 @@ impl Fleet {
         assert!(agent.started().await.unwrap());
         let intake = Arc::new(Mutex::new(agent.address("webhooks").to_owned()));
         Fleet {
-            folder: Some(folder),
             bus,
             agent,
             correlator,
@@ -172,6 +172,7 @@ impl Fleet {
             correlator_clock,
             struck: Vec::new(),
             read_only: Vec::new(),
+            folder: Some(folder),
         }
     }
 

@@ -18,10 +18,11 @@ use tempfile::{TempDir, tempdir};
 const ARTIFACT: &[u8] = b"what is released";
 
 struct Signing {
-    folder: TempDir,
     sigstore: PrivateSigstore,
     cosign: Cosign,
     artifact: PathBuf,
+    /// Last, so that the servers are gone when it goes.
+    folder: TempDir,
 }
 
 impl Signing {
@@ -31,7 +32,7 @@ impl Signing {
         let cosign = Cosign::new(folder.path()).unwrap();
         let artifact = folder.path().join("artifact");
         std::fs::write(&artifact, ARTIFACT).unwrap();
-        Signing { folder, sigstore, cosign, artifact }
+        Signing { sigstore, cosign, artifact, folder }
     }
 
     /// Signs the artifact, or attests something about it, with what `signer` says; gives the bundle, which cosign has

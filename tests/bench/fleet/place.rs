@@ -46,10 +46,11 @@ pub(crate) enum Sync {
 }
 
 pub(crate) struct Place {
-    _folder: tempfile::TempDir,
     root: PathBuf,
     pub(crate) server: Nats,
     pub(crate) wire: Wire,
+    /// Last, so that the server is gone when it goes.
+    _folder: tempfile::TempDir,
 }
 
 impl Place {
@@ -66,7 +67,7 @@ impl Place {
         let is_synced = said["config"]["sync_always"].as_bool().unwrap_or(false);
         ensure!(is_synced == (sync == Sync::Always), "the server does not sync as told: {}", said["config"]);
         let wire = Wire::connect(server.url()).await?;
-        Ok(Place { _folder: folder, root, server, wire })
+        Ok(Place { root, server, wire, _folder: folder })
     }
 
     pub(crate) fn contracts(&self) -> PathBuf {

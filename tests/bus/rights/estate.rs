@@ -50,11 +50,12 @@ impl Member {
 }
 
 pub(crate) struct Estate {
-    folder: TempDir,
     server: Nats,
     authority: TestAuthority,
     client: CertificateFiles,
     members: Vec<Member>,
+    /// Last, so that the server is gone when it goes.
+    folder: TempDir,
 }
 
 /// How many messages lie under each subject of each stream.
@@ -102,7 +103,7 @@ impl Estate {
         authority.issue_files(&server.join("tls"), "server").unwrap();
         let client = authority.issue_files(folder.path(), "client").unwrap();
         let server = Nats::start_file(&server).await.unwrap();
-        Estate { folder, server, authority, client, members }
+        Estate { server, authority, client, members, folder }
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {

@@ -5,6 +5,7 @@ pub mod fixtures;
 pub mod github;
 pub mod http;
 pub mod provision;
+pub mod run_folder;
 pub mod said;
 pub mod sample;
 pub mod servers;
