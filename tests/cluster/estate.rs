@@ -17,7 +17,7 @@ use harness::servers::listener::Listener;
 use harness::servers::login::Login;
 use harness::servers::oci::OciClient;
 use harness::servers::operator;
-use harness::servers::ports::free_port;
+use harness::servers::ports::HeldPorts;
 use harness::servers::process::{Plan, Process, answers_ok};
 use harness::servers::refreg::{Refreg, RefregPlan};
 use harness::servers::sigstore::PrivateSigstore;
@@ -86,7 +86,9 @@ impl Estate {
         let folder = run_folder.path().to_owned();
         let contracts = folder.join("contracts");
         fs::create_dir_all(&contracts)?;
-        let ports = Ports { intake: free_port()?, operations: free_port()?, api: free_port()? };
+        let held = HeldPorts::take()?;
+        let [intake, operations, api] = held.ports;
+        let ports = Ports { intake, operations, api };
         let (ci, alice) = (Login::new("ci-bot", "build"), Login::new("alice", "by-hand"));
         let reader = Login::new("custody", "read-only");
         let distribution = Distribution::start(
@@ -142,6 +144,7 @@ impl Estate {
             .arg("--data")
             .arg(folder.join("data"));
         fs::create_dir_all(folder.join("custody"))?;
+        drop(held);
         let mut process = Process::start(plan)?;
         let ready = format!("http://127.0.0.1:{}/readyz", ports.operations);
         process.ready_within(Duration::from_secs(60), || answers_ok(ready.clone())).await?;
