@@ -47,7 +47,8 @@ pub(crate) fn check(document: &[u8], trust: &TrustSet) -> Result<Statement, Refu
     }
 }
 
-/// Google's keys by their ids, in PEM, found from signatures that they made; `None` where no document has one.
+/// Google's keys by their ids, in PEM, found from signatures that they made; `None` where no document has
+/// one.
 pub(crate) fn googles_keys() -> Option<&'static [(String, String)]> {
     static KEYS: OnceLock<Vec<(String, String)>> = OnceLock::new();
     let find = || {
@@ -75,7 +76,8 @@ pub(crate) fn googles_trust() -> Option<Arc<TrustSet>> {
 /// Documents with their paths.
 type Documents = Vec<(String, Vec<u8>)>;
 
-/// All documents, and the trust that they are to be verified with; `None` after saying that a test is skipped.
+/// All documents, and the trust that they are to be verified with; `None` after saying that a test is
+/// skipped.
 fn documents() -> Option<(Documents, Arc<TrustSet>)> {
     let folder = found(DOCUMENTS)?;
     let Some(trust) = googles_trust() else {
@@ -102,7 +104,8 @@ fn each_document_of_google_cloud_build_gets_its_answer() {
         }
     }
     say(&format!(
-        "Google Cloud Build: {accepted} accepted, {refused} refused for the expected reason, {} of another form: {}",
+        "Google Cloud Build: {accepted} accepted, {refused} refused for the expected reason, {} of \
+         another form: {}",
         unknown.len(),
         unknown.join(", ")
     ));

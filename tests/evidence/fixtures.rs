@@ -9,7 +9,8 @@ pub(crate) use harness::fixtures::found;
 pub(crate) use harness::said::skipped;
 use serde_json::Value;
 
-/// A file or folder of the fixtures that a test goes on without, or `None` after saying once that it is absent.
+/// A file or folder of the fixtures that a test goes on without, or `None` after saying once that it is
+/// absent.
 pub(crate) fn part(name: &str) -> Option<PathBuf> {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let path = harness::fixtures::path(name);

@@ -87,8 +87,8 @@ impl Piece {
 
 const VERDICTS: &str = "sigstore/bundles/verdicts.json";
 
-/// The bundles that the verdicts' table tells of: each file's, whether it must verify, and its row. A row without its files
-/// is left out.
+/// The bundles that the verdicts' table tells of: each file's, whether it must verify, and its row. A row
+/// without its files is left out.
 fn bundles() -> Vec<(Vec<Piece>, bool, Value)> {
     let Some(table) = part(VERDICTS) else { return Vec::new() };
     let rows = json(&table).as_array().unwrap().clone();
@@ -135,8 +135,8 @@ fn artifact_path(file: &str, artifact: &str) -> Option<PathBuf> {
     found
 }
 
-/// The table says how many witnesses of each kind the instance has: `thresholds(tlog,tsa,sct)`. An instance without logs has
-/// nothing but signed times.
+/// The table says how many witnesses of each kind the instance has: `thresholds(tlog,tsa,sct)`. An instance
+/// without logs has nothing but signed times.
 fn trust_of(row: &Value) -> Option<TrustSet> {
     let named = row["trust_root"].as_str().unwrap().split_whitespace().next().unwrap();
     let named_path = part(&format!("sigstore/{named}"))?;

@@ -1,7 +1,7 @@
 //! The public key behind an ECDSA signature of P-256 (SEC 1, section 4.1.6).
 //!
-//! Google's keys are no part of the fixtures. A signature there tells which two keys can have made it, and the fingerprint that
-//! Google's key is known by tells whether it is one of the two.
+//! Google's keys are no part of the fixtures. A signature there tells which two keys can have made it, and
+//! the fingerprint that Google's key is known by tells whether it is one of the two.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use num_bigint::BigUint;
 use sha2::Digest as _;
 
-/// The SubjectPublicKeyInfo (RFC 5480) of the key with this SHA-256 that signed `message`, in PEM. What was found is kept:
-/// altered documents share the signatures of genuine ones, and finding takes long.
+/// The SubjectPublicKeyInfo (RFC 5480) of the key with this SHA-256 that signed `message`, in PEM. What was
+/// found is kept: altered documents share the signatures of genuine ones, and finding takes long.
 pub(crate) fn recover(signature: &[u8], message: &[u8], fingerprint: &str) -> Option<String> {
     type Asked = (Vec<u8>, Vec<u8>, String);
     static FOUND: Mutex<BTreeMap<Asked, Option<String>>> = Mutex::new(BTreeMap::new());

@@ -136,8 +136,9 @@ fn the_rows_of_slsa_verifier_get_their_answer() {
         return skipped("no row");
     }
     say(&format!(
-        "SLSA rows: {} accepted and {} refused as expected of {total} found; to be refused, and of an unread format: {}; to be \
-         accepted, but unsupported: {unsupported}, of an unread format: {unread}; without a file: {no_file}; wrong: {}",
+        "SLSA rows: {} accepted and {} refused as expected of {total} found; to be refused, and of an unread \
+         format: {}; to be accepted, but unsupported: {unsupported}, of an unread format: {unread}; without a \
+         file: {no_file}; wrong: {}",
         count.accepted,
         count.refused,
         count.unread_refused,

@@ -62,8 +62,8 @@ pub(crate) async fn quiet(fleet: &mut Fleet) {
     }
 }
 
-/// Waits until people were told that the tags were overwritten that are to be pointed back. Else both could be judged as
-/// one, and nobody would be told of either.
+/// Waits until people were told that the tags were overwritten that are to be pointed back. Else both could
+/// be judged as one, and nobody would be told of either.
 pub(crate) async fn told_of_overwritten_tags(fleet: &Fleet, images: &Images) {
     for tag in images.pointed_back() {
         let is_told = |received: &Received| {
@@ -137,8 +137,9 @@ pub(crate) async fn conclusions(fleet: &Fleet) -> Conclusions {
 /// Rules about the fleet itself, which finds other things when it suffers.
 const OF_THE_FLEET: [&str; 3] = ["agent-silent", "events-missing", "evidence-unreachable"];
 
-/// What people were told: each case that began and each that ended. What came between may be told at once, as one change, when
-/// it waited: how many updates there are, a fault decides. Each change has one id, and one id is one change.
+/// What people were told: each case that began and each that ended. What came between may be told at once, as
+/// one change, when it waited: how many updates there are, a fault decides. Each change has one id, and one
+/// id is one change.
 fn told(fleet: &Fleet) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     let mut ids: BTreeMap<String, String> = BTreeMap::new();

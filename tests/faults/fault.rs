@@ -78,8 +78,9 @@ const NETWORKS: [Network; 4] = [Network::Cut, Network::Silent, Network::Deaf, SL
 const SIDES: [(bool, bool); 3] = [(true, false), (false, true), (true, true)];
 
 impl Fault {
-    /// What strikes first in the rounds that a test counts over all of its seeds: in so many rounds as there are, each of
-    /// them, in an order that is drawn anew each time. On three servers one round of four is for any fault.
+    /// What strikes first in a round, whose number counts over all seeds: as many rounds as there are faults
+    /// suffer each of them once, in an order that is drawn anew each time. On three servers one round of four
+    /// is for any.
     pub(crate) fn of_round(number: u64, random: &mut Random, bus: &Bus) -> Fault {
         let mut deck: Vec<Option<Fault>> = Fault::due(bus).into_iter().map(Some).collect();
         if bus.nodes() > 1 {

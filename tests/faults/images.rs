@@ -1,8 +1,8 @@
 //! What each number of the load stands for: an image, who pushed it, and what is attached to it. The same in every run.
 //!
 //! Six numbers are one release: a signed image under a release tag, one that a person pushed, one without a signature, one
-//! that overwrites the tag, one whose signature is too large for an event, and one that another key signed. After all of them
-//! the tags of the first releases are pointed back, one by each number.
+//! that overwrites the tag, one whose signature is too large for an event, and one that another key signed.
+//! After all of them the tags of the first releases are pointed back, one by each number.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,9 +1,11 @@
 //! Nothing lost, nothing twice: a fleet of real processes on a real bus, under load, suffers what a seed chooses.
 //!
-//! After all of it every notification that was answered with 2xx is in the evidence log once, verdicts and open cases are
-//! those of a calm run, people were told of the same, and each change of a case was told under one id. `CUSTODY_FAULT_SEED` and
-//! `CUSTODY_FAULT_ROUNDS` choose where the seeds begin and how many rounds there are on one server, in whole fleets; on three
-//! servers there are fewer by a fixed share.
+//! After all of it every notification that was answered with 2xx is in the evidence log once, verdicts and
+//! open cases are those of a calm run, people were told of the same, and each change of a case was told under
+//! one id.
+//!
+//! `CUSTODY_FAULT_SEED` and `CUSTODY_FAULT_ROUNDS` choose where the seeds begin and how many rounds there are
+//! on one server, in whole fleets; on three servers there are fewer by a fixed share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -92,8 +94,8 @@ async fn load_and_calm() -> (&'static Arc<Images>, &'static Conclusions) {
 }
 
 impl Survived {
-    /// Adds up what the fleets of the seeds went through, and says it. One that did not survive is a failure; in enough rounds
-    /// it is one, too, when something never struck that must.
+    /// Adds up what the fleets of the seeds went through, and says it. One that did not survive is a failure;
+    /// in enough rounds it is one, too, when something never struck that must.
     fn all_of(bus: &str, fleets: Vec<(u64, Option<Survived>)>, enough: fn(u64) -> u64) {
         let failed: Vec<u64> =
             fleets.iter().filter(|(_, survived)| survived.is_none()).map(|(seed, _)| *seed).collect();

@@ -38,8 +38,8 @@ impl Survived {
     }
 }
 
-/// Runs rounds, each with its share of the load, and compares the end with that of a calm run. In the last round tags are
-/// pointed back.
+/// Runs rounds, each with its share of the load, and compares the end with that of a calm run. In the last
+/// round tags are pointed back.
 pub(crate) async fn survive(
     mut fleet: Fleet,
     images: Arc<Images>,

@@ -40,7 +40,8 @@ async fn recorded_payloads_are_taken_and_none_is_buried() {
     say(
         "forge",
         &format!(
-            "recorded payloads: {taken} taken, {refused} of a repository at another's address refused, {events} events"
+            "recorded payloads: {taken} taken, {refused} of a repository at another's address refused, \
+             {events} events"
         ),
     );
 }

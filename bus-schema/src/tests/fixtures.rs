@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The folder `below` the fixtures, or none with a line that says so. A relative folder is meant from the repository's root.
+/// The folder `below` the fixtures, or none with a line that says so. A relative folder is meant from the
+/// repository's root.
 pub(super) fn folder(below: &str) -> Option<PathBuf> {
     let fixtures = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());
     let folder = super::agreement::crate_path("..").join(fixtures).join(below);

@@ -1,11 +1,11 @@
-//! Where the fixtures are, and saying so past the capture of test output where they are not: `tests/run` counts a test
-//! without them as skipped, not as passed.
+//! Where the fixtures are, and saying so past the capture of test output where they are not: `tests/run`
+//! counts a test without them as skipped, not as passed.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// A file or folder of the fixtures, or `None` after saying that it is absent. A relative `CUSTODY_FIXTURES` is meant from
-/// the repository's root.
+/// A file or folder of the fixtures, or `None` after saying that it is absent. A relative `CUSTODY_FIXTURES`
+/// is meant from the repository's root.
 pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let fixtures = std::env::var_os("CUSTODY_FIXTURES").unwrap_or_else(|| "../shared/fixtures".into());

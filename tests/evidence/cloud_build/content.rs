@@ -1,5 +1,5 @@
-//! What a document of Google Cloud Build must come to, worked out from its own content, apart from the verifier's code: a
-//! signature holds where the key that made it is Google's.
+//! What a document of Google Cloud Build must come to, worked out from its own content, apart from the
+//! verifier's code: a signature holds where the key that made it is Google's.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::recovered_key::recover;
 /// The text beside the envelope has an index here as a number, the payload as text.
 const WRITTEN_OTHERWISE: &str = "definedInMaterial";
 
-/// The reasons for which a document must be refused, each of which will do; none, and it must be accepted. `None` for a file
-/// that is no such document, of which nothing is known.
+/// The reasons for which a document must be refused, each of which will do; none, and it must be accepted.
+/// `None` for a file that is no such document, of which nothing is known.
 pub(crate) fn faults(bytes: &[u8]) -> Option<BTreeSet<&'static str>> {
     let Ok(document) = serde_json::from_slice::<Value>(bytes) else { return Some(["malformed"].into()) };
     let builds = document["provenance_summary"]["provenance"].as_array()?;

@@ -1,5 +1,5 @@
-//! Where the fixtures are: the folder that `CUSTODY_FIXTURES` names, else `../shared/fixtures`, both from the root of the
-//! repository. Other folders of the same layout may lack any part.
+//! Where the fixtures are: the folder that `CUSTODY_FIXTURES` names, else `../shared/fixtures`, both from the
+//! root of the repository. Other folders of the same layout may lack any part.
 
 use std::path::PathBuf;
 

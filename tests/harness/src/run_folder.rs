@@ -1,5 +1,5 @@
-//! A folder for servers that live as long as the test program: nobody is left to remove it then but a shell that waits for the
-//! program's end.
+//! A folder for servers that live as long as the test program: nobody is left to remove it then but a shell
+//! that waits for the program's end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

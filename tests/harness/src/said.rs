@@ -1,4 +1,5 @@
-//! Words past the capture of test output: totals are meant to be seen, and what was skipped is counted by `tests/run`.
+//! Words past the capture of test output: totals are meant to be seen, and what was skipped is counted by
+//! `tests/run`.
 
 use std::io::Write as _;
 

@@ -2,8 +2,9 @@
 //!
 //! In: a folder of the test's own and the few choices that matter. Out: a running server with its addresses, ready when
 //! `start` returns, killed when it is dropped or when the test process ends in any way. A server that does not come up, or a
-//! binary that is not built, is an error with the end of its log. Nothing here connects beyond loopback, and nothing listens
-//! beyond it but fulcio for its metrics: that port is always there, and no flag says at which address.
+//! binary that is not built, is an error with the end of its log. Nothing here connects beyond loopback, and
+//! nothing listens beyond it but fulcio for its metrics: that port is always there, and no flag says at which
+//! address.
 
 pub mod certificates;
 pub mod controllers;

@@ -1,8 +1,8 @@
 //! Free loopback ports for servers that cannot choose their own.
 //!
 //! A port is found by binding and closing, so another process may take it before the server does: whoever starts a server
-//! this way starts it again, on new ports, when it says that the address is in use. Who must tell others of a port long before
-//! it is listened on cannot do so, and holds it until then.
+//! this way starts it again, on new ports, when it says that the address is in use. Who must tell others of a
+//! port long before it is listened on cannot do so, and holds it until then.
 
 use std::net::TcpListener;
 

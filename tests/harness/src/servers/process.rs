@@ -203,7 +203,8 @@ impl Process {
         }
     }
 
-    /// Sends a signal by its name (`TERM`, `STOP`, `CONT`, …), as a shell does: not every system has a program for it.
+    /// Sends a signal by its name (`TERM`, `STOP`, `CONT`, …), as a shell does: not every system has a
+    /// program for it.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
         let pid = self.pid()?.to_string();
         let status = Command::new("sh").args(["-c", r#"kill -"$1" "$2""#, "signal", name, &pid]).status()?;
