@@ -26,6 +26,8 @@ pub struct VerdictRecord {
     pub statements: usize,
     /// Verified provenance names it, whether or not it fits the contract.
     pub has_provenance: bool,
+    /// The provenance of the path fits the contract, whether or not the pipeline requires it.
+    pub provenance_holds: bool,
     /// A tag of the contract's release tags has pointed at it.
     pub release_tag: Option<String>,
     #[serde(default)]
@@ -84,6 +86,7 @@ pub(crate) fn judge(
     let (sbom, sbom_carrier) = sbom::judge(inquiry, image, pipeline);
     let copied_from = copied_from(inquiry, image, pipeline);
     let statement = path.statement;
+    let provenance_holds = statement.is_some() && path.provenance.holds();
     let findings = [
         (LinkKind::Source, path.source, path.carrier),
         (LinkKind::Build, path.build, path.carrier),
@@ -125,6 +128,7 @@ pub(crate) fn judge(
         settled,
         statements: image.bound.len(),
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
+        provenance_holds,
         release_tag: release_tag(image, pipeline),
         whereabouts: Whereabouts::default(),
     })
@@ -161,6 +165,7 @@ pub(crate) fn judge_unclaimed(inquiry: &Inquiry<'_>, image: &ImageFacts) -> Verd
         settled: true,
         statements: image.bound.len(),
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
+        provenance_holds: false,
         release_tag: None,
         whereabouts: Whereabouts::default(),
     }

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::chain::image_facts::{Carrier, ImageFacts};
 use crate::chain::inquiry::Inquiry;
-use crate::chain::path::{Path, questions};
-use crate::chain::{Finding, Missing, a_break};
+use crate::chain::path::{self, Path, questions};
+use crate::chain::{Finding, Missing, a_break, build};
 use crate::contracts::duration::Span;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::facts::{Predicate, PredicateKind};
@@ -83,8 +83,9 @@ fn pushes(image: &ImageFacts) -> Vec<&Push> {
         .unwrap_or_default()
 }
 
-/// The run that verified provenance of this digest names, when a push lies in its time. Source times, give or take the
-/// skew; a polled push lies between two polls and counts if they overlap with the run.
+/// The run that provenance of the contract's builder names, when a push lies in its time: anybody may attest that a run of
+/// somebody else's built an image. Source times, give or take the skew; a polled push lies between two polls and counts if
+/// they overlap with the run.
 fn run_around(
     inquiry: &Inquiry<'_>,
     image: &ImageFacts,
@@ -92,17 +93,13 @@ fn run_around(
     pushes: &[&Push],
 ) -> Result<Option<RunId>, RecordsError> {
     let Some(source) = &pipeline.source else { return Ok(None) };
-    let Some(repository_id) = &source.repository.id else { return Ok(None) };
     let skew = inquiry.contracts.installation.windows.source_skew;
     for bound in image.of_kind(PredicateKind::Provenance) {
-        let Predicate::Provenance(provenance) = &bound.statement.predicate else { continue };
-        let Some(number) = provenance.run else { continue };
-        let run = RunId {
-            host: source.repository.host.clone(),
-            repository_id: repository_id.clone(),
-            id: number.id,
-            attempt: number.attempt,
-        };
+        let Predicate::Provenance(predicate) = &bound.statement.predicate else { continue };
+        if !path::provenance(inquiry, pipeline, source, bound, predicate).holds() {
+            continue;
+        }
+        let Some(run) = build::run_of(source, &bound.statement.signer, predicate) else { continue };
         let Some(record) = inquiry.run(&run)? else { continue };
         let Some(report) = &record.run else { continue };
         let fits = source.repository.is_same(&report.repository)

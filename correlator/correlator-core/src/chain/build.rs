@@ -29,10 +29,7 @@ pub(crate) fn judge(
 ) -> Result<Finding, RecordsError> {
     let mut breaks = Vec::new();
     let mut witnesses = Vec::new();
-    let identity = match &bound.statement.signer {
-        Signer::Keyless(claims) => Some(CertificateIdentity::read(claims)),
-        Signer::Key { .. } | Signer::CloudBuild { .. } => None,
-    };
+    let identity = identity_of(&bound.statement.signer);
     if let Some(identity) = &identity {
         check_certificate(pipeline, source, identity, &mut breaks);
         witnesses
@@ -139,6 +136,18 @@ fn check_certificate(
     {
         let found = identity.runner.as_ref().map_or("no runner in the certificate", |runner| runner.as_str());
         breaks.push(a_break(BreakReason::WrongRunner, expected.as_str(), found));
+    }
+}
+
+/// The run that a statement names, the certificate's before the predicate's.
+pub(crate) fn run_of(source: &SourceContract, signer: &Signer, provenance: &Provenance) -> Option<RunId> {
+    run_id(source, identity_of(signer).as_ref(), provenance)
+}
+
+fn identity_of(signer: &Signer) -> Option<CertificateIdentity> {
+    match signer {
+        Signer::Keyless(claims) => Some(CertificateIdentity::read(claims)),
+        Signer::Key { .. } | Signer::CloudBuild { .. } => None,
     }
 }
 

@@ -8,9 +8,9 @@ use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::signer::unvouched;
 use crate::chain::{Finding, Missing, a_break, build, provenance, source};
-use crate::contracts::pipeline::Pipeline;
+use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::contracts::trust_root::Revocation;
-use crate::facts::{Predicate, PredicateKind};
+use crate::facts::{Predicate, PredicateKind, Provenance};
 use crate::records::RecordsError;
 
 /// The three links as one statement shows them.
@@ -73,15 +73,13 @@ fn judge(
         return Ok(None);
     };
     inquiry.rest_on(&bound.ground);
-    let counted_at = bound.counted_at();
-    if let Some(Revocation { from, what }) = inquiry.contracts.revocation_of(&bound.statement, counted_at) {
-        let revoked = || Finding::Revoked { since: from, what: format!("{what} (signed at {counted_at})") };
+    if let Some(revoked) = revoked(inquiry, bound) {
         return Ok(Some(Path {
             statement: Some(bound.evidence),
             carrier: image.shown_carrier(bound.carrier),
-            source: revoked(),
-            build: revoked(),
-            provenance: revoked(),
+            source: revoked.clone(),
+            build: revoked.clone(),
+            provenance: revoked,
         }));
     }
     let provenance = provenance::judge(inquiry, pipeline, contract, bound, predicate);
@@ -101,6 +99,25 @@ fn judge(
         build,
         provenance,
     }))
+}
+
+/// The provenance link of one statement, as its path shows it.
+pub(crate) fn provenance(
+    inquiry: &Inquiry<'_>,
+    pipeline: &Pipeline,
+    contract: &SourceContract,
+    bound: &BoundStatement,
+    predicate: &Provenance,
+) -> Finding {
+    revoked(inquiry, bound)
+        .unwrap_or_else(|| provenance::judge(inquiry, pipeline, contract, bound, predicate))
+}
+
+/// What it was signed with counted no more.
+fn revoked(inquiry: &Inquiry<'_>, bound: &BoundStatement) -> Option<Finding> {
+    let counted_at = bound.counted_at();
+    let Revocation { from, what } = inquiry.contracts.revocation_of(&bound.statement, counted_at)?;
+    Some(Finding::Revoked { since: from, what: format!("{what} (signed at {counted_at})") })
 }
 
 /// No statement names the digest. One that is attached to it and names another contradicts it.

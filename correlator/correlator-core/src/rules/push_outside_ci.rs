@@ -24,7 +24,7 @@ pub(super) fn find(context: &ImageContext<'_>) -> Vec<Raised> {
     if matches!(context.record.state_of(LinkKind::Artifact), Some(LinkState::Waived { .. })) {
         return Vec::new();
     }
-    let a_path_holds = context.record.has_provenance
+    let a_path_holds = context.record.provenance_holds
         && [LinkKind::Source, LinkKind::Build, LinkKind::Provenance].into_iter().all(|kind| {
             matches!(
                 context.record.state_of(kind),

@@ -269,6 +269,7 @@ spec:
             settled: true,
             statements: usize::from(has_provenance),
             has_provenance,
+            provenance_holds: has_provenance,
             release_tag: None,
             whereabouts: Whereabouts::default(),
         }
