@@ -25,6 +25,7 @@ mod revoked;
 mod said;
 mod storm;
 mod together;
+mod verified_again;
 mod wire;
 mod world;
 

@@ -145,8 +145,8 @@ pub(crate) fn placement(context: &PlacementContext<'_>) -> Vec<Raised> {
     raised
 }
 
-/// The objections to what happened to one tag.
-pub(crate) fn tag(context: &TagContext<'_>) -> Result<Vec<Raised>, RecordsError> {
+/// The objections to what happened to one tag; `None` where nothing can be said before evidence is verified again.
+pub(crate) fn tag(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, RecordsError> {
     tag_overwritten::find(context)
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::chain::settle::{settle, settles_at};
-use crate::chain::{Finding, artifact, path, sbom, signature};
+use crate::chain::{Finding, Missing, artifact, path, sbom, signature};
 use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::Pipeline;
 use crate::contracts::{Claim, DEFAULT_PIPELINE};
@@ -28,6 +28,9 @@ pub struct VerdictRecord {
     pub has_provenance: bool,
     /// The provenance of the path fits the contract, whether or not the pipeline requires it.
     pub provenance_holds: bool,
+    /// Its evidence is verified again under another trust set: until that has come back, or has taken too long, what was
+    /// objected to before stands.
+    pub verified_again: bool,
     /// A tag of the contract's release tags has pointed at it.
     pub release_tag: Option<String>,
     #[serde(default)]
@@ -87,13 +90,19 @@ pub(crate) fn judge(
     let copied_from = copied_from(inquiry, image, pipeline);
     let statement = path.statement;
     let provenance_holds = statement.is_some() && path.provenance.holds();
+    let verified_again_until = image.verified_again_until(inquiry);
+    let so_far = |finding: Finding| match verified_again_until {
+        // What contradicts so far gives way to evidence that fits, and that may be verified last.
+        Some(_) if !finding.holds() => Finding::Missing(Missing::default()),
+        _ => finding,
+    };
     let findings = [
-        (LinkKind::Source, path.source, path.carrier),
-        (LinkKind::Build, path.build, path.carrier),
-        (LinkKind::Provenance, path.provenance, path.carrier),
+        (LinkKind::Source, so_far(path.source), path.carrier),
+        (LinkKind::Build, so_far(path.build), path.carrier),
+        (LinkKind::Provenance, so_far(path.provenance), path.carrier),
         (LinkKind::Artifact, artifact, None),
-        (LinkKind::Signature, signature, signature_carrier),
-        (LinkKind::Sbom, sbom, sbom_carrier),
+        (LinkKind::Signature, so_far(signature), signature_carrier),
+        (LinkKind::Sbom, so_far(sbom), sbom_carrier),
         (LinkKind::Vulnerability, Finding::Missing(Default::default()), None),
     ];
     let mut links = Vec::new();
@@ -112,6 +121,9 @@ pub(crate) fn judge(
     let is_pending = links.iter().any(|link| matches!(link.state, LinkState::Pending { .. }));
     let settled = inquiry.now >= settles_at(image, pipeline) && !is_pending;
     inquiry.look_again_at(settles_at(image, pipeline));
+    if let Some(until) = verified_again_until {
+        inquiry.look_again_at(until);
+    }
     Ok(VerdictRecord {
         verdict: Verdict {
             digest: image.digest,
@@ -129,6 +141,7 @@ pub(crate) fn judge(
         statements: image.bound.len(),
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
         provenance_holds,
+        verified_again: verified_again_until.is_some(),
         release_tag: release_tag(image, pipeline),
         whereabouts: Whereabouts::default(),
     })
@@ -166,6 +179,7 @@ pub(crate) fn judge_unclaimed(inquiry: &Inquiry<'_>, image: &ImageFacts) -> Verd
         statements: image.bound.len(),
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
         provenance_holds: false,
+        verified_again: false,
         release_tag: None,
         whereabouts: Whereabouts::default(),
     }

@@ -182,6 +182,14 @@ impl ImageFacts {
         Ok(())
     }
 
+    /// Until when evidence that was verified once may take to be verified again; `None` once it has taken longer.
+    pub(crate) fn verified_again_until(&self, inquiry: &Inquiry<'_>) -> Option<Timestamp> {
+        let windows = &inquiry.contracts.installation.windows;
+        self.awaited_again_since
+            .map(|since| windows.evidence.after(since))
+            .filter(|until| inquiry.now < *until)
+    }
+
     /// The digest itself, then what lies above it.
     pub(crate) fn digests(&self) -> Vec<Digest> {
         self.carriers.iter().map(|carrier| carrier.digest).collect()

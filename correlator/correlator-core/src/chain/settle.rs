@@ -54,7 +54,7 @@ fn settle_missing(
     };
     // What is attached after the window has ended changes nothing before it is verified: the window never restarts.
     let awaited = image.awaited_since.filter(|since| *since < settles_at);
-    if let Some(since) = [awaited, image.awaited_again_since].into_iter().flatten().min() {
+    if let Some(since) = awaited.max(image.awaited_again_since) {
         let until = windows.evidence.after(since);
         if inquiry.now < until {
             return Ok(pending(until, "the verification of attached evidence".to_owned()));

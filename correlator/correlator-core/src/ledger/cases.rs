@@ -69,6 +69,10 @@ fn finding_key(case: &CaseId, unit: &str, index: usize) -> String {
     records::key(["of", case.as_str(), unit, &format!("{index:04}")])
 }
 
+fn findings_of_unit(case: &CaseId, unit: &str) -> String {
+    records::prefix(["of", case.as_str(), unit])
+}
+
 fn findings_prefix(case: &CaseId) -> String {
     records::prefix(["of", case.as_str()])
 }
@@ -82,6 +86,23 @@ fn digest_prefix(digest: &Digest) -> String {
 }
 
 impl Work<'_> {
+    /// Adds the findings that a unit had, in the place of those that are raised now in the same cases.
+    pub(super) fn add_findings_of_before(
+        &self,
+        unit: &str,
+        cases_before: &[String],
+        raised: &mut Vec<Raised>,
+    ) -> Result<(), RecordsError> {
+        let before: BTreeSet<CaseId> = cases_before.iter().filter_map(|case| case.parse().ok()).collect();
+        raised.retain(|raised| !before.contains(&case_id(raised)));
+        for case in &before {
+            let kept: Vec<(String, KeptFinding)> =
+                self.draft.scan(Table::Findings, &findings_of_unit(case, unit), FINDINGS_COUNTED_MAX)?;
+            raised.extend(kept.into_iter().map(|(_, kept)| kept.raised));
+        }
+        Ok(())
+    }
+
     /// Replaces the findings of a unit. Returns the cases that they keep open.
     pub(super) fn keep_findings(
         &mut self,
@@ -99,9 +120,8 @@ impl Work<'_> {
         let before = cases_before.iter().filter_map(|case| case.parse::<CaseId>().ok());
         let all: BTreeSet<CaseId> = before.chain(by_case.keys().cloned()).collect();
         for case in all {
-            let prefix = records::prefix(["of", case.as_str(), unit]);
             let known: Vec<(String, KeptFinding)> =
-                self.draft.scan(Table::Findings, &prefix, FINDINGS_COUNTED_MAX)?;
+                self.draft.scan(Table::Findings, &findings_of_unit(&case, unit), FINDINGS_COUNTED_MAX)?;
             let now = by_case.get(&case).map(Vec::as_slice).unwrap_or_default();
             let is_same = known.len() == now.len()
                 && known.iter().zip(now).all(|((_, kept), raised)| kept.raised == *raised);

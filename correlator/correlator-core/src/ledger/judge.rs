@@ -33,6 +33,8 @@ const WORKLOADS_SHOWN_MAX: usize = 20;
 /// What judging one unit concluded.
 pub(super) struct Conclusion {
     raised: Vec<Raised>,
+    /// What was found before stands beside it, whether or not it is raised now.
+    keeps_findings: bool,
     notes: Notes,
     /// Why findings that are gone are gone, in one line.
     because: String,
@@ -42,7 +44,7 @@ impl Conclusion {
     /// Of a unit that is no problem in itself and is looked at again at a time.
     pub(super) fn without_findings(deadline: Option<Timestamp>) -> Conclusion {
         let notes = Notes { deadline, ..Notes::default() };
-        Conclusion { raised: Vec::new(), notes, because: String::new() }
+        Conclusion { raised: Vec::new(), keeps_findings: false, notes, because: String::new() }
     }
 }
 
@@ -126,6 +128,7 @@ impl Work<'_> {
             self.withdraw_verdict(digest, pipeline)?;
             return Ok(Conclusion {
                 raised: Vec::new(),
+                keeps_findings: false,
                 notes,
                 because: "no pipeline claims it any more".to_owned(),
             });
@@ -159,8 +162,9 @@ impl Work<'_> {
         };
         let notes = inquiry.into_notes();
         record.verdict.rests_on = notes.ground.iter().copied().collect();
+        let keeps_findings = record.verified_again;
         let raised = match claiming {
-            Some(pipeline) => {
+            Some(pipeline) if !keeps_findings => {
                 let unreachable: Vec<(String, String)> = notes.unreachable.clone().into_iter().collect();
                 rules::image(&context::ImageContext {
                     image: &image,
@@ -170,10 +174,10 @@ impl Work<'_> {
                     unreachable: &unreachable,
                 })
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         self.keep_verdict(record)?;
-        Ok(Conclusion { raised, notes, because })
+        Ok(Conclusion { raised, keeps_findings, notes, because })
     }
 
     /// Where the placements of an image are.
@@ -247,6 +251,7 @@ impl Work<'_> {
         let Some(record) = self.draft.get::<PlacementRecord>(Table::Placements, key)? else {
             return Ok(Conclusion {
                 raised: Vec::new(),
+                keeps_findings: false,
                 notes: inquiry.into_notes(),
                 because: "the placement is gone".to_owned(),
             });
@@ -257,7 +262,12 @@ impl Work<'_> {
             inquiry.look_again_at(over_at);
             if self.now >= over_at {
                 let because = format!("{} no longer runs it", context::shown_workload(&record));
-                return Ok(Conclusion { raised: Vec::new(), notes: inquiry.into_notes(), because });
+                return Ok(Conclusion {
+                    raised: Vec::new(),
+                    keeps_findings: false,
+                    notes: inquiry.into_notes(),
+                    because,
+                });
             }
         }
         let pipeline = record.image.as_ref().and_then(|image| match contracts.claim(&image.repository) {
@@ -285,7 +295,8 @@ impl Work<'_> {
             production: self.is_production(&record),
             newly_beside_claimed,
         });
-        Ok(Conclusion { raised, notes: inquiry.into_notes(), because })
+        let keeps_findings = verdict.is_some_and(|verdict| verdict.verified_again);
+        Ok(Conclusion { raised, keeps_findings, notes: inquiry.into_notes(), because })
     }
 
     /// Whether an unclaimed placement began under the agent's eyes in a namespace where claimed images run.
@@ -334,13 +345,15 @@ impl Work<'_> {
                 record: &record,
                 pipeline,
             })?,
-            Claim::Unclaimed => Vec::new(),
+            Claim::Unclaimed => Some(Vec::new()),
         };
+        let keeps_findings = raised.is_none();
         let because = match record.current() {
             Some(digest) => format!("the tag points at {digest}, which is as it should be"),
             None => "the tag is deleted".to_owned(),
         };
-        Ok(Conclusion { raised, notes: inquiry.into_notes(), because })
+        let raised = raised.unwrap_or_default();
+        Ok(Conclusion { raised, keeps_findings, notes: inquiry.into_notes(), because })
     }
 
     fn judge_workflow(
@@ -375,6 +388,7 @@ impl Work<'_> {
         };
         Ok(Conclusion {
             raised,
+            keeps_findings: false,
             notes: inquiry.into_notes(),
             because: "no contract asks about the commit any more".to_owned(),
         })
@@ -385,6 +399,7 @@ impl Work<'_> {
         let is_loaded = self.contracts.pipelines.contains_key(pipeline);
         Ok(Conclusion {
             raised: rules::removed_pipeline(pipeline, was_loaded, is_loaded),
+            keeps_findings: false,
             notes: Notes::default(),
             because: "the pipeline is loaded again".to_owned(),
         })
@@ -409,7 +424,7 @@ impl Work<'_> {
         first: usize,
         changed_cases: &mut BTreeSet<super::cases::Touch>,
     ) -> Result<(), RecordsError> {
-        let Conclusion { raised, notes, because } = conclusion;
+        let Conclusion { mut raised, keeps_findings, notes, because } = conclusion;
         let key = unit.key();
         let before: Option<UnitRecord> = self.draft.get(Table::Units, &key)?;
         let depends_on: Vec<String> = notes.depends_on.into_iter().collect();
@@ -426,6 +441,9 @@ impl Work<'_> {
         self.move_deadline(unit, before.as_ref(), notes.deadline)?;
         let trace = self.trace_of_unit(before.as_ref(), &notes.ground)?;
         let cases_before = before.as_ref().map(|record| record.cases.as_slice()).unwrap_or_default();
+        if keeps_findings {
+            self.add_findings_of_before(&key, cases_before, &mut raised)?;
+        }
         let cases =
             self.keep_findings(&key, cases_before, raised, &because, trace.as_ref(), changed_cases)?;
         let record = UnitRecord {

@@ -24,22 +24,24 @@ pub(super) const RULE: Rule = Rule {
     over: None,
 };
 
-pub(super) fn find(context: &TagContext<'_>) -> Result<Vec<Raised>, RecordsError> {
+/// `None` where nothing can be said before evidence is verified again.
+pub(super) fn find(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, RecordsError> {
     if !context.pipeline.is_immutable_tag(context.tag.as_str()) {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let changes: Vec<&Move> =
         context.record.changes().into_iter().filter(|a_move| a_move.to.is_some()).collect();
-    let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return Ok(Vec::new()) };
-    let (Some(first_digest), Some(last_digest)) = (first.to, last.to) else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return Ok(Some(Vec::new())) };
+    let (Some(first_digest), Some(last_digest)) = (first.to, last.to) else { return Ok(Some(Vec::new())) };
     if changes.len() < 2 || first_digest == last_digest {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     context.inquiry.depend_on(fact::verdict(&last_digest, &context.pipeline.name));
     let key = verdict::key(&last_digest, &context.pipeline.name);
     let record: Option<VerdictRecord> = context.inquiry.draft.get(Table::Verdicts, &key)?;
     if !objects(context, last, record.as_ref())? {
-        return Ok(Vec::new());
+        let is_verified_again = record.is_some_and(|record| record.verified_again);
+        return Ok((!is_verified_again).then(Vec::new));
     }
     let whereabouts = record.map(|record| record.whereabouts).unwrap_or_default();
     let mut finding = finding(format!("the tag {}:{} was overwritten", context.repository, context.tag));
@@ -55,7 +57,7 @@ pub(super) fn find(context: &TagContext<'_>) -> Result<Vec<Raised>, RecordsError
         context.tag.to_string(),
     ];
     let raised = RULE.raise(subject, Some(&context.pipeline.name), finding);
-    Ok(vec![raised.in_production(whereabouts.production)])
+    Ok(Some(vec![raised.in_production(whereabouts.production)]))
 }
 
 /// An unexpected pusher is objected to at once; else the new digest's proven run must have been going at the move, and

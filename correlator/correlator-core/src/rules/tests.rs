@@ -270,6 +270,7 @@ spec:
             statements: usize::from(has_provenance),
             has_provenance,
             provenance_holds: has_provenance,
+            verified_again: false,
             release_tag: None,
             whereabouts: Whereabouts::default(),
         }

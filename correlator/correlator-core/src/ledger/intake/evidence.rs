@@ -107,7 +107,9 @@ impl Work<'_> {
     /// A changed trust set: every outcome is stale, and every piece of evidence is verified again.
     pub(in crate::ledger) fn verify_everything_again(&mut self) -> Result<(), RecordsError> {
         for (key, mut record) in self.draft.scan::<EvidenceRecord>(Table::Evidence, "", usize::MAX)? {
-            record.awaited_since = Some(self.now);
+            // What was never verified has been awaited since it came.
+            let came = record.awaited_since.filter(|_| record.outcome.is_none());
+            record.awaited_since = came.or(Some(self.now));
             if let Ok(id) = key.parse::<Digest>() {
                 self.to_verify.push((id, record.trace.clone()));
             }

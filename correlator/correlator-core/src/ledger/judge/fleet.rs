@@ -28,6 +28,7 @@ impl Work<'_> {
         let vouched_until = self.vouched_until(agent);
         Ok(Conclusion {
             raised: rules::completeness(agent, scope, &gaps, vouched_until),
+            keeps_findings: false,
             notes: Notes::default(),
             because: why_complete(vouched_until),
         })
@@ -50,7 +51,12 @@ impl Work<'_> {
             is_retired: contracts.installation.agents.get(agent).is_some_and(|contract| contract.retired),
             found_again_until: self.listed_until(agent, &record)?.max(vouched_until),
         });
-        Ok(Conclusion { raised, notes: inquiry.into_notes(), because: why_complete(vouched_until) })
+        Ok(Conclusion {
+            raised,
+            keeps_findings: false,
+            notes: inquiry.into_notes(),
+            because: why_complete(vouched_until),
+        })
     }
 
     /// Whether the deadline of an agent passed while nobody looked: then it was the correlator that was away, and what the

@@ -197,6 +197,7 @@ fn of_a_tag(bench: &Bench, production: bool) -> Vec<Raised> {
         pipeline: &pipeline,
     })
     .unwrap()
+    .unwrap()
 }
 
 /// The forge was asked after the window and knows of no review.
