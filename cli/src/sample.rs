@@ -13,7 +13,7 @@ mod report;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bus_schema::AgentId;
@@ -202,13 +202,15 @@ impl Player {
     }
 }
 
-/// Waits until nothing is under way for a while. A question that an agent answers leads to new work.
+/// Waits until nothing is under way for a while. A question that an agent answers leads to new work; one that nobody
+/// answers is asked again for ever, which is not waited for.
 async fn until_judged(handle: &Handle) -> anyhow::Result<()> {
+    let began = Instant::now();
     loop {
-        handle.until_idle(WINDOWS_WAITED_FOR).await?;
+        handle.until_idle(WINDOWS_WAITED_FOR.saturating_sub(began.elapsed())).await?;
         let before = handle.answers().log_head().position;
         tokio::time::sleep(QUIET).await;
-        handle.until_idle(WINDOWS_WAITED_FOR).await?;
+        handle.until_idle(WINDOWS_WAITED_FOR.saturating_sub(began.elapsed())).await?;
         if handle.answers().log_head().position == before {
             return Ok(());
         }

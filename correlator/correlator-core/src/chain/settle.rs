@@ -137,7 +137,9 @@ pub(crate) fn consult(
         inquiry.want(Wanted { question: question.clone(), why, attempt });
     };
     let record = inquiry.question(question)?;
-    if let Some(queued) = record.as_ref().and_then(|record| record.queued.as_ref()) {
+    // One more attempt that waits for a place changes nothing of what is known from those before.
+    let is_first = |record: &&QuestionRecord| record.attempts == 0 || record.last_asked < settles_at;
+    if let Some(queued) = record.as_ref().filter(is_first).and_then(|record| record.queued.as_ref()) {
         return Ok(waits_for_a_place(inquiry, queued));
     }
     let asked = record.as_ref().filter(|record| record.attempts > 0);
@@ -151,7 +153,7 @@ pub(crate) fn consult(
     if inquiry.now < settles_at {
         return Ok(match latest {
             Some(_) => Consulted::Waiting { until: settles_at },
-            None => Consulted::Waiting { until: gives_up_at(inquiry, known) },
+            None => Consulted::Waiting { until: gives_up_at(inquiry, known, settles_at) },
         });
     }
     if known.last_asked < must_be_after && !is_fresh {
@@ -161,12 +163,13 @@ pub(crate) fn consult(
         let until = windows.evidence.after(failing_since).max(windows.retry.after(inquiry.now));
         return Ok(Consulted::Waiting { until });
     }
-    let gives_up_at = gives_up_at(inquiry, known);
+    let gives_up_at = gives_up_at(inquiry, known, settles_at);
     if !known.is_answered() && !is_fresh {
         inquiry.look_again_at(gives_up_at);
         if inquiry.now < gives_up_at {
             return Ok(Consulted::Waiting { until: gives_up_at });
         }
+        retry(inquiry, question, known, gives_up_at);
         // What was said before the window ended does not speak for what is there now.
         return Ok(failed(inquiry, question, "nobody answered"));
     }
@@ -190,11 +193,16 @@ fn waits_for_a_place(inquiry: &Inquiry<'_>, queued: &Queued) -> Consulted {
 
 /// When silence counts as a failure: 15 minutes after the first attempt that failed, whatever was asked again since; and no
 /// sooner than the last attempt could have been answered. One question serves many digests, so that an attempt of long ago
-/// which was answered does not count.
-fn gives_up_at(inquiry: &Inquiry<'_>, known: &QuestionRecord) -> Timestamp {
+/// which was answered does not count. What was given up stays so while it is asked again.
+fn gives_up_at(inquiry: &Inquiry<'_>, known: &QuestionRecord, settles_at: Timestamp) -> Timestamp {
     let windows = &inquiry.contracts.installation.windows;
     let failing_since = known.failing_since.unwrap_or(known.last_asked);
-    windows.evidence.after(failing_since).max(windows.retry.after(known.last_asked))
+    let gives_up_at = windows.evidence.after(failing_since);
+    let was_asked = known.asked_before.is_some_and(|before| before >= settles_at);
+    match was_asked && gives_up_at <= known.last_asked {
+        true => gives_up_at,
+        false => gives_up_at.max(windows.retry.after(known.last_asked)),
+    }
 }
 
 /// What the newest answer says; no answer at all is unreachable.
@@ -230,14 +238,19 @@ fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecor
     }
 }
 
+/// Asks again at a time. An attempt that is not answered is waited for as long as an agent would still take it up.
 fn retry(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord, retry_at: Timestamp) {
+    let window = inquiry.contracts.installation.windows.evidence;
+    let retry_at = match known.is_answered() {
+        true => retry_at,
+        false => retry_at.max(window.after(known.last_asked)),
+    };
     if inquiry.now < retry_at {
         return inquiry.look_again_at(retry_at);
     }
-    if known.is_answered() {
-        let why = "the last attempt failed".to_owned();
-        inquiry.want(Wanted { question: question.clone(), why, attempt: known.attempts.saturating_add(1) });
-    }
+    inquiry.look_again_at(window.after(inquiry.now));
+    let why = "the last attempt failed".to_owned();
+    inquiry.want(Wanted { question: question.clone(), why, attempt: known.attempts.saturating_add(1) });
 }
 
 fn failed(inquiry: &Inquiry<'_>, question: &Question, detail: &str) -> Consulted {

@@ -44,6 +44,7 @@ impl Work<'_> {
             attempts: 0,
             first_asked: self.now,
             last_asked: self.now,
+            asked_before: None,
             failing_since: None,
             lane: None,
             queued: None,
@@ -70,6 +71,7 @@ impl Work<'_> {
         if record.attempts == 0 {
             record.first_asked = self.now;
         }
+        record.asked_before = Some(record.last_asked).filter(|_| record.attempts > 0);
         record.attempts = attempt;
         record.last_asked = self.now;
         record.failing_since = record.failing_since.or(Some(self.now));

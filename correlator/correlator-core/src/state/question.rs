@@ -17,6 +17,9 @@ pub struct QuestionRecord {
     pub attempts: u32,
     pub first_asked: Timestamp,
     pub last_asked: Timestamp,
+    /// When it was asked the time before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_before: Option<Timestamp>,
     /// The first attempt since which nothing but failures came back, or nothing at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,

@@ -30,6 +30,8 @@ async fn an_index_that_is_deleted_is_built_anew_and_nothing_is_done_again() {
     let world = World::new().await;
     let receiver = Receiver::start([]).await;
     let section = receiver.section("on-call", "");
+    // No agent answers here: what nobody answered is asked again after the window for evidence, however it was built.
+    world.wait_long_for_evidence();
     let running = world.start(&section).await;
     estate(&world).await;
     running.settled().await;

@@ -83,6 +83,12 @@ impl World {
         };
     }
 
+    /// The window for evidence ends after every test.
+    pub(crate) fn wait_long_for_evidence(&self) {
+        let installation = INSTALLATION.replace("evidence: 600ms", "evidence: 1h");
+        std::fs::write(self.contracts().join("installation.yaml"), installation).unwrap();
+    }
+
     pub(crate) fn contracts(&self) -> PathBuf {
         self.folder.path().join("contracts")
     }

@@ -67,6 +67,7 @@ impl Work<'_> {
             attempts: 0,
             first_asked: occasion.recorded,
             last_asked: occasion.recorded,
+            asked_before: None,
             failing_since: None,
             lane: None,
             queued: None,

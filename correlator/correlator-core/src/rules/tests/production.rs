@@ -212,6 +212,7 @@ fn of_a_workflow(bench: &Bench) -> Vec<Raised> {
         attempts: 1,
         first_asked: now,
         last_asked: now,
+        asked_before: None,
         failing_since: None,
         lane: None,
         queued: None,
