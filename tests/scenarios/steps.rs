@@ -407,10 +407,18 @@ pub struct RunStep {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct JobStep {
     pub run: u64,
+    #[serde(default = "one")]
+    pub id: u64,
+    #[serde(default = "release")]
+    pub name: String,
     pub conclusion: String,
     #[serde(default)]
     pub runner: Option<String>,
     pub began: i64,
+}
+
+fn release() -> String {
+    "release".to_owned()
 }
 
 #[derive(Debug, Deserialize, Clone)]
@@ -908,8 +916,8 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                     attempt: 1,
                 },
                 repository: repository(),
-                job_id: 1,
-                name: "release".to_owned(),
+                job_id: job.id,
+                name: job.name.clone(),
                 conclusion: Conclusion::from(job.conclusion.as_str()),
                 runner: Some(RunnerEnvironment::from(job.runner.as_deref().unwrap_or("github-hosted"))),
                 runner_labels: Vec::new(),

@@ -263,7 +263,8 @@ fn unknown_run(
     Ok((says_no && !is_uncovered).then(|| Finding::Broken(vec![no_such_run])))
 }
 
-/// `build.requireSuccess`: the run succeeded, or a job of it that was going at the digest's first push did.
+/// `build.requireSuccess`: a job of the run that was going at the digest's first push succeeded; the run did, where no job is
+/// known to have been going. Jobs go beside each other, and which of them pushed nobody says.
 fn check_success(
     image: &ImageFacts,
     source: &SourceContract,
@@ -280,8 +281,8 @@ fn check_success(
     let Some(record) = record else { return waiting("the report of the run's success".to_owned()) };
     let first_push =
         image.carriers.iter().flat_map(|carrier| &carrier.record.pushes).map(|push| push.at).min();
-    let pushing_job = first_push
-        .and_then(|at| record.jobs.values().find(|job| job.started_at <= at && at <= job.finished_at));
+    let going = first_push.map(|at| record.jobs_at(at)).unwrap_or_default();
+    let pushing_job = going.iter().find(|job| job.conclusion == Conclusion::Success).or(going.first());
     let conclusion = pushing_job.map(|job| &job.conclusion).or(record.conclusion.as_ref());
     match conclusion {
         Some(Conclusion::Success) => None,

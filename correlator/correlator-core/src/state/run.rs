@@ -55,6 +55,13 @@ impl RunRecord {
     }
 }
 
+impl RunRecord {
+    /// The jobs that were going at a time.
+    pub(crate) fn jobs_at(&self, at: Timestamp) -> Vec<&JobRecord> {
+        self.jobs.values().filter(|job| job.started_at <= at && at <= job.finished_at).collect()
+    }
+}
+
 /// An order of reports that say different things of one run, so that the same one stays in any order of arrival.
 fn order(run: &Run) -> (bool, bool, String) {
     (run.head_repository.is_some(), run.git_ref.is_some(), format!("{run:?}"))
