@@ -109,8 +109,7 @@ fn run_around(
         let start = skew.before(report.started_at);
         let end = record.finished_at.map(|end| skew.after(end));
         let overlaps = pushes.iter().any(|push| {
-            let earliest = if push.polled { push.not_before.unwrap_or(Timestamp::MIN) } else { push.at };
-            !push.is_open_ended() && push.at >= start && end.is_none_or(|end| earliest <= end)
+            !push.is_open_ended() && push.at >= start && end.is_none_or(|end| push.earliest() <= end)
         });
         if fits && overlaps {
             return Ok(Some(run));

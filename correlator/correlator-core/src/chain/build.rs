@@ -17,6 +17,7 @@ use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::facts::{Provenance, Signer};
 use crate::ledger::questions::Wanted;
 use crate::records::RecordsError;
+use crate::state::digest::Push;
 use crate::state::run::RunRecord;
 
 pub(crate) fn judge(
@@ -46,6 +47,9 @@ pub(crate) fn judge(
     };
     if let Some(record) = &record {
         check_report(pipeline, source, commit, record, &mut breaks);
+        if identity.is_none() {
+            check_runners(image, pipeline, record, &mut breaks);
+        }
         inquiry.rest_on(&record.ground);
     }
     if !breaks.is_empty() {
@@ -205,18 +209,29 @@ fn check_report(
         let found = format!("run {} is for {}", run.run, run.head_commit);
         breaks.push(a_break(BreakReason::RunContradicts, format!("a run for commit {commit}"), found));
     }
-    if let Some(expected) = &pipeline.build.runners {
-        let other =
-            record.jobs.values().find(|job| job.runner.as_ref().is_some_and(|runner| runner != expected));
-        if let Some(job) = other {
-            let found = job.runner.as_ref().map_or("unknown", RunnerEnvironment::as_str);
-            breaks.push(a_break(
-                BreakReason::WrongRunner,
-                expected.as_str(),
-                format!("{found} for job {}", job.name),
-            ));
-        }
+}
+
+/// The runner where no certificate says it: that of the jobs which may have made the digest's first push, for a run may
+/// deploy on another. A polled push lies between two polls; where nobody saw a push it may be any job.
+fn check_runners(image: &ImageFacts, pipeline: &Pipeline, record: &RunRecord, breaks: &mut Vec<Break>) {
+    let Some(expected) = &pipeline.build.runners else { return };
+    let jobs = match first_push(image) {
+        Some(push) => record.jobs_between(push.earliest(), push.at),
+        None => record.jobs.values().collect(),
+    };
+    let other = jobs.into_iter().find(|job| job.runner.as_ref().is_some_and(|runner| runner != expected));
+    if let Some(job) = other {
+        let found = job.runner.as_ref().map_or("unknown", RunnerEnvironment::as_str);
+        breaks.push(a_break(
+            BreakReason::WrongRunner,
+            expected.as_str(),
+            format!("{found} for job {}", job.name),
+        ));
     }
+}
+
+fn first_push(image: &ImageFacts) -> Option<&Push> {
+    image.carriers.iter().flat_map(|carrier| &carrier.record.pushes).min_by_key(|push| push.at)
 }
 
 /// Nobody reported the run: the forge is asked. A keyless certificate stands by itself until the forge says that there is no such run.
@@ -279,9 +294,7 @@ fn check_success(
         Some(Finding::Missing(Missing { waiting_for: what, questions, ..Missing::default() }))
     };
     let Some(record) = record else { return waiting("the report of the run's success".to_owned()) };
-    let first_push =
-        image.carriers.iter().flat_map(|carrier| &carrier.record.pushes).map(|push| push.at).min();
-    let going = first_push.map(|at| record.jobs_at(at)).unwrap_or_default();
+    let going = first_push(image).map(|push| record.jobs_between(push.at, push.at)).unwrap_or_default();
     let pushing_job = going.iter().find(|job| job.conclusion == Conclusion::Success).or(going.first());
     let conclusion = pushing_job.map(|job| &job.conclusion).or(record.conclusion.as_ref());
     match conclusion {

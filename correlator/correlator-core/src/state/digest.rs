@@ -54,6 +54,11 @@ impl Push {
     pub fn is_open_ended(&self) -> bool {
         self.polled && self.not_before.is_none()
     }
+
+    /// The earliest time at which it can have happened.
+    pub fn earliest(&self) -> Timestamp {
+        if self.polled { self.not_before.unwrap_or(Timestamp::MIN) } else { self.at }
+    }
 }
 
 pub(crate) fn push_window(observation: &Observation) -> (bool, Option<Timestamp>) {

@@ -56,9 +56,9 @@ impl RunRecord {
 }
 
 impl RunRecord {
-    /// The jobs that were going at a time.
-    pub(crate) fn jobs_at(&self, at: Timestamp) -> Vec<&JobRecord> {
-        self.jobs.values().filter(|job| job.started_at <= at && at <= job.finished_at).collect()
+    /// The jobs that were going at any time between two.
+    pub(crate) fn jobs_between(&self, from: Timestamp, until: Timestamp) -> Vec<&JobRecord> {
+        self.jobs.values().filter(|job| job.started_at <= until && from <= job.finished_at).collect()
     }
 }
 
