@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::chain::image_facts::{Carrier, ImageFacts};
 use crate::chain::inquiry::Inquiry;
-use crate::chain::path::{self, Path, questions};
+use crate::chain::path::{self, Path, registry_questions};
 use crate::chain::{Finding, Missing, a_break, build};
 use crate::contracts::duration::Span;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
@@ -67,7 +67,7 @@ pub(crate) fn judge(
     let is_uncovered = since.is_none_or(|since| image.existed_at().is_none_or(|at| at < since));
     Ok(Finding::Missing(Missing {
         waiting_for: "a push by the pipeline".to_owned(),
-        questions: questions(image, pipeline).into_iter().take(1).collect(),
+        questions: registry_questions(image),
         uncovered: is_uncovered.then(|| {
             format!("it was pushed before the registry agent watched {}", image.repository.registry())
         }),

@@ -18,12 +18,14 @@ use crate::state::placement::PlacementRecord;
 
 /// The most indexes and manifests above one digest that are looked at.
 const CARRIERS_MAX: usize = 512;
+/// The most digests that are asked about for one.
+const ASKED_ABOUT_MAX: usize = 16;
 
 pub(crate) struct ImageFacts {
     pub(crate) digest: Digest,
-    /// The digest that is asked about for this one: itself, or the nearest above it that was pushed, tagged or placed where
-    /// it was none of these.
-    pub(crate) asked_about: Digest,
+    /// The digests that are asked about for this one, nearest first: of itself and what lies above it those that were
+    /// pushed, tagged or placed, for each may carry its evidence; itself where none was.
+    pub(crate) asked_about: Vec<Digest>,
     /// The repository through which the pipeline claims the digest.
     pub(crate) repository: ImageRepository,
     /// The digest itself, then what lies above it, nearest first.
@@ -95,16 +97,18 @@ impl ImageFacts {
         let Some(repository) = claimed_repository(inquiry, &carriers, &placements, pipeline) else {
             return Ok(None);
         };
-        let asked_about = match placements.is_empty() {
-            true => nearest_seen(inquiry, &carriers, counts)?.unwrap_or(digest),
-            false => digest,
-        };
+        let mut asked_about = seen(inquiry, &carriers, !placements.is_empty(), counts)?;
+        let is_asked_in_part = asked_about.len() > ASKED_ABOUT_MAX;
+        asked_about.truncate(ASKED_ABOUT_MAX);
+        if asked_about.is_empty() {
+            asked_about.push(digest);
+        }
         let mut facts = ImageFacts {
             digest,
             asked_about,
             repository,
             first_recorded: own.record.first_recorded.unwrap_or(inquiry.now),
-            cut: own.record.cut || is_cut,
+            cut: is_cut || is_asked_in_part || carriers.iter().any(|carrier| carrier.record.cut),
             carriers: Vec::new(),
             bound: Vec::new(),
             strayed: Vec::new(),
@@ -250,22 +254,29 @@ impl ImageFacts {
     }
 }
 
-/// The nearest of a digest and what lies above it that was pushed, tagged or placed: an outage of the registry keeps the
-/// evidence of what runs from being seen, and then nobody may say that what is inside has none.
-fn nearest_seen(
+/// Of a digest and what lies above it those that were pushed, tagged or placed, up to one more than are asked about: an
+/// outage of the registry keeps the evidence of what runs from being seen, and then nobody may say that what is inside has
+/// none.
+fn seen(
     inquiry: &Inquiry<'_>,
     carriers: &[Carrier],
+    is_placed: bool,
     counts: impl Fn(&PlacementRecord) -> bool,
-) -> Result<Option<Digest>, RecordsError> {
-    for Carrier { digest, record } in carriers {
+) -> Result<Vec<Digest>, RecordsError> {
+    let mut seen = Vec::new();
+    for (level, Carrier { digest, record }) in carriers.iter().enumerate() {
         let is_seen = !record.pushes.is_empty()
             || !record.tags.is_empty()
+            || (level == 0 && is_placed)
             || placements_of(inquiry.draft, digest)?.iter().any(|(_, placement)| counts(placement));
         if is_seen {
-            return Ok(Some(*digest));
+            seen.push(*digest);
+        }
+        if seen.len() > ASKED_ABOUT_MAX {
+            break;
         }
     }
-    Ok(None)
+    Ok(seen)
 }
 
 /// The digest and what lies above it, and whether a bound cut something off.

@@ -2,6 +2,7 @@
 //! statement speaks for all three.
 
 use bus_schema::Digest;
+use bus_schema::question::Question;
 use bus_schema::verdict::{BreakReason, LinkKind, UnknownReason};
 
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
@@ -159,12 +160,20 @@ fn missing(image: &ImageFacts, pipeline: &Pipeline, waiting_for: &str) -> Findin
 
 /// Where evidence of a digest may lie: its registry, and the forge of its source. A manifest that is only known as part of
 /// an index is not asked about by itself: whoever looks at the index looks at what it lists.
-pub(crate) fn questions(image: &ImageFacts, pipeline: &Pipeline) -> Vec<bus_schema::question::Question> {
-    use bus_schema::question::Question;
-    let digest = image.asked_about;
-    let mut questions = vec![Question::Image { repository: image.repository.clone(), digest }];
+pub(crate) fn questions(image: &ImageFacts, pipeline: &Pipeline) -> Vec<Question> {
+    let mut questions = registry_questions(image);
     if let Some(source) = &pipeline.source {
-        questions.push(Question::Attestations { repository: source.repository.clone(), digest });
+        let at_forge = image
+            .asked_about
+            .iter()
+            .map(|digest| Question::Attestations { repository: source.repository.clone(), digest: *digest });
+        questions.extend(at_forge);
     }
     questions
+}
+
+/// What the registry is asked about a digest.
+pub(crate) fn registry_questions(image: &ImageFacts) -> Vec<Question> {
+    let ask = |digest: &Digest| Question::Image { repository: image.repository.clone(), digest: *digest };
+    image.asked_about.iter().map(ask).collect()
 }

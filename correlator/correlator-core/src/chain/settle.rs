@@ -71,6 +71,7 @@ fn settle_missing(
     for question in &missing.questions {
         match consult(inquiry, question, &missing.waiting_for, settles_at)? {
             Consulted::Waiting { until } => waits.push(until),
+            Consulted::Nothing { source } if looked_at.contains(&source) => {}
             Consulted::Nothing { source } => looked_at.push(source),
             // The forge's attestations count where they are configured; every other source must have its say.
             Consulted::NotASource if matches!(question, Question::Attestations { .. }) => {}

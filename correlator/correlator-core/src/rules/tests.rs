@@ -216,7 +216,7 @@ spec:
         };
         let image = ImageFacts {
             digest: DIGEST,
-            asked_about: DIGEST,
+            asked_about: vec![DIGEST],
             repository,
             carriers: vec![Carrier { digest: DIGEST, record: DigestRecord::default() }],
             first_recorded: Timestamp::UNIX_EPOCH,
