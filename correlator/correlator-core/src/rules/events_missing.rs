@@ -3,7 +3,6 @@
 
 use bus_schema::AgentId;
 use bus_schema::case::Severity;
-use jiff::Timestamp;
 
 use super::context::AgentContext;
 use super::{Raised, Rule, finding};
@@ -23,24 +22,12 @@ pub(super) const RULE: Rule = Rule {
 /// The most holes that a finding names.
 const HOLES_SHOWN_MAX: usize = 5;
 
-/// Gaps that the agent itself tells of.
-pub(crate) fn find(
-    agent: &AgentId,
-    scope: &str,
-    gaps: &[GapRecord],
-    vouched_until: Option<Timestamp>,
-) -> Vec<Raised> {
-    let mut open = gaps.iter().filter(|gap| gap.opened && !gap.recovered);
-    // A later recovery makes up for every gap that began before it ended.
-    let recovered_until = gaps.iter().filter(|gap| gap.recovered).filter_map(|gap| gap.until).max();
-    let Some(gap) = open.find(|gap| gap.until > recovered_until.max(vouched_until)) else {
-        return Vec::new();
-    };
+/// A gap that the agent itself tells of, and that nothing has made up for.
+pub(crate) fn find(agent: &AgentId, scope: &str, gap: &GapRecord) -> Raised {
     let mut finding = finding(format!("events of {agent} about {scope} may be missing"));
     finding.expected = Some("every event".to_owned());
-    let from = gap.from.map_or_else(String::new, |from| format!(" since {from}"));
-    finding.found = Some(format!("{}{from}", gap.reason));
-    vec![RULE.raise(vec![agent.to_string(), scope.to_owned()], None, finding)]
+    finding.found = Some(format!("{} since {}", gap.reason, gap.from));
+    RULE.raise(vec![agent.to_string(), scope.to_owned()], None, finding)
 }
 
 /// Reports that never came though later ones did: what the agent said around them may be lost with them.

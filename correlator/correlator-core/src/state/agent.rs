@@ -123,17 +123,17 @@ pub struct CoverageRecord {
     pub since: Option<Timestamp>,
 }
 
-/// A known gap of one agent in one scope.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A known gap of one agent in one scope that no recovery has made up for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapRecord {
-    pub scope: String,
     pub reason: String,
-    pub from: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    pub opened: bool,
-    pub recovered: bool,
-    pub ground: Option<Ground>,
+    pub from: Timestamp,
+    pub until: Timestamp,
+    pub ground: Ground,
 }
+
+/// The most gaps of one agent and scope that are remembered: those that end last stay.
+pub const GAPS_MAX: usize = 1000;
 
 pub fn key(agent: &AgentId) -> String {
     records::key(["agent", agent.as_str()])
@@ -147,9 +147,25 @@ pub fn coverage_key(kind: &str, scope: &str) -> String {
     records::key(["coverage", kind, scope])
 }
 
-/// Gaps of one agent and scope share a unit; each gap is its own record.
-pub fn gap_key(agent: &AgentId, scope: &str, epoch: Timestamp, sequence: u64) -> String {
-    records::key(["gap", agent.as_str(), scope, &super::source::sortable(epoch), &format!("{sequence:020}")])
+/// Gaps of one agent and scope share a unit; each gap is its own record, in the order of their ends.
+pub fn gap_key(agent: &AgentId, scope: &str, until: Timestamp, epoch: Timestamp, sequence: u64) -> String {
+    let until = super::source::sortable(until);
+    format!("{}{until}{}", gaps_prefix(agent, scope), gap_key_end(epoch, sequence))
+}
+
+/// What the key of a gap ends with, whenever the gap ended.
+pub fn gap_key_end(epoch: Timestamp, sequence: u64) -> String {
+    format!("\u{1f}{}\u{1f}{sequence:020}", super::source::sortable(epoch))
+}
+
+/// The least key behind every gap that ends by a time.
+pub fn behind_gaps_until(agent: &AgentId, scope: &str, until: Timestamp) -> String {
+    format!("{}{}\u{20}", gaps_prefix(agent, scope), super::source::sortable(until))
+}
+
+/// Until when recoveries made up for every gap of one agent and scope.
+pub fn recovered_key(agent: &AgentId, scope: &str) -> String {
+    records::key(["recovered", agent.as_str(), scope])
 }
 
 pub fn gaps_prefix(agent: &AgentId, scope: &str) -> String {

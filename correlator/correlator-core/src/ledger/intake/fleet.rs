@@ -1,11 +1,13 @@
 //! What agents say about themselves: coverage, gaps, and the ends of look-ups.
 
+use bus_schema::AgentId;
 use bus_schema::fleet::{AgentGap, AgentReported, EvidenceUnavailable};
+use jiff::Timestamp;
 
 use super::Work;
 use crate::records::{RecordsError, Table};
 use crate::state::Occasion;
-use crate::state::agent::{self, AgentRecord, CoverageRecord, GapRecord};
+use crate::state::agent::{self, AgentRecord, CoverageRecord, GAPS_MAX, GapRecord};
 use crate::state::question::{self, ANSWERS_MAX, Answer, QuestionRecord};
 use crate::state::unit::{Unit, fact};
 
@@ -34,20 +36,56 @@ impl Work<'_> {
     }
 
     pub(super) fn take_agent_gap(&mut self, occasion: &Occasion, gap: &AgentGap) -> Result<(), RecordsError> {
-        let key = agent::gap_key(&gap.agent, &gap.scope, gap.epoch, gap.sequence);
-        self.draft.update::<GapRecord>(Table::Agents, &key, |record| {
-            record.scope.clone_from(&gap.scope);
-            // The report that opened the gap says why; its recovery may say something else.
-            if !gap.recovered || record.reason.is_empty() {
-                record.reason.clone_from(&gap.reason);
+        let AgentGap { agent, scope, until, .. } = gap;
+        let recovered_key = agent::recovered_key(agent, scope);
+        let known: Option<Timestamp> = self.draft.get(Table::Agents, &recovered_key)?;
+        // A recovery makes up for every gap that ends by its own end, whichever is heard of first, and for its own gap
+        // where a clock was set back in between.
+        let recovered_until = match gap.recovered {
+            true => known.max(Some(*until)).max(self.end_of_gap(gap)?),
+            false => known,
+        };
+        if let Some(recovered_until) = recovered_until.filter(|_| recovered_until != known) {
+            self.draft.put(Table::Agents, recovered_key, recovered_until);
+        }
+        if !gap.recovered && recovered_until < Some(*until) {
+            let key = agent::gap_key(agent, scope, *until, gap.epoch, gap.sequence);
+            let record = GapRecord {
+                reason: gap.reason.clone(),
+                from: gap.from,
+                until: *until,
+                ground: occasion.ground(),
+            };
+            self.draft.put(Table::Agents, key, record);
+        }
+        self.forget_gaps(agent, scope, recovered_until)?;
+        self.touch_unit(Unit::Completeness { agent: agent.clone(), scope: scope.clone() });
+        Ok(())
+    }
+
+    fn end_of_gap(&self, gap: &AgentGap) -> Result<Option<Timestamp>, RecordsError> {
+        let end = agent::gap_key_end(gap.epoch, gap.sequence);
+        let keys = self.draft.keys(Table::Agents, &agent::gaps_prefix(&gap.agent, &gap.scope), GAPS_MAX)?;
+        let Some(key) = keys.iter().find(|key| key.ends_with(&end)) else { return Ok(None) };
+        let known: Option<GapRecord> = self.draft.get(Table::Agents, key)?;
+        Ok(known.map(|known| known.until))
+    }
+
+    /// Forgets the gaps that were made up for, and beyond the bound those that end first.
+    fn forget_gaps(
+        &mut self,
+        agent: &AgentId,
+        scope: &str,
+        recovered_until: Option<Timestamp>,
+    ) -> Result<(), RecordsError> {
+        let behind = recovered_until.map(|until| agent::behind_gaps_until(agent, scope, until));
+        let keys = self.draft.keys(Table::Agents, &agent::gaps_prefix(agent, scope), GAPS_MAX + 1)?;
+        let too_many = keys.len().saturating_sub(GAPS_MAX);
+        for (index, key) in keys.iter().enumerate() {
+            if index < too_many || behind.as_ref().is_some_and(|behind| key < behind) {
+                self.draft.remove(Table::Agents, key);
             }
-            record.from = Some(record.from.map_or(gap.from, |known| known.min(gap.from)));
-            record.until = Some(record.until.map_or(gap.until, |known| known.max(gap.until)));
-            record.opened |= !gap.recovered;
-            record.recovered |= gap.recovered;
-            record.ground = Some(occasion.ground());
-        })?;
-        self.touch_unit(Unit::Completeness { agent: gap.agent.clone(), scope: gap.scope.clone() });
+        }
         Ok(())
     }
 

@@ -12,8 +12,6 @@ use crate::rules::{self, context};
 use crate::state::agent::{self, AgentRecord, GapRecord, InventoriesRecord};
 use crate::state::unit::{Unit, UnitRecord};
 
-/// The most gaps of one agent and scope.
-const GAPS_MAX: usize = 1000;
 /// A deadline that is found so long after it came was missed because nobody was there to see it.
 const AWAY: Span = Span::from_secs(10);
 
@@ -23,11 +21,14 @@ impl Work<'_> {
         agent: &AgentId,
         scope: &str,
     ) -> Result<Conclusion, RecordsError> {
-        let gaps = self.draft.scan(Table::Agents, &agent::gaps_prefix(agent, scope), GAPS_MAX)?;
-        let gaps: Vec<GapRecord> = gaps.into_iter().map(|(_, gap)| gap).collect();
         let vouched_until = self.vouched_until(agent);
+        let prefix = agent::gaps_prefix(agent, scope);
+        let begin = vouched_until.map(|until| agent::behind_gaps_until(agent, scope, until));
+        let begin = begin.as_ref().unwrap_or(&prefix);
+        let open: Vec<(String, GapRecord)> = self.draft.scan_from(Table::Agents, &prefix, begin, 1)?;
+        let gap = open.first().map(|(_, gap)| gap);
         Ok(Conclusion {
-            raised: rules::completeness(agent, scope, &gaps, vouched_until),
+            raised: gap.map(|gap| rules::completeness(agent, scope, gap)).into_iter().collect(),
             keeps_findings: false,
             notes: Notes::default(),
             because: why_complete(vouched_until),

@@ -114,8 +114,13 @@ fn all_raised(production: bool) -> Vec<Raised> {
     raised.extend(of_a_tag(&bench, production));
     raised.extend(of_a_workflow(&bench));
     let agent = "registry-agent".parse().unwrap();
-    let gap = GapRecord { opened: true, until: Some(Timestamp::UNIX_EPOCH), ..GapRecord::default() };
-    raised.extend(rules::completeness(&agent, "ghcr.io", &[gap], None));
+    let gap = GapRecord {
+        reason: "it was not running".to_owned(),
+        from: Timestamp::UNIX_EPOCH,
+        until: Timestamp::UNIX_EPOCH,
+        ground: ground(),
+    };
+    raised.push(rules::completeness(&agent, "ghcr.io", &gap));
     raised.extend(of_an_agent(&bench));
     raised.extend(rules::removed_pipeline("api", true, false));
     raised
