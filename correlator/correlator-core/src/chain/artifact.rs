@@ -64,7 +64,9 @@ pub(crate) fn judge(
         )]));
     }
     let since = inquiry.covered_since("registry", image.repository.registry())?;
-    let is_uncovered = since.is_none_or(|since| image.existed_at().is_none_or(|at| at < since));
+    let mut all_pushes = image.carriers.iter().flat_map(|carrier| &carrier.record.pushes);
+    let is_uncovered = all_pushes.any(Push::was_there_first)
+        || since.is_none_or(|since| image.existed_at().is_none_or(|at| at < since));
     Ok(Finding::Missing(Missing {
         waiting_for: "a push by the pipeline".to_owned(),
         questions: registry_questions(image),

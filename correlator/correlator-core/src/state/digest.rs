@@ -47,12 +47,20 @@ pub struct Push {
     /// Who pushed, where the registry knows it.
     pub actor: Option<String>,
     pub polled: bool,
+    /// Nobody saw it: a single look found the digest there, as every look does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looked_up: bool,
     pub event: Ground,
 }
 
 impl Push {
     pub fn is_open_ended(&self) -> bool {
         self.polled && self.not_before.is_none()
+    }
+
+    /// Found by the first poll of its repository: it may be as old as the repository.
+    pub fn was_there_first(&self) -> bool {
+        self.is_open_ended() && !self.looked_up
     }
 
     /// The earliest time at which it can have happened.

@@ -1,6 +1,8 @@
 //! Pushes, resolutions, tag moves and deletions.
 
-use bus_schema::registry::{ImageDeleted, ImagePushed, ImageResolved, RegistryTagMoved, Resolved};
+use bus_schema::registry::{
+    ImageDeleted, ImagePushed, ImageResolved, Observation, RegistryTagMoved, Resolved,
+};
 use bus_schema::{Digest, ImageRepository, Tag};
 
 use super::Work;
@@ -60,6 +62,7 @@ impl Work<'_> {
                 tag: push.tag.clone(),
                 actor: actor.clone(),
                 polled,
+                looked_up: matches!(push.observation, Observation::LookUp { .. }),
                 event: occasion.ground(),
             };
             if record.pushes.len() >= PUSHES_MAX && !record.pushes.contains(&push) {

@@ -91,6 +91,7 @@ fn all_raised(production: bool) -> Vec<Raised> {
         tag: None,
         actor: Some("mallory".to_owned()),
         polled: false,
+        looked_up: false,
         event: ground(),
     });
     bench.unreachable.push(("ghcr.io".to_owned(), "denied".to_owned()));
