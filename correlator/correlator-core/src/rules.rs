@@ -145,7 +145,8 @@ pub(crate) fn placement(context: &PlacementContext<'_>) -> Vec<Raised> {
     raised
 }
 
-/// The objections to what happened to one tag; `None` where nothing can be said before evidence is verified again.
+/// The objections to what happened to one tag; `None` where nothing can be said before evidence is verified, or looked
+/// for, again.
 pub(crate) fn tag(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, RecordsError> {
     tag_overwritten::find(context)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
-use crate::chain::settle::{settle, settles_at};
+use crate::chain::settle::{is_looked_for_again, settle, settles_at};
 use crate::chain::{Finding, Missing, artifact, path, sbom, signature};
 use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::Pipeline;
@@ -31,6 +31,8 @@ pub struct VerdictRecord {
     /// Its evidence is verified again under another trust set: until that has come back, or has taken too long, what was
     /// objected to before stands.
     pub verified_again: bool,
+    /// It was placed after its window had ended, and the sources are asked once more: what was objected to before stands.
+    pub looked_for_again: bool,
     /// A tag of the contract's release tags has pointed at it.
     pub release_tag: Option<String>,
     #[serde(default)]
@@ -55,6 +57,11 @@ impl VerdictRecord {
 
     pub fn is_untrusted(&self) -> bool {
         matches!(self.verdict.state, VerdictState::Untrusted { .. })
+    }
+
+    /// It is pending for a while, and what was found before stands until then.
+    pub fn is_open_again(&self) -> bool {
+        self.verified_again || self.looked_for_again
     }
 
     /// The links that fail.
@@ -142,6 +149,7 @@ pub(crate) fn judge(
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
         provenance_holds,
         verified_again: verified_again_until.is_some(),
+        looked_for_again: is_pending && is_looked_for_again(inquiry, image, pipeline),
         release_tag: release_tag(image, pipeline),
         whereabouts: Whereabouts::default(),
     })
@@ -180,6 +188,7 @@ pub(crate) fn judge_unclaimed(inquiry: &Inquiry<'_>, image: &ImageFacts) -> Verd
         has_provenance: image.of_kind(PredicateKind::Provenance).next().is_some(),
         provenance_holds: false,
         verified_again: false,
+        looked_for_again: false,
         release_tag: None,
         whereabouts: Whereabouts::default(),
     }

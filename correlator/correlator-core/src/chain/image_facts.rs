@@ -231,6 +231,12 @@ impl ImageFacts {
         self.placements.iter().any(|(_, placement)| self.is_there(inquiry, placement))
     }
 
+    /// Since when it is placed, by the log's time.
+    pub(crate) fn placed_since(&self, inquiry: &Inquiry<'_>) -> Option<Timestamp> {
+        let first = self.placements.iter().map(|(_, placement)| placement.first_recorded).min();
+        first.filter(|_| self.is_placed(inquiry))
+    }
+
     /// Whether a placement counts: it runs, or ended less than the linger window ago.
     pub(crate) fn is_there(&self, inquiry: &Inquiry<'_>, placement: &PlacementRecord) -> bool {
         let linger = inquiry.contracts.installation.windows.linger;

@@ -11,11 +11,20 @@ use jiff::Timestamp;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::Inquiry;
 use crate::chain::{Finding, Missing};
+use crate::contracts::duration::Span;
 use crate::contracts::pipeline::Pipeline;
 use crate::ledger::questions::Wanted;
 use crate::records::RecordsError;
 use crate::state::lane::{self, Queued};
-use crate::state::question::QuestionRecord;
+use crate::state::question::{Answer, QuestionRecord, is_failure};
+
+/// What runs and lacks something is looked for again so long after its window, then so long after that, and then so often:
+/// no event announces what comes late.
+const FIRST_LATE_LOOK: Span = Span::from_secs(15 * 60);
+const SECOND_LATE_LOOK: Span = Span::from_hours(1);
+const LATE_LOOKS: Span = Span::from_hours(24);
+/// A look so shortly before serves as well: one question is asked for many digests.
+const LATE_LOOKS_APART_MIN: Span = Span::from_secs(5 * 60);
 
 /// The state of a link from its finding.
 pub(crate) fn settle(
@@ -64,12 +73,13 @@ fn settle_missing(
             detail: "attached evidence could not be verified in time".to_owned(),
         });
     }
+    let search = Search { settles_at, placed_since: image.placed_since(inquiry) };
     let mut waits = Vec::new();
     let mut looked_at = Vec::new();
     let mut failure: Option<LinkState> = None;
     let mut not_asked: Option<&Question> = None;
     for question in &missing.questions {
-        match consult(inquiry, question, &missing.waiting_for, settles_at)? {
+        match consult(inquiry, question, &missing.waiting_for, search)? {
             Consulted::Waiting { until } => waits.push(until),
             Consulted::Nothing { source } if looked_at.contains(&source) => {}
             Consulted::Nothing { source } => looked_at.push(source),
@@ -111,6 +121,15 @@ fn settle_missing(
     })
 }
 
+/// How long a missing thing is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Search {
+    /// What was said before does not speak for what is there when the window has ended.
+    pub(crate) settles_at: Timestamp,
+    /// Since when the digest that lacks it is placed, where it is: it is looked for again then, and on from time to time.
+    pub(crate) placed_since: Option<Timestamp>,
+}
+
 /// What a source says about a missing thing.
 pub(crate) enum Consulted {
     Waiting {
@@ -130,8 +149,9 @@ pub(crate) fn consult(
     inquiry: &Inquiry<'_>,
     question: &Question,
     waiting_for: &str,
-    settles_at: Timestamp,
+    search: Search,
 ) -> Result<Consulted, RecordsError> {
+    let Search { settles_at, placed_since } = search;
     let windows = &inquiry.contracts.installation.windows;
     let want = |attempt: u32| {
         let why = format!("looking for {waiting_for}");
@@ -164,17 +184,51 @@ pub(crate) fn consult(
         let until = windows.evidence.after(failing_since).max(windows.retry.after(inquiry.now));
         return Ok(Consulted::Waiting { until });
     }
+    let is_answered = known.answers.iter().any(|answer| Some(answer.recorded) >= placed_since);
+    if !is_answered
+        && said_nothing(known, settles_at).is_some()
+        && let Some(until) = search.placed_late_until(inquiry)
+    {
+        // It was not there when the window ended, and may have come since.
+        if Some(known.last_asked) < placed_since {
+            want(known.attempts.saturating_add(1));
+        }
+        return Ok(Consulted::Waiting { until });
+    }
     let gives_up_at = gives_up_at(inquiry, known, settles_at);
     if !known.is_answered() && !is_fresh {
         inquiry.look_again_at(gives_up_at);
         if inquiry.now < gives_up_at {
             return Ok(Consulted::Waiting { until: gives_up_at });
         }
-        retry(inquiry, question, known, gives_up_at);
+        retry(inquiry, question, known, gives_up_at, "the last attempt failed");
         // What was said before the window ended does not speak for what is there now.
         return Ok(failed(inquiry, question, "nobody answered"));
     }
-    Ok(read_answer(inquiry, question, known))
+    Ok(read_answer(inquiry, question, known, search))
+}
+
+/// Whether a digest was placed after its window had ended, so lately that another look is waited for.
+pub(crate) fn is_looked_for_again(inquiry: &Inquiry<'_>, image: &ImageFacts, pipeline: &Pipeline) -> bool {
+    let settles_at = settles_at(image, pipeline);
+    let search = Search { settles_at, placed_since: image.placed_since(inquiry) };
+    search.placed_late_until(inquiry).is_some()
+}
+
+impl Search {
+    /// Until when another look is waited for where the digest was placed after its window had ended. What a source said
+    /// before stands where that takes longer than one attempt more.
+    fn placed_late_until(self, inquiry: &Inquiry<'_>) -> Option<Timestamp> {
+        let since = self.placed_since.filter(|since| *since > self.settles_at)?;
+        let until = inquiry.contracts.installation.windows.retry.after(since);
+        (inquiry.now < until).then_some(until)
+    }
+}
+
+/// The newest answer since the window that there is nothing.
+fn said_nothing(known: &QuestionRecord, settles_at: Timestamp) -> Option<&Answer> {
+    let is_one = |answer: &&Answer| answer.reason == Unavailable::NotFound && answer.recorded >= settles_at;
+    known.answers.iter().rev().find(is_one)
 }
 
 /// A question that waits has not failed, but what it would tell is not known either.
@@ -206,15 +260,33 @@ fn gives_up_at(inquiry: &Inquiry<'_>, known: &QuestionRecord, settles_at: Timest
     }
 }
 
-/// What the newest answer says; no answer at all is unreachable.
-fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord) -> Consulted {
+/// What the newest answer says; no answer at all is unreachable. One more look that fails takes nothing back of what was
+/// said since the window ended.
+fn read_answer(
+    inquiry: &Inquiry<'_>,
+    question: &Question,
+    known: &QuestionRecord,
+    search: Search,
+) -> Consulted {
     let windows = &inquiry.contracts.installation.windows;
     let Some(answer) = known.answers.last() else {
         return failed(inquiry, question, "nobody answered");
     };
+    if is_failure(&answer.reason)
+        && let Some(nothing) = said_nothing(known, search.settles_at)
+    {
+        inquiry.rest_on(std::slice::from_ref(&nothing.ground));
+        retry(inquiry, question, known, windows.evidence.after(answer.recorded), "the last attempt failed");
+        return Consulted::Nothing { source: nothing.source.clone() };
+    }
     inquiry.rest_on(std::slice::from_ref(&answer.ground));
     match &answer.reason {
-        Unavailable::NotFound => Consulted::Nothing { source: answer.source.clone() },
+        Unavailable::NotFound => {
+            if let Some(at) = late_look_at(answer, search) {
+                retry(inquiry, question, known, at, "what is missing may have come late");
+            }
+            Consulted::Nothing { source: answer.source.clone() }
+        }
         Unavailable::Unconfigured => Consulted::NotASource,
         Unavailable::CutOff => Consulted::Failed(LinkState::Unknown {
             reason: UnknownReason::CutOff,
@@ -229,10 +301,12 @@ fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecor
             let gives_up_at = windows.evidence.after(failing_since);
             if inquiry.now >= gives_up_at {
                 // Still asked from time to time, so that a registry that comes back heals what it left open.
-                retry(inquiry, question, known, windows.evidence.after(answer.recorded));
+                let at = windows.evidence.after(answer.recorded);
+                retry(inquiry, question, known, at, "the last attempt failed");
                 return failed(inquiry, question, &format!("{}: {}", answer.reason, answer.detail));
             }
-            retry(inquiry, question, known, windows.retry.after(answer.recorded));
+            let at = windows.retry.after(answer.recorded);
+            retry(inquiry, question, known, at, "the last attempt failed");
             inquiry.look_again_at(gives_up_at);
             Consulted::Waiting { until: gives_up_at }
         }
@@ -240,7 +314,7 @@ fn read_answer(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecor
 }
 
 /// Asks again at a time. An attempt that is not answered is waited for as long as an agent would still take it up.
-fn retry(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord, retry_at: Timestamp) {
+fn retry(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord, retry_at: Timestamp, why: &str) {
     let window = inquiry.contracts.installation.windows.evidence;
     let retry_at = match known.is_answered() {
         true => retry_at,
@@ -250,8 +324,21 @@ fn retry(inquiry: &Inquiry<'_>, question: &Question, known: &QuestionRecord, ret
         return inquiry.look_again_at(retry_at);
     }
     inquiry.look_again_at(window.after(inquiry.now));
-    let why = "the last attempt failed".to_owned();
-    inquiry.want(Wanted { question: question.clone(), why, attempt: known.attempts.saturating_add(1) });
+    let attempt = known.attempts.saturating_add(1);
+    inquiry.want(Wanted { question: question.clone(), why: why.to_owned(), attempt });
+}
+
+/// When what is placed and lacks something is looked for again after an answer that there is nothing.
+fn late_look_at(answer: &Answer, search: Search) -> Option<Timestamp> {
+    let placed_since = search.placed_since?;
+    if answer.recorded < placed_since {
+        return Some(placed_since);
+    }
+    let first_at = FIRST_LATE_LOOK.after(search.settles_at.max(placed_since));
+    let second_at = SECOND_LATE_LOOK.after(first_at);
+    let serves_until = LATE_LOOKS_APART_MIN.after(answer.recorded);
+    let next = [first_at, second_at].into_iter().find(|at| serves_until < *at);
+    Some(next.unwrap_or(LATE_LOOKS.after(answer.recorded)))
 }
 
 fn failed(inquiry: &Inquiry<'_>, question: &Question, detail: &str) -> Consulted {

@@ -162,9 +162,9 @@ impl Work<'_> {
         };
         let notes = inquiry.into_notes();
         record.verdict.rests_on = notes.ground.iter().copied().collect();
-        let keeps_findings = record.verified_again;
+        let keeps_findings = record.is_open_again();
         let raised = match claiming {
-            Some(pipeline) if !keeps_findings => {
+            Some(pipeline) if !record.verified_again => {
                 let unreachable: Vec<(String, String)> = notes.unreachable.clone().into_iter().collect();
                 rules::image(&context::ImageContext {
                     image: &image,
@@ -295,7 +295,7 @@ impl Work<'_> {
             production: self.is_production(&record),
             newly_beside_claimed,
         });
-        let keeps_findings = verdict.is_some_and(|verdict| verdict.verified_again);
+        let keeps_findings = verdict.is_some_and(|verdict| verdict.is_open_again());
         Ok(Conclusion { raised, keeps_findings, notes: inquiry.into_notes(), because })
     }
 

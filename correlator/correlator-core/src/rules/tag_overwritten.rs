@@ -24,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
     over: None,
 };
 
-/// `None` where nothing can be said before evidence is verified again.
+/// `None` where nothing can be said before evidence is verified, or looked for, again.
 pub(super) fn find(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, RecordsError> {
     if !context.pipeline.is_immutable_tag(context.tag.as_str()) {
         return Ok(Some(Vec::new()));
@@ -40,8 +40,8 @@ pub(super) fn find(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, Reco
     let key = verdict::key(&last_digest, &context.pipeline.name);
     let record: Option<VerdictRecord> = context.inquiry.draft.get(Table::Verdicts, &key)?;
     if !objects(context, last, record.as_ref())? {
-        let is_verified_again = record.is_some_and(|record| record.verified_again);
-        return Ok((!is_verified_again).then(Vec::new));
+        let is_open_again = record.is_some_and(|record| record.is_open_again());
+        return Ok((!is_open_again).then(Vec::new));
     }
     let whereabouts = record.map(|record| record.whereabouts).unwrap_or_default();
     let mut finding = finding(format!("the tag {}:{} was overwritten", context.repository, context.tag));

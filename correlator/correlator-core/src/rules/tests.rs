@@ -271,6 +271,7 @@ spec:
             has_provenance,
             provenance_holds: has_provenance,
             verified_again: false,
+            looked_for_again: false,
             release_tag: None,
             whereabouts: Whereabouts::default(),
         }

@@ -7,7 +7,7 @@ use bus_schema::verdict::LinkKind;
 use super::context::WorkflowContext;
 use super::{Raised, Rule, finding};
 use crate::chain::review::is_commit_reviewed;
-use crate::chain::settle::{Consulted, consult};
+use crate::chain::settle::{Consulted, Search, consult};
 use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::Pipeline;
 use crate::records::RecordsError;
@@ -57,7 +57,8 @@ fn find_for(context: &WorkflowContext<'_>, pipeline: &Pipeline) -> Result<Option
         commit: context.commit.clone(),
         git_ref: context.record.refs.first().cloned(),
     };
-    let consulted = consult(inquiry, &question, "the review of a changed workflow", settles_at)?;
+    let search = Search { settles_at, placed_since: None };
+    let consulted = consult(inquiry, &question, "the review of a changed workflow", search)?;
     if inquiry.now < settles_at {
         return Ok(None);
     }
