@@ -2,7 +2,8 @@
 //!
 //! In: a subject. Out: one `attestation.attached` per attached manifest, its bytes stored first by their hash where
 //! they are many. Nothing is verified or judged here. A place that could not be looked at is a problem of the look-up,
-//! never an empty place; what the other places hold is reported all the same.
+//! never an empty place; what the other places hold is reported all the same. Of one manifest everything is said or
+//! nothing yet: what is said of it is said for good, so that only a bound may leave a piece out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ use tokio::sync::mpsc;
 use crate::api::error::{ApiError, found};
 use crate::api::manifest::{Body, Descriptor, Manifest};
 use crate::api::referrers::Referrers;
-use crate::look_up::LookingUp;
+use crate::look_up::{LOOK_UP_BYTES_MAX, LookingUp};
 use crate::media_type::is_evidence;
 
 /// The most attached manifests of one digest that are read.
@@ -176,10 +177,13 @@ impl Collection<'_> {
         for layer in evidence {
             if let Err(error) = self.item(layer, &mut items).await? {
                 self.problem(&place, &error);
-                items.cut = true;
+                match error.is_a_bound() {
+                    true => items.cut = true,
+                    false => items.unread = true,
+                }
             }
         }
-        if items.items.is_empty() {
+        if items.unread || items.items.is_empty() {
             return Ok(());
         }
         let event = AttestationAttached {
@@ -216,6 +220,9 @@ impl Collection<'_> {
         }
         let LookingUp { contents, repository, .. } = self.looking_up;
         let bytes_max = self.looking_up.bytes_left();
+        if layer.size_bytes > bytes_max as u64 {
+            return Ok(Err(ApiError::UsedUp { bytes_max: LOOK_UP_BYTES_MAX }));
+        }
         let bytes = match contents.blob(repository, &layer.digest, bytes_max).await {
             Ok(bytes) => bytes,
             // The list of a manifest that the registry keeps names bytes that it does not keep.
@@ -254,7 +261,10 @@ struct Items {
     items: Vec<EvidenceItem>,
     inline_bytes: usize,
     annotation_bytes: usize,
+    /// A bound leaves a piece out, as it will the next time.
     cut: bool,
+    /// A piece could not be read now.
+    unread: bool,
 }
 
 /// What annotations take up in an event, where a control character has six bytes.

@@ -32,7 +32,7 @@ pub(crate) const CHILDREN_MAX: usize = 64;
 /// How deep indexes may lie in indexes.
 const DEPTH_MAX: usize = 3;
 /// The most bytes of evidence that one look fetches.
-const LOOK_UP_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(crate) const LOOK_UP_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The places of problems with the digest's own manifest, and with time for anything at all.
 pub(crate) const MANIFESTS: &str = "manifests";
 pub(crate) const WHOLE_LOOK: &str = "the whole look";

@@ -34,6 +34,8 @@ pub(crate) enum ApiError {
     TooLarge { what: &'static str, bytes_max: u64 },
     #[error("{what} goes on after {count_max}")]
     TooMany { what: &'static str, count_max: usize },
+    #[error("the evidence of one look is larger than {bytes_max} bytes")]
+    UsedUp { bytes_max: usize },
     #[error("the bytes have the digest {found}, not {expected}")]
     WrongDigest { expected: String, found: String },
     #[error("{what} cannot be read: {reason}")]
@@ -53,7 +55,9 @@ impl ApiError {
             | ApiError::TimedOut { .. }
             | ApiError::Unreachable { .. }
             | ApiError::BrokeOff { .. } => Unavailable::Unreachable,
-            ApiError::TooLarge { .. } | ApiError::TooMany { .. } => Unavailable::CutOff,
+            ApiError::TooLarge { .. } | ApiError::TooMany { .. } | ApiError::UsedUp { .. } => {
+                Unavailable::CutOff
+            }
             ApiError::WrongDigest { .. } | ApiError::Unreadable { .. } | ApiError::Unexpected { .. } => {
                 Unavailable::Unreadable
             }
@@ -67,6 +71,11 @@ impl ApiError {
             self,
             ApiError::RateLimited { .. } | ApiError::TimedOut { .. } | ApiError::Unreachable { .. }
         )
+    }
+
+    /// Whether a bound ends it, as it will in every look. What else a look has read is no such bound.
+    pub(crate) fn is_a_bound(&self) -> bool {
+        matches!(self, ApiError::TooLarge { .. } | ApiError::TooMany { .. })
     }
 
     /// How long the registry asked to be left alone.

@@ -132,6 +132,32 @@ async fn what_can_be_read_is_reported_beside_what_cannot() {
 }
 
 #[tokio::test]
+async fn a_manifest_of_which_a_layer_fails_is_said_whole_by_the_next_look() {
+    let bench = Bench::start().await;
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    let layers = [bench.fake.blob(APP, b"first"), bench.fake.blob(APP, b"second")];
+    let layer = |digest: &Digest| json!({"mediaType": BUNDLE, "digest": digest, "size": 6});
+    let two = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": image, "size": 2},
+        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+        "subject": {"mediaType": OCI_MANIFEST, "digest": image, "size": 2}});
+    bench.fake.manifest(APP, None, OCI_MANIFEST, &two);
+    bench.fake.set().native_referrers = true;
+    let repository = bench.fake.repository(APP);
+    for fault in [Fault::Status(503), Fault::Status(429), Fault::Status(404), Fault::HalfBody, Fault::Hang] {
+        bench.fake.fault(&format!("/blobs/{}", layers[1]), fault.clone());
+        let answer = bench.ask(&repository, image).await;
+        bench.fake.set().faults.clear();
+        assert_ne!(answer.reason, Unavailable::NotFound, "{fault:?}");
+        assert!(bench.attached().await.is_empty(), "{fault:?}: half of a manifest was said");
+    }
+    assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::NotFound);
+    let attached = bench.attached().await;
+    let [event] = &attached[..] else { panic!("{attached:?}") };
+    assert_eq!((event.items.len(), event.cut), (2, false));
+}
+
+#[tokio::test]
 async fn a_paged_list_of_referrers_is_read_to_its_end() {
     let bench = Bench::start().await;
     let image = bench.fake.image(APP, Some("v1"), "a");
