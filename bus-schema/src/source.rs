@@ -281,7 +281,8 @@ pub struct WorkflowChanged {
     pub git_ref: GitRef,
     /// The commit that changes the files.
     pub commit: CommitId,
-    /// The changed workflow files and files of local actions.
+    /// The changed workflow files and files of local actions, as many as one event holds; empty where the commit changes more
+    /// files than the forge lists, and some of those may be.
     pub paths: Vec<String>,
     /// Who wrote the commit, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -42,6 +42,11 @@ impl PublishError {
     pub fn is_temporary(&self) -> bool {
         matches!(self, PublishError::Bus(error) if error.is_temporary())
     }
+
+    /// True when the event itself is none that can be said: another one may be.
+    pub fn is_of_the_event(&self) -> bool {
+        matches!(self, PublishError::Envelope { .. } | PublishError::Bus(BusError::PayloadTooLarge { .. }))
+    }
 }
 
 impl Publisher {

@@ -118,6 +118,8 @@ pub struct AnswerEvents<'a> {
     request: &'a EvidenceRequested,
     trace: Option<&'a TraceParent>,
     found: u32,
+    /// Why an event could not be said at all.
+    unsayable: Option<String>,
 }
 
 impl<'a> AnswerEvents<'a> {
@@ -126,12 +128,18 @@ impl<'a> AnswerEvents<'a> {
         request: &'a EvidenceRequested,
         trace: Option<&'a TraceParent>,
     ) -> AnswerEvents<'a> {
-        AnswerEvents { publisher, request, trace, found: 0 }
+        AnswerEvents { publisher, request, trace, found: 0, unsayable: None }
     }
 
+    /// Publishes one event. One that cannot be said at all hides nothing of the rest: the answer ends as cut off.
     pub async fn publish(&mut self, report: Report) -> Result<(), PublishError> {
-        self.say(report).await?;
-        self.found = self.found.saturating_add(1);
+        match self.say(report).await {
+            Ok(()) => self.found = self.found.saturating_add(1),
+            Err(error) if error.is_of_the_event() => {
+                self.unsayable.get_or_insert(fleet_runtime::error_chain(&error));
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -144,6 +152,10 @@ impl<'a> AnswerEvents<'a> {
     /// Ends the answer.
     pub async fn end(self, end: LookUpEnd) -> Result<(), PublishError> {
         let answered_at = Timestamp::now();
+        let end = match self.unsayable.clone() {
+            Some(why) if end.reason == Unavailable::NotFound => LookUpEnd::cut_off(why),
+            _ => end,
+        };
         tracing::info!(
             request = %self.request.request,
             reason = end.reason.as_str(),

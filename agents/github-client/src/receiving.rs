@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bus_schema::{Digest, Envelope, TraceParent};
 use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::metrics::AgentMetrics;
-use fleet_runtime::publisher::{PublishError, Publisher};
+use fleet_runtime::publisher::Publisher;
 use fleet_runtime::trace::{Step, StepKind};
 
 use crate::intake::{NotStored, Received, Receiver};
@@ -49,19 +49,26 @@ impl<T: Translate> Receiver for Receiving<T> {
         let trace = trace_of(delivery);
         let _step = Step::first(&trace, StepKind::Receive, "receive a forge's webhook");
         let events = reports.len();
+        let mut unsayable = None;
         for Report { occurred, event } in reports {
             let envelope = self.publisher.envelope(occurred, Some(trace.clone()), event);
             match self.publisher.publish(&envelope).await {
                 Ok(_) => self.publisher.metrics().came_late(late_seconds(&envelope)),
-                Err(error @ PublishError::Envelope { .. }) => {
-                    self.bury(delivery, &fleet_runtime::error_chain(&error)).await?;
-                    return Ok(Received::Buried);
+                // What cannot be said of a delivery hides nothing of the rest; the delivery is kept for what it hides.
+                Err(error) if error.is_of_the_event() => {
+                    unsayable.get_or_insert(fleet_runtime::error_chain(&error));
                 }
                 // A stop in between is healed by the redelivery: what is published already is a repeat then.
                 Err(error) => return Err(NotStored(fleet_runtime::error_chain(&error))),
             }
         }
-        Ok(Received::Reported { events })
+        match unsayable {
+            Some(reason) => {
+                self.bury(delivery, &reason).await?;
+                Ok(Received::Buried)
+            }
+            None => Ok(Received::Reported { events }),
+        }
     }
 
     async fn bury(&self, delivery: &Delivery, reason: &str) -> Result<(), NotStored> {
@@ -89,3 +96,6 @@ fn trace_of(delivery: &Delivery) -> TraceParent {
     let hash = Digest::sha256_of(&delivery.body).hex();
     TraceParent::derive(["github", delivery.host.as_str(), delivery.event.as_str(), hash.as_str()])
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,6 @@ use bus_schema::fleet::Unavailable;
 use bus_schema::registry::{BLOB_BYTES_MAX, INDEX_ENTRIES_MAX};
 use bus_schema::{Digest, Event, ImageRepository};
 use bytes::Bytes;
-use fleet_runtime::bus::BusError;
 use fleet_runtime::publisher::PublishError;
 use jiff::Timestamp;
 
@@ -190,7 +189,7 @@ impl<'a> LookingUp<'a> {
                 Ok(())
             }
             // What the registry says does not fit into an event, and would not the next time.
-            Err(PublishError::Envelope { .. } | PublishError::Bus(BusError::PayloadTooLarge { .. })) => {
+            Err(error) if error.is_of_the_event() => {
                 let bytes_max = bus_schema::envelope::ENVELOPE_BYTES_MAX as u64;
                 let error = ApiError::TooLarge { what: "what was found", bytes_max };
                 self.problem("the answer", &error);

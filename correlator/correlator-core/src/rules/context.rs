@@ -153,6 +153,9 @@ impl WorkflowContext<'_> {
     }
 
     pub(crate) fn shown_paths(&self) -> String {
+        if self.record.paths.is_empty() {
+            return "files that the forge does not list".to_owned();
+        }
         self.record.paths.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
     }
 }

@@ -14,6 +14,7 @@ use github_client::report::Report;
 use super::pulls::unreadable;
 use super::{LookUp, ancestry};
 use crate::github::payload::{Activity, Commit, Comparison};
+use crate::github::translate::commits::Listed;
 use crate::github::translate::{TranslateRefusal, commits, fit};
 
 /// How many entries of a branch's record are searched.
@@ -26,7 +27,9 @@ const COMPARE_PAGE: usize = 100;
 /// A push that the forge recorded, with the commits of its range.
 #[derive(Debug)]
 pub(super) struct RecordedPush {
+    /// Without its commits, which are `listed`.
     pushed: CommitPushed,
+    listed: Vec<Listed>,
 }
 
 /// The ends of a recorded push.
@@ -50,7 +53,7 @@ impl LookUp<'_> {
             // A new branch: its range is not bounded by what the record tells.
             None => (vec![commits::of_answer(asked).map_err(unreadable)?], true),
         };
-        if !listed.iter().any(|commit| commit.id == asked_id) {
+        if !listed.iter().any(|listed| listed.commit.id == asked_id) {
             return Ok(None);
         }
         let pushed = CommitPushed {
@@ -60,11 +63,11 @@ impl LookUp<'_> {
             after: Some(entry.after),
             forced: entry.activity.activity_type == "force_push",
             pusher: entry.activity.actor.as_ref().map(|account| account.actor()),
-            commits: listed,
+            commits: Vec::new(),
             commits_cut,
             pushed_at: entry.activity.timestamp,
         };
-        let mut push = RecordedPush { pushed };
+        let mut push = RecordedPush { pushed, listed };
         self.fill_files(&mut push, asked).await?;
         Ok(Some(push))
     }
@@ -106,9 +109,9 @@ impl LookUp<'_> {
         before: &CommitId,
         after: &CommitId,
         asked: &CommitId,
-    ) -> Result<(Vec<PushedCommit>, bool), LookUpEnd> {
+    ) -> Result<(Vec<Listed>, bool), LookUpEnd> {
         let range = format!("{before}...{after}");
-        let mut listed: Vec<PushedCommit> = Vec::new();
+        let mut listed: Vec<Listed> = Vec::new();
         let mut total = 0;
         for page in 1..=PUSH_COMMITS_MAX / COMPARE_PAGE {
             let route = self
@@ -145,7 +148,7 @@ impl LookUp<'_> {
             };
             let Some(commit) = commit else { continue };
             let full = commits::of_answer(&commit).map_err(unreadable)?;
-            for listed in push.pushed.commits.iter_mut().filter(|listed| listed.id == id) {
+            for listed in push.listed.iter_mut().filter(|listed| listed.commit.id == id) {
                 *listed = full.clone();
             }
         }
@@ -157,7 +160,7 @@ impl RecordedPush {
     /// The commits that the branch itself went through, newest first, and whether there are more than are looked up.
     pub(super) fn first_parents(&self) -> (Vec<CommitId>, bool) {
         let by_id: BTreeMap<&CommitId, &PushedCommit> =
-            self.pushed.commits.iter().map(|commit| (&commit.id, commit)).collect();
+            self.listed.iter().map(|listed| (&listed.commit.id, &listed.commit)).collect();
         let mut chain = Vec::new();
         let mut next = self.pushed.after.as_ref();
         while let Some(commit) = next.and_then(|id| by_id.get(id)) {
@@ -176,10 +179,11 @@ impl RecordedPush {
         let changes = commits::workflow_changes(
             &pushed.repository,
             &pushed.git_ref,
-            &pushed.commits,
+            &self.listed,
             pushed.pusher.as_ref(),
             pushed.pushed_at,
         );
+        self.pushed.commits = self.listed.into_iter().map(|listed| listed.commit).collect();
         fit::fit(&mut self.pushed);
         let report = Report { occurred: self.pushed.pushed_at, event: Event::CommitPushed(self.pushed) };
         std::iter::once(report).chain(changes).collect()

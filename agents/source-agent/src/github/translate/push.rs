@@ -5,6 +5,7 @@ use bus_schema::{Actor, CommitId, Event, ForgeHost, GitRef};
 use github_client::report::{Report, Translated};
 use jiff::Timestamp;
 
+use super::commits::Listed;
 use super::{TranslateRefusal, commits, fit};
 use crate::github::payload::Push;
 
@@ -19,8 +20,9 @@ pub(super) fn translate(host: &ForgeHost, push: &Push) -> Result<Translated, Tra
     check_flags(push, before.is_some(), after.is_some())?;
     let pushed_at = pushed_at(push)?;
     let pusher = pusher(push);
-    let listed: Vec<PushedCommit> = push.commits.iter().map(commits::of_push).collect::<Result<_, _>>()?;
+    let listed: Vec<Listed> = push.commits.iter().map(commits::of_push).collect::<Result<_, _>>()?;
     let changes = commits::workflow_changes(&repository, &git_ref, &listed, pusher.as_ref(), pushed_at);
+    let listed: Vec<PushedCommit> = listed.into_iter().map(|listed| listed.commit).collect();
 
     let event = if git_ref.as_tag().is_some() {
         // For an annotated tag `after` names the tag object, and only the head commit tells where it leads.

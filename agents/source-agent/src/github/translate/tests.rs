@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use bus_schema::source::{ChangeMerged, CommitPushed, ReviewState, SourceTagMoved};
+use bus_schema::source::{COMMIT_PATHS_MAX, ChangeMerged, CommitPushed, ReviewState, SourceTagMoved};
 use bus_schema::{AgentId, Envelope, Event};
 use github_client::report::Report;
 use serde_json::{Value, json};
@@ -99,6 +99,37 @@ fn a_list_that_does_not_reach_the_new_head_is_cut() {
     body["commits"] = json!(many);
     body["after"] = json!(format!("{:040x}", 2048));
     assert!(pushed(&check("push", &body)).commits_cut);
+}
+
+#[test]
+fn a_changed_workflow_is_said_however_many_other_files_a_commit_changes() {
+    let mut body = push("refs/heads/main", &id('a'), &id('c'));
+    let others: Vec<String> = (0..COMMIT_PATHS_MAX).map(|n| format!("src/{n}.rs")).collect();
+    body["commits"][1]["added"] = json!(others);
+    let changed = |body: &Value| match check("push", body).as_slice() {
+        [Event::CommitPushed(pushed), Event::WorkflowChanged(changed)] => {
+            (pushed.commits[1].paths_cut, changed.paths.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(changed(&body), (true, vec![".github/workflows/release.yml".to_owned()]));
+    // Longer than any file system takes, and more than one message holds.
+    let long = "x".repeat(4000);
+    let actions: Vec<String> = (0..1000).map(|n| format!(".github/actions/{n}/{long}")).collect();
+    body["commits"][1]["added"] = json!(actions);
+    let (_, paths) = changed(&body);
+    assert!(!paths.is_empty() && serde_json::to_vec(&paths).unwrap().len() < 256 * 1024, "{}", paths.len());
+}
+
+#[test]
+fn a_commit_whose_files_are_not_told_may_have_changed_a_workflow() {
+    let mut body = push("refs/heads/main", &id('a'), &id('c'));
+    body["commits"][0].as_object_mut().unwrap().remove("removed");
+    let events = check("push", &body);
+    let [_, Event::WorkflowChanged(unknown), Event::WorkflowChanged(known)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert!(unknown.paths.is_empty() && !known.paths.is_empty());
 }
 
 #[test]
