@@ -89,6 +89,11 @@ impl Check {
         &self.name
     }
 
+    /// The check of a part of this check's owner, beside it.
+    pub fn of_part(&self, part: &str) -> Check {
+        self.health.check(format!("{} {part}", self.name))
+    }
+
     pub fn ready(&self) {
         self.set(State::Ready);
     }

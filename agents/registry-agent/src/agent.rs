@@ -76,6 +76,17 @@ pub(crate) enum SayError {
     Publish(#[from] PublishError),
 }
 
+impl SayError {
+    /// True when the same may be said later: the bus is away or full.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            SayError::State(_) => false,
+            SayError::Bus(error) => error.is_temporary(),
+            SayError::Publish(error) => error.is_temporary(),
+        }
+    }
+}
+
 /// Whether a change counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Applied {

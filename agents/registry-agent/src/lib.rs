@@ -46,6 +46,7 @@ pub use state::StateError;
 
 use agent::{Agent, Watched};
 use api::client::RegistryClient;
+use settings::Poll;
 
 /// The name of the agent's check.
 const CHECK: &str = "registry-agent";
@@ -100,30 +101,51 @@ impl RegistryAgent {
         distribution::listen::routes(self.agent.clone())
     }
 
-    /// Polls, looks, answers and reports until the stop. Made to be supervised: it fails where our own bus or disk
-    /// does, and can be run again.
+    /// Polls, looks, answers and reports until the stop. Made to be supervised: it fails where its own disk does at the
+    /// beginning, and can be run again. Each part begins again by itself, so that a bus or a blob store that fails one of
+    /// them holds up none of the others.
     pub async fn run(&self, given: Supervised) -> anyhow::Result<()> {
-        let (agent, stop) = (&self.agent, &given.stop);
-        report::begin(agent).await?;
-        let bus = agent.publisher.bus();
-        let reader = fleet_runtime::asked::reader(bus, agent.publisher.agent(), Answerer::Registry).await?;
+        report::begin(&self.agent).await?;
         given.check.ready();
-        let answers = async {
-            let in_hand_max = agent.tuning.questions_in_hand_max;
-            fleet_runtime::asked::run(&reader, agent.as_ref(), in_hand_max, stop)
-                .await
-                .map_err(anyhow::Error::from)
-        };
-        let polls = try_join_all(agent.registries.values().filter_map(|watched| {
+        let polls = try_join_all(self.agent.registries.values().filter_map(|watched| {
             let poll = watched.settings.poll.as_ref()?;
-            Some(poll::run(agent, watched, poll, stop))
+            Some(self.poll(watched, poll, &given))
         }));
-        let rest = async {
-            tokio::try_join!(polls, queue::run(agent, stop), report::run(agent, stop))
-                .map_err(anyhow::Error::from)
+        let (answered, looked, reported, polled) = tokio::join!(
+            given.part("questions", |part| self.answer(part)),
+            given.part("looks", |part| self.look(part)),
+            given.part("heartbeat", |part| self.report(part)),
+            polls,
+        );
+        answered.and(looked).and(reported).and(polled.map(drop))
+    }
+
+    async fn answer(&self, part: Supervised) -> anyhow::Result<()> {
+        let publisher = &self.agent.publisher;
+        let reader =
+            fleet_runtime::asked::reader(publisher.bus(), publisher.agent(), Answerer::Registry).await?;
+        part.check.ready();
+        let in_hand_max = self.agent.tuning.questions_in_hand_max;
+        Ok(fleet_runtime::asked::run(&reader, self.agent.as_ref(), in_hand_max, &part.stop).await?)
+    }
+
+    async fn look(&self, part: Supervised) -> anyhow::Result<()> {
+        part.check.ready();
+        Ok(queue::run(&self.agent, &part.stop).await?)
+    }
+
+    async fn report(&self, part: Supervised) -> anyhow::Result<()> {
+        part.check.ready();
+        Ok(report::run(&self.agent, &part.stop).await?)
+    }
+
+    async fn poll(&self, watched: &Watched, poll: &Poll, given: &Supervised) -> anyhow::Result<()> {
+        let name = format!("polls of {}", watched.settings.host);
+        let polling = |part: Supervised| async move {
+            part.check.ready();
+            Ok(poll::run(&self.agent, watched, poll, &part.stop).await?)
         };
-        tokio::try_join!(answers, rest)?;
-        Ok(())
+        given.part(&name, polling).await
     }
 }
 

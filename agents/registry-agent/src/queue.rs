@@ -1,8 +1,9 @@
 //! The looks that the agent takes without being asked: after a push, after evidence was attached.
 //!
 //! In: the durable queue of the state. Out: events of what is found. A look that fails is told at once and tried again
-//! with a growing wait; after the last attempt the correlator's own question is what finds it. A look that ends well
-//! says nothing more: only a question is answered with "there is nothing".
+//! with a growing wait; after the last attempt the correlator's own question is what finds it. A look whose finds the bus
+//! does not take now is put off, which is no attempt. A look that ends well says nothing more: only a question is answered
+//! with "there is nothing".
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,7 +61,15 @@ pub(crate) async fn run(agent: &Arc<Agent>, stop: &CancellationToken) -> Result<
 
 async fn one(agent: &Arc<Agent>, waiting: Waiting) -> (String, Result<(), SayError>) {
     let key = waiting.key.clone();
-    (key, look(agent, waiting).await)
+    let done = match look(agent, waiting.clone()).await {
+        Err(error) if error.is_temporary() => {
+            tracing::warn!(error = fleet_runtime::error_chain(&error), "a look waits for the bus");
+            let wait = agent.backoff(waiting.record.attempts, None);
+            agent.state.write(move |batch| batch.put_off(&waiting, Timestamp::now(), wait)).await
+        }
+        done => return (key, done),
+    };
+    (key, done.map_err(SayError::from))
 }
 
 async fn look(agent: &Arc<Agent>, waiting: Waiting) -> Result<(), SayError> {

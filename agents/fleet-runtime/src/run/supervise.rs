@@ -30,6 +30,18 @@ pub struct Supervised {
     pub check: Check,
 }
 
+impl Supervised {
+    /// Runs a part of a loop with a check and pauses of its own, so that its failing ends none of the others. Ends at the
+    /// stop, with what failed while ending.
+    pub async fn part<F, L>(&self, name: &str, begin: F) -> anyhow::Result<()>
+    where
+        F: FnMut(Supervised) -> L + Send,
+        L: Future<Output = anyhow::Result<()>> + Send,
+    {
+        run(self.stop.clone(), self.check.of_part(name), BackOff::default(), begin).await
+    }
+}
+
 pub(super) async fn run<F, L>(
     stop: CancellationToken,
     check: Check,

@@ -208,8 +208,29 @@ impl<'t> Batch<'t> {
         wait: Duration,
         forget_unsaid: bool,
     ) -> Result<(), StateError> {
+        let attempts = waiting.record.attempts + 1;
+        self.wait(waiting, attempts, now, wait, forget_unsaid)
+    }
+
+    /// Puts a look off that could not be said: that is no attempt, and nothing of it is forgotten.
+    pub(crate) fn put_off(
+        &mut self,
+        waiting: &Waiting,
+        now: Timestamp,
+        wait: Duration,
+    ) -> Result<(), StateError> {
+        self.wait(waiting, waiting.record.attempts, now, wait, false)
+    }
+
+    fn wait(
+        &mut self,
+        waiting: &Waiting,
+        attempts: u32,
+        now: Timestamp,
+        wait: Duration,
+        forget_unsaid: bool,
+    ) -> Result<(), StateError> {
         if self.is_unchanged(waiting)? {
-            let attempts = waiting.record.attempts + 1;
             let not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
             let waits_since = Some(now);
             let mut record = LookUpRecord { attempts, not_before, waits_since, ..waiting.record.clone() };

@@ -74,6 +74,14 @@ impl Bench {
         Bench { folder, bus, fake, agent, settings }
     }
 
+    /// The same agent, on another way to the same bus.
+    pub(super) fn behind(self, way: Arc<dyn Bus>) -> Bench {
+        let Bench { folder, bus, fake, agent, settings } = self;
+        drop(agent);
+        let agent = open(&way, folder.path(), &settings);
+        Bench { folder, bus, fake, agent, settings }
+    }
+
     /// The same agent and bus after the end of their process.
     pub(super) async fn reopened(self) -> Bench {
         let Bench { folder, bus, fake, agent, settings } = self;
