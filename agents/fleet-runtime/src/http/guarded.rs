@@ -1,13 +1,11 @@
 //! A listener whose connections are counted and may not be silent for long.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,13 +27,9 @@ impl Guarded {
         let places = limits.connections_max.clamp(1, Semaphore::MAX_PERMITS);
         Guarded { listener, places: Arc::new(Semaphore::new(places)), silence_max: limits.silence_max }
     }
-}
 
-impl Listener for Guarded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// The next connection, as soon as there is a place for it. Safe to cancel.
+    pub(super) async fn accept(&mut self) -> Connection {
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else {
                 // The semaphore is never closed.
@@ -43,10 +37,10 @@ impl Listener for Guarded {
                 continue;
             };
             match self.listener.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, _)) => {
                     // Answers are small; waiting to fill a packet would only delay them.
                     let _ = stream.set_nodelay(true);
-                    return (Connection::new(stream, place, self.silence_max), address);
+                    return Connection::new(stream, place, self.silence_max);
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "failed to accept a connection");
@@ -54,10 +48,6 @@ impl Listener for Guarded {
                 }
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 }
 

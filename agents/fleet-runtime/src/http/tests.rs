@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,7 +11,11 @@ use crate::health::Health;
 use crate::metrics::{FleetMetrics, Metrics};
 use crate::operations;
 
-const LIMITS: HttpLimits = HttpLimits { connections_max: 2, silence_max: Duration::from_millis(300) };
+const LIMITS: HttpLimits = HttpLimits {
+    connections_max: 2,
+    silence_max: Duration::from_millis(300),
+    head_time_max: Duration::from_secs(1),
+};
 
 struct Served {
     address: SocketAddr,
@@ -82,6 +87,53 @@ async fn silent_connections_are_closed_and_make_place_for_others() {
     silent[0].read_to_end(&mut rest).await.unwrap();
     served.stop.cancel();
     served.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_byte_now_and_then_keeps_no_place() {
+    let served = serve_operations().await;
+    let dribbling: Vec<_> = (0..LIMITS.connections_max)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(served.address).await.unwrap();
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nx: ").await.unwrap();
+                while stream.write_all(b"x").await.is_ok() {
+                    tokio::time::sleep(LIMITS.silence_max / 6).await;
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(LIMITS.silence_max).await;
+    let got = tokio::time::timeout(LIMITS.head_time_max * 5, get(served.address, "/healthz")).await;
+    assert!(got.expect("every place is held").starts_with("HTTP/1.1 200"));
+    for task in dribbling {
+        tokio::time::timeout(LIMITS.head_time_max * 5, task).await.expect("it is still heard").unwrap();
+    }
+    served.stop.cancel();
+    served.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_in_hand_at_the_stop_is_answered() {
+    let (begun, go_on) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (tell, wait) = (begun.clone(), go_on.clone());
+    let slow = axum::routing::get(move || async move {
+        tell.notify_one();
+        wait.notified().await;
+        "done"
+    });
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, Router::new().route("/", slow), LIMITS, stop.clone()));
+    let asking = tokio::spawn(async move { get(address, "/").await });
+    begun.notified().await;
+    stop.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!serving.is_finished());
+    go_on.notify_one();
+    assert!(asking.await.unwrap().ends_with("done"));
+    serving.await.unwrap().unwrap();
 }
 
 #[tokio::test]
