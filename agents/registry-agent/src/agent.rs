@@ -63,6 +63,8 @@ pub(crate) struct Watched {
     pub(crate) client: RegistryClient,
     /// A poll is due before its time: something came that could not be understood.
     pub(crate) poll_soon: Notify,
+    /// Where a poll that gave up goes on the next time: what comes last in the order is no worse off.
+    pub(crate) poll_from: std::sync::Mutex<Option<ImageRepository>>,
 }
 
 /// A change could not be made durable or said.

@@ -85,7 +85,8 @@ impl RegistryAgent {
         let mut registries = BTreeMap::new();
         for registry in settings.registries {
             let client = RegistryClient::new(&registry)?;
-            let watched = Watched { settings: registry, client, poll_soon: tokio::sync::Notify::new() };
+            let (poll_soon, poll_from) = (tokio::sync::Notify::new(), std::sync::Mutex::default());
+            let watched = Watched { settings: registry, client, poll_soon, poll_from };
             registries.insert(watched.settings.host.clone(), watched);
         }
         let metrics = metrics::Metrics::new(&context.metrics);

@@ -2,10 +2,13 @@
 //!
 //! In: the registry's lists and tags, at a bounded rate. Out: the same changes as from notifications, seen by a poll,
 //! with the times between which they happened. The first poll of a registry begins its coverage; a poll that read
-//! everything closes a gap. A list that a bound cut off never makes a deletion and never closes anything.
+//! everything closes a gap. A list that a bound cut off never makes a deletion and never closes anything. One repository
+//! that does not answer holds up none of the others; a registry is given up for now when several in a row do not, and
+//! the next poll goes on there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bus_schema::registry::Observation;
 use bus_schema::{Digest, ImageRepository, Tag, TraceParent};
@@ -28,6 +31,9 @@ use pace::Pace;
 
 /// A deleted tag is remembered this long, so that one that comes back is known to have moved.
 const DELETED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// After so many repositories in a row without an answer it is the registry that does not answer.
+const UNANSWERED_MAX: usize = 3;
 
 /// A poll could not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +65,7 @@ pub(crate) async fn run(
     let registry = watched.settings.host.as_str();
     let mut failures = 0_u32;
     loop {
-        let wait = match once(agent, watched, poll, stop).await {
+        let (wait, asked_for) = match once(agent, watched, poll, stop).await {
             Ok(polled) => {
                 failures = 0;
                 agent.metrics.polled();
@@ -69,7 +75,7 @@ pub(crate) async fn run(
                     changes = polled.changes,
                     "polled"
                 );
-                poll.interval
+                (poll.interval, Duration::ZERO)
             }
             Err(PollError::Stopped) => return Ok(()),
             Err(PollError::Say(error)) => return Err(error),
@@ -77,12 +83,18 @@ pub(crate) async fn run(
                 failures += 1;
                 agent.metrics.poll_failed();
                 tracing::warn!(registry, error = %error, failures, "failed to poll a registry");
-                agent.backoff(failures, error.retry_after())
+                let asked_for = error.retry_after().unwrap_or_default();
+                (agent.backoff(failures, None).max(asked_for), asked_for)
             }
+        };
+        // Whatever comes meanwhile, a registry is left alone for as long as it asks.
+        let soon = async {
+            tokio::time::sleep(asked_for).await;
+            watched.poll_soon.notified().await;
         };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = watched.poll_soon.notified() => {}
+            () = soon => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -99,25 +111,35 @@ pub(crate) async fn once(
     let sequence = agent.state.write(|batch| batch.next_poll()).await.map_err(SayError::State)?;
     let pace = Pace::new(poll.requests_per_second, stop.clone());
     let polling = Polling { agent, watched, poll, sequence, pace: &pace };
-    let (repositories, mut is_complete) = polling.repositories().await?;
+    let (mut repositories, mut is_complete) = polling.repositories().await?;
     if repositories.is_empty() {
         watched.client.ping().await?;
     }
-    let (mut changes, mut failed) = (0, None);
-    for repository in &repositories {
-        match polling.repository(repository).await {
+    begin_where_the_last_ended(watched, &mut repositories);
+    let (mut changes, mut failed, mut unanswered) = (0, None, 0);
+    for (place, repository) in repositories.iter().enumerate() {
+        let error = match polling.repository(repository).await {
             Ok(of_one) => {
                 changes += of_one.changes;
                 is_complete &= of_one.is_complete;
+                unanswered = 0;
+                continue;
             }
             // What is wrong with one repository hides nothing in the others.
-            Err(PollError::Registry(error)) if !error.is_of_the_whole_registry() => {
-                let (registry, name) = (repository.registry(), repository.name());
-                tracing::warn!(registry, repository = name, error = %error, "failed to poll a repository");
-                failed.get_or_insert(error);
+            Err(PollError::Registry(error)) if !error.is_of_the_whole_registry() => error,
+            Err(error) => {
+                go_on_at(watched, Some(repository));
+                return Err(error);
             }
-            Err(error) => return Err(error),
+        };
+        let (registry, name) = (repository.registry(), repository.name());
+        tracing::warn!(registry, repository = name, error = %error, "failed to poll a repository");
+        unanswered = if error.is_no_answer() { unanswered + 1 } else { 0 };
+        if unanswered >= UNANSWERED_MAX {
+            go_on_at(watched, repositories.get(place + 1));
+            return Err(error.into());
         }
+        failed.get_or_insert(error);
     }
     if let Some(error) = failed {
         return Err(error.into());
@@ -128,10 +150,22 @@ pub(crate) async fn once(
     Ok(Polled { repositories: repositories.len(), changes, is_complete })
 }
 
+fn begin_where_the_last_ended(watched: &Watched, repositories: &mut [ImageRepository]) {
+    let from = watched.poll_from.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(from) = from {
+        let place = repositories.iter().position(|repository| *repository >= from);
+        repositories.rotate_left(place.unwrap_or(0));
+    }
+}
+
+fn go_on_at(watched: &Watched, repository: Option<&ImageRepository>) {
+    *watched.poll_from.lock().unwrap_or_else(PoisonError::into_inner) = repository.cloned();
+}
+
 /// Keeps the first failure that is about one tag; one tag that cannot be read hides nothing in the others.
 fn keep_of_one(error: PollError, failed: &mut Option<ApiError>) -> Result<(), PollError> {
     match error {
-        PollError::Registry(error) if !error.is_of_the_whole_registry() => {
+        PollError::Registry(error) if error.is_of_one_tag() => {
             failed.get_or_insert(error);
             Ok(())
         }
@@ -310,7 +344,7 @@ impl Polling<'_> {
                 match self.watched.client.manifest(repository, &digest).await {
                     Ok(manifest) => Some(manifest),
                     // What cannot be read is still something that the tag points at.
-                    Err(error) if !error.is_of_the_whole_registry() => None,
+                    Err(error) if error.is_of_one_tag() => None,
                     Err(error) => return Err(error.into()),
                 }
             }

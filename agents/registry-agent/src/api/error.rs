@@ -65,12 +65,19 @@ impl ApiError {
         }
     }
 
-    /// Whether asking for something else now would end the same way.
+    /// Whether asking for anything else now would end the same way.
     pub(crate) fn is_of_the_whole_registry(&self) -> bool {
-        matches!(
-            self,
-            ApiError::RateLimited { .. } | ApiError::TimedOut { .. } | ApiError::Unreachable { .. }
-        )
+        matches!(self, ApiError::RateLimited { .. })
+    }
+
+    /// Whether nothing was answered: that may be one slow repository, or the way to the registry.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        matches!(self, ApiError::TimedOut { .. } | ApiError::Unreachable { .. })
+    }
+
+    /// Whether it says nothing of the other tags of the same repository.
+    pub(crate) fn is_of_one_tag(&self) -> bool {
+        !self.is_of_the_whole_registry() && !self.is_no_answer()
     }
 
     /// Whether a bound ends it, as it will in every look. What else a look has read is no such bound.

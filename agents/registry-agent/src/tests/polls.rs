@@ -225,6 +225,58 @@ async fn what_is_wrong_with_one_tag_or_repository_hides_nothing_in_the_others() 
 }
 
 #[tokio::test]
+async fn one_repository_that_does_not_answer_holds_up_none_behind_it() {
+    let bench = Bench::with("repositories = [\"acme/a\", \"acme/b\", \"acme/c\"]").await;
+    for name in ["acme/a", "acme/b", "acme/c"] {
+        bench.fake.image(name, Some("v1"), name);
+    }
+    bench.fake.fault("acme/b/tags", Fault::Hang);
+    assert!(bench.poll().await.is_err());
+    assert_eq!(bench.told().await.len(), 4, "{:?}", bench.told().await);
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_is_given_up_and_the_next_poll_goes_on_there() {
+    let names: Vec<String> = (0..5).map(|n| format!("acme/app-{n}")).collect();
+    let bench = Bench::with(&format!("repositories = {}", json!(names))).await;
+    for name in &names {
+        bench.fake.image(name, Some("v1"), name);
+    }
+    let asked = || -> String {
+        let requests = std::mem::take(&mut bench.fake.set().requests);
+        let repository = |line: &String| line.split_once("app-").and_then(|(_, rest)| rest.chars().next());
+        requests.iter().filter(|line| line.contains("/tags/list")).filter_map(repository).collect()
+    };
+    bench.fake.fault("tags/list", Fault::Hang);
+    assert!(bench.poll().await.is_err());
+    let first = asked();
+    bench.fake.set().faults.clear();
+    assert!(bench.poll().await.unwrap().is_complete);
+    let second = asked();
+    bench.fake.fault("app-2/tags", Fault::Status(429));
+    assert!(bench.poll().await.is_err());
+    let third = asked();
+    assert!(bench.poll().await.is_err());
+    assert_eq!((&*first, &*second, &*third, &*asked()), ("012", "34012", "012", "2"));
+}
+
+#[tokio::test]
+async fn a_registry_is_left_alone_for_as_long_as_it_asks() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.fault("tags/list", Fault::RetryAfter(429, 3600));
+    let watched = bench.agent.agent.registries.values().next().unwrap();
+    let asked = || bench.fake.set().requests.len();
+    bench
+        .run_until(async || {
+            watched.poll_soon.notify_one();
+            asked() > 1 || reports(&bench).await.len() > 10
+        })
+        .await;
+    assert_eq!(asked(), 1);
+}
+
+#[tokio::test]
 async fn a_tag_with_terminal_escapes_is_no_tag_and_the_others_are_found() {
     let bench = Bench::with("repositories = [\"acme/app\"]").await;
     bench.fake.image(APP, Some("v1\u{1b}]0;owned\u{7}"), "a");
