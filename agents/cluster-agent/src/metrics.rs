@@ -1,6 +1,6 @@
 //! What is counted, each name once. The numbers themselves are the fleet's, told apart by the agent's label.
 
-use fleet_runtime::metrics::AgentMetrics;
+use fleet_runtime::metrics::{AgentMetrics, DeadLettered};
 
 /// The counters of one cluster agent.
 #[derive(Debug, Clone)]
@@ -26,11 +26,11 @@ impl Metrics {
     }
 
     pub(crate) fn pod_unreadable(&self) {
-        self.agent.dead_lettered("unreadable-pod");
+        self.agent.dead_lettered(DeadLettered::UnreadablePod);
     }
 
     pub(crate) fn event_unwritable(&self) {
-        self.agent.dead_lettered("unwritable-event");
+        self.agent.dead_lettered(DeadLettered::UnwritableEvent);
     }
 
     pub(crate) fn watch_failed(&self) {

@@ -1,4 +1,4 @@
-//! What this process can say about itself: named checks, each set by the part that knows.
+//! What this process can say about itself: named checks, each set by the part that knows, and how often a part began again.
 //!
 //! Ready means that every check is ready; alive means that no part has ended for good. Nothing is assumed: a check
 //! that was never set is not ready.
@@ -7,7 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
+
+use crate::metrics::Metrics;
 
 const REASON_CHARS_MAX: usize = 300;
 
@@ -15,6 +21,19 @@ const REASON_CHARS_MAX: usize = 300;
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     inner: Arc<Mutex<Inner>>,
+    ready: Family<CheckLabel, Gauge>,
+    restarts: Family<LoopLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabel {
+    check: String,
+}
+
+/// A loop has the name of its check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LoopLabel {
+    r#loop: String,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +70,15 @@ pub struct Report {
 }
 
 impl Health {
+    /// Shows the checks and the restarts among the process's metrics. Once per process.
+    pub fn show_in(&self, metrics: &Metrics) {
+        metrics.register(|registry| {
+            let help = "Whether a check of the process is ready, 1 or 0";
+            registry.register("check_ready", help, self.ready.clone());
+            registry.register("loop_restarts", "Loops started again after an end", self.restarts.clone());
+        });
+    }
+
     /// Adds a check, which is not ready until its owner says so.
     pub fn check(&self, name: impl Into<String>) -> Check {
         let name = name.into();
@@ -109,10 +137,18 @@ impl Check {
     /// Takes the check out: its part is no longer wanted.
     pub fn remove(self) {
         self.health.lock().checks.remove(&self.name);
+        self.health.ready.remove(&CheckLabel { check: self.name });
+    }
+
+    /// How often the loop of this name was started again, from zero on: what is not there cannot be compared.
+    pub(crate) fn restarts(&self) -> Counter {
+        self.health.restarts.get_or_create_owned(&LoopLabel { r#loop: self.name.clone() })
     }
 
     fn set(&self, state: State) {
         let mut inner = self.health.lock();
+        let label = CheckLabel { check: self.name.clone() };
+        self.health.ready.get_or_create(&label).set(i64::from(state == State::Ready));
         let since = match inner.checks.get(&self.name) {
             Some(before) if std::mem::discriminant(&before.state) == std::mem::discriminant(&state) => {
                 before.since

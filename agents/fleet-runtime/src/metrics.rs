@@ -1,6 +1,7 @@
 //! Metrics: one registry per process, handed to its parts, and what every agent counts.
 //!
-//! Label values are `&'static str` or the id of an agent of the settings, so that outside text cannot become one.
+//! Label values are `&'static str` or a name of the settings, so that outside text cannot become one. What a rule of
+//! `deploy/dashboards/alerts.yaml` counts begins at zero: Prometheus sees no increase in a series that begins at one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::bus::Stream;
 
 /// The process's registry.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +52,39 @@ struct KindLabel {
     kind: &'static str,
 }
 
+/// Why a payload is put into the dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLettered {
+    NotUnderstood,
+    TooLarge,
+    Notification,
+    UnreadablePod,
+    UnwritableEvent,
+    Outbox,
+}
+
+impl DeadLettered {
+    const ALL: [DeadLettered; 6] = [
+        DeadLettered::NotUnderstood,
+        DeadLettered::TooLarge,
+        DeadLettered::Notification,
+        DeadLettered::UnreadablePod,
+        DeadLettered::UnwritableEvent,
+        DeadLettered::Outbox,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            DeadLettered::NotUnderstood => "not-understood",
+            DeadLettered::TooLarge => "too-large",
+            DeadLettered::Notification => "notification",
+            DeadLettered::UnreadablePod => "unreadable-pod",
+            DeadLettered::UnwritableEvent => "unwritable-event",
+            DeadLettered::Outbox => "outbox",
+        }
+    }
+}
+
 /// The kind of a series that stays at zero, so that a counter is there before anything happened.
 const NOTHING_YET: &str = "none";
 
@@ -65,7 +101,6 @@ pub struct FleetMetrics {
     answered: PerKind,
     lag_seconds: PerAgent,
     api_budget_left: Family<KindLabel, Gauge>,
-    restarts: PerKind,
     last_published_seconds: Family<AgentLabel, Gauge<f64, AtomicU64>>,
     denied: PerKind,
     outbox_messages: PerAgent,
@@ -79,7 +114,7 @@ impl FleetMetrics {
             registry.register("events_seen", "Payloads received or found at the source", own.seen.clone());
             registry.register(
                 "events_published",
-                "Events that are durable on the bus",
+                "Events that are durable: in a fleet in the agent's outbox, from where they go on to the servers",
                 own.published.clone(),
             );
             registry.register("events_refused", "Payloads refused, by reason", own.refused.clone());
@@ -99,8 +134,7 @@ impl FleetMetrics {
                 "Calls left in the source's API budget",
                 own.api_budget_left.clone(),
             );
-            registry.register("loop_restarts", "Loops started again after a failure", own.restarts.clone());
-            let help = "Unix time of the last event published";
+            let help = "Unix time at which the agent last had something to say, whether or not the servers have it";
             registry.register("last_published_seconds", help, own.last_published_seconds.clone());
             let help = "Attempts to publish what the bus does not allow to this agent, by stream";
             registry.register("publish_denied", help, own.denied.clone());
@@ -128,10 +162,17 @@ impl FleetMetrics {
         drop(self.lag_seconds.get_or_create(&own.label()));
         drop(self.outbox_messages.get_or_create(&own.label()));
         drop(self.outbox_bytes.get_or_create(&own.label()));
-        for family in
-            [&self.seen, &self.published, &self.refused, &self.dead_lettered, &self.answered, &self.restarts]
-        {
-            drop(family.get_or_create(&KindLabel { agent: agent.to_owned(), kind: NOTHING_YET }));
+        let begin = |family: &PerKind, kind| {
+            drop(family.get_or_create(&KindLabel { agent: agent.to_owned(), kind }));
+        };
+        for family in [&self.seen, &self.published, &self.refused, &self.answered] {
+            begin(family, NOTHING_YET);
+        }
+        for reason in DeadLettered::ALL {
+            begin(&self.dead_lettered, reason.as_str());
+        }
+        for stream in Stream::ALL {
+            begin(&self.denied, stream.name());
         }
         own
     }
@@ -170,8 +211,8 @@ impl AgentMetrics {
         self.count(&self.fleet.refused, reason);
     }
 
-    pub fn dead_lettered(&self, reason: &'static str) {
-        self.count(&self.fleet.dead_lettered, reason);
+    pub fn dead_lettered(&self, reason: DeadLettered) {
+        self.count(&self.fleet.dead_lettered, reason.as_str());
         self.totals.dead_lettered.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -180,12 +221,8 @@ impl AgentMetrics {
     }
 
     /// The servers have refused something for good: the credential or its rights are not this agent's.
-    pub fn denied(&self, stream: &'static str) {
-        self.count(&self.fleet.denied, stream);
-    }
-
-    pub fn restarted(&self, name: &'static str) {
-        self.count(&self.fleet.restarts, name);
+    pub fn denied(&self, stream: Stream) {
+        self.count(&self.fleet.denied, stream.name());
     }
 
     pub fn set_lag_seconds(&self, seconds: u64) {

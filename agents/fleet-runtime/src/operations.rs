@@ -21,7 +21,9 @@ pub fn default_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))
 }
 
+/// The routes of a process, whose metrics show its checks from now on. Once per process.
 pub fn router(health: Health, metrics: Metrics) -> Router {
+    health.show_in(&metrics);
     let health_routes = Router::new()
         .route(
             "/healthz",

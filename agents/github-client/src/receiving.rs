@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bus_schema::{Digest, Envelope, TraceParent};
 use fleet_runtime::dead_letters::DeadLetters;
-use fleet_runtime::metrics::AgentMetrics;
+use fleet_runtime::metrics::{AgentMetrics, DeadLettered};
 use fleet_runtime::publisher::Publisher;
 use fleet_runtime::trace::{Step, StepKind};
 
@@ -81,7 +81,7 @@ impl<T: Translate> Receiver for Receiving<T> {
         let body = delivery.body.clone();
         let kept = self.dead_letters.put_received(source, &reason, Some(trace.as_str()), body).await;
         kept.map_err(|error| NotStored(fleet_runtime::error_chain(&error)))?;
-        self.publisher.metrics().dead_lettered("not-understood");
+        self.publisher.metrics().dead_lettered(DeadLettered::NotUnderstood);
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use bus_schema::registry::Observation;
 use bus_schema::{Envelope, Event, ImageRepository, Tag, TraceParent};
 use fleet_runtime::bus::BusError;
 use fleet_runtime::dead_letters::DeadLetters;
+use fleet_runtime::metrics::DeadLettered;
 use fleet_runtime::publisher::{PublishError, Publisher};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
@@ -220,7 +221,7 @@ impl Agent {
         };
         let reason = format!("an event that waited to be published: {refused}");
         self.dead_letters.put_received(SOURCE, &reason, None, bytes::Bytes::copy_from_slice(bytes)).await?;
-        self.publisher.metrics().dead_lettered("outbox");
+        self.publisher.metrics().dead_lettered(DeadLettered::Outbox);
         Ok(())
     }
 

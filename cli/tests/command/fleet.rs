@@ -113,17 +113,39 @@ fn check_metrics(operations: SocketAddr) {
             assert!(text.contains(&sample), "{sample} is not in\n{text}");
         }
     }
+    // What a rule counts is there before it happens: no increase is seen in a series that begins at one.
+    for begun in [
+        "loop_restarts_total{loop=\"registry-agent\"}",
+        "loop_restarts_total{loop=\"source-agent questions\"}",
+        "publish_denied_total{agent=\"registry\",kind=\"events\"}",
+        "dead_lettered_total{agent=\"registry\",kind=\"notification\"}",
+        "dead_lettered_total{agent=\"source-github\",kind=\"not-understood\"}",
+        "correlator_refused_total{kind=\"unknown_agent\"}",
+        "correlator_refused_total{kind=\"scope\"}",
+        "verifications_total{kind=\"failed\"}",
+        "alert_attempts_total{sink=\"on-call\",kind=\"retry\"}",
+    ] {
+        assert!(text.contains(&format!("custody_{begun} 0\n")), "{begun} is not at zero in\n{text}");
+    }
     let dashboards = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/dashboards");
     for file in ["custody.json", "alerts.yaml"] {
-        let text = fs::read_to_string(dashboards.join(file)).unwrap();
+        let names = fs::read_to_string(dashboards.join(file)).unwrap();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let named: BTreeSet<&str> =
-            text.split(|c| !is_word(c)).filter(|word| word.starts_with("custody_")).collect();
+            names.split(|c| !is_word(c)).filter(|word| word.starts_with("custody_")).collect();
         assert!(named.len() > 5, "{named:?}");
         // A forge's budget is known when it has answered.
         let is_known = |name: &str| is_served(name) || name == "custody_api_budget_left";
         let unknown: Vec<&&str> = named.iter().filter(|name| !is_known(name)).collect();
         assert!(unknown.is_empty(), "{file} names {unknown:?}, which nobody serves");
+        let is_counted = |name: &&&str| file == "alerts.yaml" && name.ends_with("_total");
+        for counted in named.iter().filter(is_counted) {
+            let mut series = text.lines().filter(|line| line.starts_with(*counted));
+            assert!(
+                series.any(|line| !line.contains("kind=\"none\"")),
+                "{counted} begins with no word of its own"
+            );
+        }
     }
 }
 

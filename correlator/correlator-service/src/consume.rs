@@ -10,7 +10,7 @@ mod clocks;
 mod early;
 mod keep;
 mod owners;
-mod refusal;
+pub(crate) mod refusal;
 mod sender;
 mod shelf;
 

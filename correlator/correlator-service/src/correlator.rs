@@ -115,6 +115,7 @@ impl Correlator {
     /// loopback. What is wrong is an error here, before anything is taken.
     pub async fn open(settings: Settings, context: Context) -> Result<Correlator, OpenError> {
         let metrics = CorrelatorMetrics::new(&context.metrics);
+        settings.alerts.iter().for_each(|alert| metrics.begin_sink(alert.name()));
         let desk = opening::open_desk(&settings, &context, metrics.clone()).await?;
         let (store, shared) = (Arc::clone(desk.store()), Arc::clone(desk.shared()));
         let (recorder, requests) = Recorder::new();

@@ -1,4 +1,4 @@
-//! What the correlator counts. Labels are words of the program, never text from outside.
+//! What the correlator counts. Labels are words of the program or names of the settings, never text from outside.
 
 use correlator_core::decision::Decision;
 use correlator_core::input::Input;
@@ -14,6 +14,12 @@ struct Kind {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Delivery {
+    sink: String,
+    kind: &'static str,
+}
+
 type PerKind = Family<Kind, Counter>;
 
 /// The correlator's metrics; cloning gives another handle.
@@ -26,7 +32,7 @@ pub(crate) struct CorrelatorMetrics {
     repeats: Counter,
     verifications: PerKind,
     dispatched: PerKind,
-    deliveries: PerKind,
+    deliveries: Family<Delivery, Counter>,
     position: Gauge,
     contract_problems: Gauge,
 }
@@ -64,7 +70,7 @@ impl CorrelatorMetrics {
             registry.register("dispatched", "Decisions carried out, by lane", own.dispatched.clone());
             registry.register(
                 "alert_attempts",
-                "Attempts to deliver an alert, by outcome",
+                "Attempts to deliver an alert, by webhook and outcome",
                 own.deliveries.clone(),
             );
             registry.register(
@@ -87,16 +93,14 @@ impl CorrelatorMetrics {
         const INPUTS: [&str; 5] = ["event", "tick", "contracts", "trust_root", "verified"];
         const DECISIONS: [&str; 5] = ["publish_verdict", "publish_case", "deliver", "ask", "verify"];
         const VERIFICATIONS: [&str; 4] = ["verified", "refused", "cached", "failed"];
-        const DELIVERIES: [&str; 5] = ["accepted", "retry", "refused", "superseded", "dead_lettered"];
         let lanes = Lane::ALL.map(Lane::as_str);
-        let families: [(&Family<Kind, Counter>, &[&'static str]); 7] = [
+        let families: [(&Family<Kind, Counter>, &[&'static str]); 6] = [
             (&self.inputs, &INPUTS),
             (&self.decisions, &DECISIONS),
             (&self.verifications, &VERIFICATIONS),
-            (&self.deliveries, &DELIVERIES),
             (&self.dispatched, &lanes),
             (&self.skewed, &["ahead", "behind"]),
-            (&self.refused, &["none"]),
+            (&self.refused, &crate::consume::refusal::WORDS),
         ];
         for (family, kinds) in families {
             for kind in kinds.iter().copied() {
@@ -128,7 +132,9 @@ impl CorrelatorMetrics {
         }
     }
 
+    /// One of the words of a refusal, which begin at zero.
     pub(crate) fn refused(&self, reason: &'static str) {
+        debug_assert!(crate::consume::refusal::WORDS.contains(&reason), "{reason} does not begin at zero");
         self.refused.get_or_create(&Kind { kind: reason }).inc();
     }
 
@@ -150,9 +156,16 @@ impl CorrelatorMetrics {
         self.dispatched.get_or_create(&Kind { kind: lane.as_str() }).inc_by(count);
     }
 
+    /// Every outcome of a webhook of the settings, at zero.
+    pub(crate) fn begin_sink(&self, sink: &str) {
+        for kind in ["accepted", "retry", "refused", "superseded", "dead_lettered"] {
+            drop(self.deliveries.get_or_create(&Delivery { sink: sink.to_owned(), kind }));
+        }
+    }
+
     /// `accepted`, `retry`, `refused`, `superseded` or `dead_lettered`.
-    pub(crate) fn delivery(&self, outcome: &'static str) {
-        self.deliveries.get_or_create(&Kind { kind: outcome }).inc();
+    pub(crate) fn delivery(&self, sink: &str, outcome: &'static str) {
+        self.deliveries.get_or_create(&Delivery { sink: sink.to_owned(), kind: outcome }).inc();
     }
 
     pub(crate) fn set_position(&self, position: u64) {

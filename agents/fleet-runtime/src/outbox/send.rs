@@ -83,7 +83,7 @@ impl Outbox {
                 Err(error) => {
                     has_failed.store(true, Ordering::Relaxed);
                     if matches!(error, BusError::Denied { .. }) {
-                        self.metrics.denied(stream.name());
+                        self.metrics.denied(stream);
                     }
                     failed.get_or_insert(error);
                 }

@@ -14,6 +14,7 @@ use crate::metrics::{FleetMetrics, Metrics};
 struct Shaky {
     bus: Arc<EmbeddedBus>,
     is_away: AtomicBool,
+    is_denied: AtomicBool,
     answers_to_lose: AtomicU32,
 }
 
@@ -22,6 +23,9 @@ impl Bus for Shaky {
     async fn publish(&self, message: Message) -> Result<Published, BusError> {
         if self.is_away.load(Ordering::Relaxed) {
             return Err(BusError::Unavailable { reason: "away".to_owned() });
+        }
+        if self.is_denied.load(Ordering::Relaxed) {
+            return Err(BusError::Denied { subject: message.subject });
         }
         let published = self.bus.publish(message).await?;
         let lost = self
@@ -68,6 +72,7 @@ impl Bus for Shaky {
 
 struct Place {
     there: Arc<Shaky>,
+    process: Metrics,
     metrics: AgentMetrics,
     folder: tempfile::TempDir,
 }
@@ -76,10 +81,15 @@ impl Place {
     async fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let bus = EmbeddedBus::open(&folder.path().join("there"), EmbeddedLimits::default()).await.unwrap();
-        let there =
-            Arc::new(Shaky { bus, is_away: AtomicBool::new(false), answers_to_lose: AtomicU32::new(0) });
-        let metrics = FleetMetrics::new(&Metrics::new()).agent("tested");
-        Place { there, metrics, folder }
+        let there = Arc::new(Shaky {
+            bus,
+            is_away: AtomicBool::new(false),
+            is_denied: AtomicBool::new(false),
+            answers_to_lose: AtomicU32::new(0),
+        });
+        let process = Metrics::new();
+        let metrics = FleetMetrics::new(&process).agent("tested");
+        Place { there, process, metrics, folder }
     }
 
     async fn outbox(&self, bytes_max: u64) -> Arc<Outbox> {
@@ -158,6 +168,24 @@ async fn what_is_said_while_the_bus_is_away_arrives_in_order_and_once() {
     place.there.answers_to_lose.store(3, Ordering::Relaxed);
     drain(&outbox).await;
     assert_eq!(place.arrived().await, numbers(0..300));
+}
+
+#[tokio::test]
+async fn what_the_servers_deny_waits_and_is_counted_from_zero_on() {
+    let place = Place::new().await;
+    let outbox = place.outbox(BYTES_MAX).await;
+    let counted = |count: u32| {
+        let line = format!("custody_publish_denied_total{{agent=\"tested\",kind=\"events\"}} {count}\n");
+        assert!(place.process.text().contains(&line), "{line} is not in\n{}", place.process.text());
+    };
+    counted(0);
+    place.there.is_denied.store(true, Ordering::Relaxed);
+    outbox.publish(event(0)).await.unwrap();
+    outbox.round().await.unwrap_err();
+    counted(1);
+    place.there.is_denied.store(false, Ordering::Relaxed);
+    drain(&outbox).await;
+    assert_eq!(place.arrived().await, numbers(0..1));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Starts a loop again when it ends, with growing pauses.
+//! Starts a loop again when it ends, with growing pauses, and counts it.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -52,6 +52,7 @@ where
     F: FnMut(Supervised) -> L + Send,
     L: Future<Output = anyhow::Result<()>> + Send,
 {
+    let restarts = check.restarts();
     let mut pause = back_off.first;
     loop {
         let began = Instant::now();
@@ -80,6 +81,7 @@ where
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return Ok(()),
         }
+        restarts.inc();
         pause = (pause * 2).min(back_off.max);
     }
 }

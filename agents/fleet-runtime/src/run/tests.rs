@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::health::State;
+use crate::metrics::Metrics;
 
 const QUICK: BackOff = BackOff { first: Duration::from_millis(1), max: Duration::from_millis(5) };
 
@@ -58,7 +60,8 @@ async fn a_failed_or_panicked_task_ends_the_process_and_is_named() {
 
 #[tokio::test]
 async fn a_failing_loop_is_started_again_and_ready_only_when_it_says_so() {
-    let health = Health::default();
+    let (health, metrics) = (Health::default(), Metrics::new());
+    health.show_in(&metrics);
     let mut tasks = Tasks::new(health.clone());
     let stop = tasks.stop();
     let starts = Arc::new(AtomicU32::new(0));
@@ -79,6 +82,8 @@ async fn a_failing_loop_is_started_again_and_ready_only_when_it_says_so() {
         }
     });
     assert!(!health.report().ready);
+    let says = |line: &str| assert!(metrics.text().contains(line), "{line} is not in\n{}", metrics.text());
+    says("custody_check_ready{check=\"poll\"} 0");
     let running = tokio::spawn(tasks.run(Duration::from_secs(10)));
     for _ in 0..500 {
         if health.report().ready {
@@ -88,8 +93,39 @@ async fn a_failing_loop_is_started_again_and_ready_only_when_it_says_so() {
     }
     assert!(health.report().ready);
     assert_eq!(starts.load(Ordering::SeqCst), 4);
+    says("custody_check_ready{check=\"poll\"} 1");
+    says("custody_loop_restarts_total{loop=\"poll\"} 3");
     stop.cancel();
     assert!(running.await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_part_that_fails_begins_again_while_the_others_run() {
+    let health = Health::default();
+    let stop = CancellationToken::new();
+    let whole = Supervised { stop: stop.clone(), check: health.check("agent") };
+    let running = tokio::spawn(async move {
+        let failing = whole.part("looks", |_| async { Err(anyhow::anyhow!("no bus")) });
+        let working = whole.part("polls", |part| async move {
+            part.check.ready();
+            part.stop.cancelled().await;
+            Ok(())
+        });
+        tokio::join!(failing, working)
+    });
+    let state = |name: &str| health.report().checks.get(name).map(|standing| standing.state.clone());
+    for _ in 0..500 {
+        if matches!(state("agent looks"), Some(State::Failing(_))) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(state("agent looks"), Some(State::Failing("no bus".to_owned())));
+    assert_eq!(state("agent polls"), Some(State::Ready));
+    assert!(!running.is_finished());
+    stop.cancel();
+    let (failing, working) = running.await.unwrap();
+    assert!(failing.is_ok() && working.is_ok());
 }
 
 const CHILD: &str = "CUSTODY_TEST_RUN_CHILD";

@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use fleet_runtime::intake::{Intake, IntakeLimits, Refusal, is_token};
+use fleet_runtime::metrics::DeadLettered;
 use serde_json::value::RawValue;
 
 use super::payload::{Body, Notification};
@@ -92,7 +93,7 @@ async fn refused(agent: &Agent, speaker: Option<&Watched>, refusal: Refusal) -> 
     if let (Some(watched), Refusal::TooLarge { bytes_max }) = (speaker, &refusal) {
         let reason = format!("a notification of {} is larger than {bytes_max} bytes", watched.settings.host);
         match agent.dead_letters.put_cut(SOURCE, &reason, &[], *bytes_max as u64).await {
-            Ok(_) => agent.publisher.metrics().dead_lettered("too-large"),
+            Ok(_) => agent.publisher.metrics().dead_lettered(DeadLettered::TooLarge),
             Err(error) => return Err(not_stored(&error.into())),
         }
         watched.poll_soon.notify_one();
@@ -157,7 +158,7 @@ async fn put_aside(agent: &Agent, watched: &Watched, reason: &str, body: Bytes) 
     let reason = format!("{}: {reason}", watched.settings.host);
     let kept = agent.dead_letters.put_received(SOURCE, &reason, None, body).await;
     kept.map_err(|error| not_stored(&error.into()))?;
-    agent.publisher.metrics().dead_lettered("notification");
+    agent.publisher.metrics().dead_lettered(DeadLettered::Notification);
     watched.poll_soon.notify_one();
     Ok(())
 }

@@ -50,8 +50,22 @@ pub(crate) enum Refusal {
     TooManyItems { found: usize, items_max: usize },
 }
 
+/// Every word of a refusal.
+pub(crate) const WORDS: [&str; 10] = [
+    "unknown_version",
+    "subject",
+    "unreadable",
+    "subject_mismatch",
+    "unknown_agent",
+    "stage",
+    "scope",
+    "name",
+    "time",
+    "bytes",
+];
+
 impl Refusal {
-    /// One word of a closed list.
+    /// One of [`WORDS`].
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Refusal::Envelope(error) if error.is_from_the_future() => "unknown_version",

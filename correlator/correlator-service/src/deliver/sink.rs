@@ -157,7 +157,7 @@ impl Sink {
             Answer::Later { reason, retry_after, whole_sink } => (reason, retry_after, whole_sink, false),
             Answer::Refused { reason } => (reason, None, false, true),
         };
-        self.deliver.metrics.delivery(if was_refused { "refused" } else { "retry" });
+        self.deliver.metrics.delivery(self.alert.name(), if was_refused { "refused" } else { "retry" });
         check.failing(format!("alerts are not delivered: {reason}"));
         let Some(waiting) = self.waiting.get_mut(&id) else { return Ok(()) };
         waiting.attempts += 1;
@@ -216,7 +216,7 @@ impl Sink {
         word: &'static str,
     ) -> anyhow::Result<()> {
         self.deliver.record(id, self.alert.name(), outcome).await?;
-        self.deliver.metrics.delivery(word);
+        self.deliver.metrics.delivery(self.alert.name(), word);
         self.waiting.remove(&id);
         self.decisions.remove(&id);
         Ok(())
