@@ -2,7 +2,7 @@
 //!
 //! In: the messages of one agent. Out: the same on the servers' streams, as soon as they take them. While the bus is away
 //! nothing is lost and nobody waits: the outbox fills up to its bound in bytes, and then refuses, so that a webhook is
-//! answered with 503 and a poll comes again. Questions, buckets and blobs are the servers' alone: without them a look-up
+//! answered with 503 and a poll comes again. Each stream goes on by itself: one that is full holds up no other. Questions, buckets and blobs are the servers' alone: without them a look-up
 //! waits and is done again.
 //!
 //! An event's id can be computed by whoever knows what happened, and a server drops a repeated id whoever sent it. So what
@@ -46,7 +46,8 @@ pub struct Outbox {
     there: Arc<dyn Bus>,
     key: WireKey,
     waiting: Arc<Waiting>,
-    written: Arc<Notify>,
+    /// A message was written, stream by stream in the order of [`STREAMS`].
+    written: Arc<[Notify; STREAMS.len()]>,
     metrics: AgentMetrics,
 }
 
@@ -153,9 +154,10 @@ fn limits(bytes_max: u64) -> EmbeddedLimits {
 impl Bus for Outbox {
     /// Answers when the message is on this machine's disk; `sequence` is the outbox's own.
     async fn publish(&self, message: Message) -> Result<Published, BusError> {
-        if !STREAMS.contains(&Stream::of_subject(&message.subject)?) {
+        let stream = Stream::of_subject(&message.subject)?;
+        let Some(place) = STREAMS.iter().position(|own| *own == stream) else {
             return self.there.publish(message).await;
-        }
+        };
         let (here, waiting) = (Arc::clone(&self.here), Arc::clone(&self.waiting));
         let (written, metrics) = (Arc::clone(&self.written), self.metrics.clone());
         // A task of its own: whoever asked may have had enough meanwhile, and only here is known whether it counts.
@@ -167,7 +169,7 @@ impl Bus for Outbox {
                 waiting.take(&message);
             }
             waiting.show(&metrics);
-            written.notify_one();
+            written[place].notify_one();
             outcome
         });
         keeping.await.unwrap_or(Err(BusError::Closed))
@@ -201,9 +203,14 @@ impl Bus for Outbox {
         self.there.standing().await
     }
 
+    /// Closes what is here. Servers that are away lose nothing by it: what waits for them stays here, and what they did not
+    /// hear of comes again.
     async fn close(&self) -> Result<(), BusError> {
         let here = self.here.close().await;
-        self.there.close().await.and(here)
+        if let Err(error) = self.there.close().await {
+            tracing::warn!(reason = crate::error_chain(&error), "the servers did not hear the end");
+        }
+        here
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sending on: from the outbox to the servers, oldest first.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -16,25 +16,38 @@ use crate::health::Check;
 const SENDING_MAX: usize = 64;
 /// How long nothing is looked for when nothing was written.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long what is on its way at the stop is waited for. What the servers took and we did not hear of is sent again by the
+/// next process, under the same id.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// What holds up each stream, in the order of [`STREAMS`].
+type HeldUp = Mutex<[Option<String>; STREAMS.len()]>;
 
 impl Outbox {
     /// Sends on until `stop`. What the servers do not take stays, is tried again, and makes the check fail.
     pub async fn send(self: Arc<Outbox>, check: Check, stop: CancellationToken) {
+        let held_up = HeldUp::default();
+        let lanes = (0..STREAMS.len()).map(|place| self.send_stream(place, &held_up, &check, &stop));
+        futures::future::join_all(lanes).await;
+    }
+
+    async fn send_stream(&self, place: usize, held_up: &HeldUp, check: &Check, stop: &CancellationToken) {
         let mut pause = PAUSE_FIRST;
         while !stop.is_cancelled() {
-            let wait = match self.round().await {
+            let Some(outcome) = until_stop(self.round(STREAMS[place]), stop).await else { return };
+            let wait = match outcome {
                 Ok(sent) => {
-                    check.ready();
+                    self.tell(place, None, held_up, check);
                     pause = PAUSE_FIRST;
                     if sent > 0 { Duration::ZERO } else { IDLE }
                 }
                 Err(error) => {
-                    let reason = crate::error_chain(&error);
+                    let (stream, reason) = (STREAMS[place].name(), crate::error_chain(&error));
                     let (messages, bytes) = (self.waiting_messages(), self.waiting_bytes());
-                    check.failing(format!("{messages} messages ({bytes} bytes) wait for the bus: {reason}"));
-                    tracing::warn!(reason, messages, bytes, "the outbox waits for the bus");
+                    tracing::warn!(stream, reason, messages, bytes, "the outbox waits for the bus");
+                    self.tell(place, Some(reason), held_up, check);
                     let wait = pause;
                     pause = (pause * 2).min(PAUSE_MAX);
                     wait
@@ -47,20 +60,30 @@ impl Outbox {
                 biased;
                 () = stop.cancelled() => {}
                 // What was written is no reason to ask a bus that is away.
-                () = self.written.notified(), if wait == IDLE => {}
+                () = self.written[place].notified(), if wait == IDLE => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Sends what is there, one page of each stream; tells how many were taken.
-    pub(super) async fn round(&self) -> Result<usize, BusError> {
-        let mut sent = 0;
-        for stream in STREAMS {
-            let page = self.here.read_within(stream, 0, MESSAGES_READ_MAX, READ_BYTES_MAX).await?;
-            sent += self.send_page(stream, page).await?;
+    /// Ready when nothing holds up any stream.
+    fn tell(&self, place: usize, reason: Option<String>, held_up: &HeldUp, check: &Check) {
+        let mut held_up = held_up.lock().unwrap_or_else(PoisonError::into_inner);
+        held_up[place] = reason;
+        let mut reasons: Vec<&str> = held_up.iter().flatten().map(String::as_str).collect();
+        reasons.dedup();
+        if reasons.is_empty() {
+            return check.ready();
         }
-        Ok(sent)
+        let (messages, bytes) = (self.waiting_messages(), self.waiting_bytes());
+        check
+            .failing(format!("{messages} messages ({bytes} bytes) wait for the bus: {}", reasons.join("; ")));
+    }
+
+    /// Sends one page of what is there of a stream; tells how many were taken.
+    pub(super) async fn round(&self, stream: Stream) -> Result<usize, BusError> {
+        let page = self.here.read_within(stream, 0, MESSAGES_READ_MAX, READ_BYTES_MAX).await?;
+        self.send_page(stream, page).await
     }
 
     /// Begins nothing more after the first message that is not taken. What was on its way by then is waited for: half sent
@@ -101,5 +124,17 @@ impl Outbox {
             Some(error) => Err(error),
             None => Ok(taken.len()),
         }
+    }
+}
+
+/// Nothing when it was not done soon after the stop.
+async fn until_stop<T>(work: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
+    let over = async {
+        stop.cancelled().await;
+        tokio::time::sleep(HEARD_WITHIN).await;
+    };
+    tokio::select! {
+        done = work => Some(done),
+        () = over => None,
     }
 }

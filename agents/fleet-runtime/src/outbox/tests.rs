@@ -15,6 +15,8 @@ struct Shaky {
     bus: Arc<EmbeddedBus>,
     is_away: AtomicBool,
     is_denied: AtomicBool,
+    hangs: AtomicBool,
+    has_no_room_for_letters: AtomicBool,
     answers_to_lose: AtomicU32,
 }
 
@@ -24,8 +26,16 @@ impl Bus for Shaky {
         if self.is_away.load(Ordering::Relaxed) {
             return Err(BusError::Unavailable { reason: "away".to_owned() });
         }
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if self.is_denied.load(Ordering::Relaxed) {
             return Err(BusError::Denied { subject: message.subject });
+        }
+        let is_letter = message.subject.starts_with("custody.dead.");
+        if is_letter && self.has_no_room_for_letters.load(Ordering::Relaxed) {
+            let (what, bound) = ("stream dead-letters".to_owned(), "its size".to_owned());
+            return Err(BusError::Full { what, bound, held_by: None });
         }
         let published = self.bus.publish(message).await?;
         let lost = self
@@ -66,6 +76,9 @@ impl Bus for Shaky {
     }
 
     async fn close(&self) -> Result<(), BusError> {
+        if self.hangs.load(Ordering::Relaxed) {
+            return Err(BusError::Unavailable { reason: "the last words were not sent".to_owned() });
+        }
         self.bus.close().await
     }
 }
@@ -85,6 +98,8 @@ impl Place {
             bus,
             is_away: AtomicBool::new(false),
             is_denied: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            has_no_room_for_letters: AtomicBool::new(false),
             answers_to_lose: AtomicU32::new(0),
         });
         let process = Metrics::new();
@@ -161,7 +176,7 @@ async fn what_is_said_while_the_bus_is_away_arrives_in_order_and_once() {
     }
     assert!(outbox.publish(event(7)).await.unwrap().duplicate, "a repeat is one here already");
     assert_eq!(outbox.waiting_messages(), 300);
-    let error = outbox.round().await.unwrap_err();
+    let error = outbox.round(Stream::Events).await.unwrap_err();
     assert!(error.is_temporary(), "{error}");
     place.go_away(false);
     // Answers that are lost are no second messages.
@@ -181,10 +196,54 @@ async fn what_the_servers_deny_waits_and_is_counted_from_zero_on() {
     counted(0);
     place.there.is_denied.store(true, Ordering::Relaxed);
     outbox.publish(event(0)).await.unwrap();
-    outbox.round().await.unwrap_err();
+    outbox.round(Stream::Events).await.unwrap_err();
     counted(1);
     place.there.is_denied.store(false, Ordering::Relaxed);
     drain(&outbox).await;
+    assert_eq!(place.arrived().await, numbers(0..1));
+}
+
+#[tokio::test]
+async fn a_full_stream_of_dead_letters_holds_up_no_event() {
+    let place = Place::new().await;
+    place.there.has_no_room_for_letters.store(true, Ordering::Relaxed);
+    let outbox = place.outbox(BYTES_MAX).await;
+    outbox.publish(Message::new("custody.dead.agent.tested", "letter", "{}")).await.unwrap();
+    let stop = CancellationToken::new();
+    let health = Health::default();
+    let sending = tokio::spawn(outbox.clone().send(health.check("outbox"), stop.clone()));
+    // Far more pages than one for each pause.
+    let events = (0..8 * MESSAGES_READ_MAX).map(|number| outbox.publish(event(number)));
+    futures::future::try_join_all(events).await.unwrap();
+    let all_but_the_letter = async {
+        while outbox.waiting_messages() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all_but_the_letter).await.expect("events wait");
+    let checks = serde_json::to_string(&health.report().checks).unwrap();
+    assert!(checks.contains("stream dead-letters is full"), "{checks}");
+    place.there.has_no_room_for_letters.store(false, Ordering::Relaxed);
+    stop.cancel();
+    sending.await.unwrap();
+    drain(&outbox).await;
+}
+
+#[tokio::test]
+async fn an_end_while_the_servers_hang_is_soon_and_no_failure() {
+    let place = Place::new().await;
+    place.there.hangs.store(true, Ordering::Relaxed);
+    let outbox = place.outbox(BYTES_MAX).await;
+    outbox.publish(event(0)).await.unwrap();
+    let stop = CancellationToken::new();
+    let sending = tokio::spawn(outbox.clone().send(Health::default().check("outbox"), stop.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), sending).await.expect("it waits for the servers").unwrap();
+    outbox.close().await.unwrap();
+    place.there.hangs.store(false, Ordering::Relaxed);
+    drop(outbox);
+    drain(&place.outbox(BYTES_MAX).await).await;
     assert_eq!(place.arrived().await, numbers(0..1));
 }
 
@@ -255,7 +314,7 @@ async fn large_messages_are_in_memory_a_few_at_a_time() {
         outbox.publish(Message { payload: payload.into(), ..event(number) }).await.unwrap();
     }
     for _ in 0..2 {
-        assert_eq!(outbox.round().await.unwrap(), 2);
+        assert_eq!(outbox.round(Stream::Events).await.unwrap(), 2);
     }
     assert_eq!(outbox.waiting_messages(), 0);
 }
