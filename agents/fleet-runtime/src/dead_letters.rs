@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use crate::bus::{BLOB_BYTES_MAX, Bus, BusError, Delivery, Message, Stored, Stream};
 
 pub use letter::{DeadLetter, Kept, LetterError, Undelivered};
-pub use writer::Writer;
 pub(crate) use writer::subject_of;
+pub use writer::{Kinds, Writer};
 
 /// Payloads up to this size lie in the letter itself, larger ones are blobs.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -27,6 +27,7 @@ pub const INLINE_BYTES_MAX: usize = 64 << 10;
 pub struct DeadLetters {
     bus: Arc<dyn Bus>,
     writer: Writer,
+    kinds: Option<Kinds>,
 }
 
 /// A letter and its number, by which people name it. A letter that this version cannot read is shown as such.
@@ -57,12 +58,17 @@ pub enum DeadLetterError {
 impl DeadLetters {
     /// For the correlator, and for everything that only reads.
     pub fn new(bus: Arc<dyn Bus>) -> DeadLetters {
-        DeadLetters { bus, writer: Writer::Fleet }
+        DeadLetters { bus, writer: Writer::Fleet, kinds: None }
     }
 
     /// For what one agent puts aside.
     pub fn of_agent(bus: Arc<dyn Bus>, agent: AgentId) -> DeadLetters {
-        DeadLetters { bus, writer: Writer::Agent(agent) }
+        DeadLetters { bus, writer: Writer::Agent(agent), kinds: None }
+    }
+
+    /// Gives an agent's letter back only as a question of its kind, or as its own words.
+    pub fn from_agents(self, kinds: Kinds) -> DeadLetters {
+        DeadLetters { kinds: Some(kinds), ..self }
     }
 
     /// Keeps what an intake received and could not understand. `source` names the intake (`registry-agent`), `what`
@@ -170,7 +176,7 @@ impl DeadLetters {
         let Some(undelivered) = letter.undelivered else {
             return Err(DeadLetterError::NotFromBus { sequence, source_name: letter.source });
         };
-        if !letter.writer.may_have_had(&undelivered.subject) {
+        if !letter.writer.may_have_had(&undelivered.subject, self.kinds.as_ref()) {
             let (writer, subject) = (letter.writer, undelivered.subject);
             return Err(DeadLetterError::NotItsWriters { sequence, writer, subject });
         }

@@ -3,13 +3,17 @@
 //! In: a subject. Out: the writer, and which messages that writer can have had in hand. A letter is handed back to the bus
 //! with the correlator's rights, so that a letter must not say what its writer could not have said.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use bus_schema::{AgentId, Subject};
+use bus_schema::{AgentId, AgentKind, Subject};
 
 /// Letters of agents lie below this, each agent's under its own name.
 const OF_AGENTS: &str = "custody.dead.agent.";
 const OF_FLEET: &str = "custody.dead.fleet";
+
+/// What each agent of the settings watches.
+pub type Kinds = BTreeMap<AgentId, AgentKind>;
 
 /// The writer of a letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +44,14 @@ impl Writer {
         }
     }
 
-    /// Whether it can have had a message of this subject in hand. Agents are handed questions, and what they say
-    /// themselves is theirs to say again.
-    pub(super) fn may_have_had(&self, subject: &str) -> bool {
+    /// Whether it can have had a message of this subject in hand. Agents are handed the questions of their kind, and what
+    /// they say themselves is theirs to say again. Without the kinds every agent is of this process.
+    pub(super) fn may_have_had(&self, subject: &str, kinds: Option<&Kinds>) -> bool {
         match (self, subject.parse::<Subject>()) {
             (Writer::Fleet, _) => true,
-            (Writer::Agent(_), Ok(Subject::Ask { .. })) => true,
+            (Writer::Agent(writer), Ok(Subject::Ask { answerer, .. })) => kinds.is_none_or(|kinds| {
+                kinds.get(writer).and_then(|kind| kind.answers()).is_some_and(|own| own == answerer)
+            }),
             (Writer::Agent(writer), Ok(Subject::In { agent, .. })) => *writer == agent,
             _ => false,
         }
@@ -90,16 +96,30 @@ mod tests {
         let agent = Writer::Agent("ci".parse().unwrap());
         let own = "custody.in.ci.ci.0123456789abcdef.run.finished.v1";
         let others = "custody.in.ci.other.0123456789abcdef.run.finished.v1";
+        let kinds = |kind| Kinds::from([("ci".parse().unwrap(), kind)]);
+        let question = "custody.ask.ci.0123456789abcdef";
+        for (kinds, expected) in [
+            (None, true),
+            (Some(kinds(AgentKind::Ci)), true),
+            (Some(kinds(AgentKind::Source)), false),
+            (Some(kinds(AgentKind::Cluster)), false),
+            (Some(Kinds::new()), false),
+        ] {
+            assert_eq!(agent.may_have_had(question, kinds.as_ref()), expected, "{kinds:?}");
+        }
         for (writer, subject, expected) in [
             (&agent, own, true),
-            (&agent, "custody.ask.ci.0123456789abcdef", true),
             (&agent, others, false),
             (&agent, "custody.out.verdict.0123456789abcdef.verdict.changed.v1", false),
             (&agent, "anything", false),
             (&Writer::Fleet, others, true),
             (&Writer::Unknown, own, false),
         ] {
-            assert_eq!(writer.may_have_had(subject), expected, "{writer}: {subject}");
+            assert_eq!(
+                writer.may_have_had(subject, Some(&kinds(AgentKind::Ci))),
+                expected,
+                "{writer}: {subject}"
+            );
         }
     }
 }

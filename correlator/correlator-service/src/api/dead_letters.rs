@@ -94,7 +94,8 @@ pub(super) async fn discard(
 }
 
 fn letters(api: &Api) -> Letters {
-    Letters::new(Arc::clone(&api.bus))
+    let kinds = api.answers.agents.iter().map(|(agent, grant)| (agent.clone(), grant.kind));
+    Letters::new(Arc::clone(&api.bus)).from_agents(kinds.collect())
 }
 
 fn numbers(chosen: Result<Json<LettersChosen>, JsonRejection>) -> Result<Vec<u64>, Refused> {
