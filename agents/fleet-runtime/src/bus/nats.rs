@@ -205,9 +205,14 @@ impl Shared {
             NotPublished::TooLarge { bytes_max } => BusError::PayloadTooLarge { bytes, bytes_max },
             NotPublished::Full => {
                 self.order.hurry();
+                // Only whoever manages the servers knows what was given to the stream.
+                let bound = match self.settings.manages {
+                    true => format!("{} bytes", self.settings.limits.of(stream)),
+                    false => "the size that the servers give it".to_owned(),
+                };
                 BusError::Full {
                     what: format!("stream {stream}"),
-                    bound: format!("{} bytes", self.settings.limits.of(stream)),
+                    bound,
                     held_by: self.order.held_by(stream),
                 }
             }
