@@ -216,21 +216,52 @@ struct ConsumerPage {
     total: usize,
     #[serde(default)]
     consumers: Vec<ConsumerInfo>,
+    /// Consumers whose leader did not answer the servers; `total` counts them.
+    #[serde(default)]
+    missing: Option<Vec<String>>,
+    /// Consumers that the servers cannot run, with the reason.
+    #[serde(default)]
+    offline: Option<BTreeMap<String, String>>,
+}
+
+/// The consumers of a stream, page by page; each once, should the pages shift meanwhile.
+#[derive(Default)]
+struct Listed {
+    by_name: BTreeMap<String, ConsumerInfo>,
+}
+
+impl Listed {
+    /// Takes a page; tells whether all are there. A consumer that is not seen might be owed anything.
+    fn take(&mut self, page: ConsumerPage) -> Result<bool, Fault> {
+        let unseen = page
+            .missing
+            .into_iter()
+            .flatten()
+            .chain(page.offline.into_iter().flatten().map(|(name, _)| name));
+        let unseen: Vec<String> = unseen.collect();
+        if !unseen.is_empty() {
+            return Err(Fault::silent(format!("consumers do not say how they stand: {}", unseen.join(", "))));
+        }
+        let before = self.by_name.len();
+        self.by_name.extend(page.consumers.into_iter().map(|consumer| (consumer.name.clone(), consumer)));
+        if self.by_name.len() >= page.total {
+            return Ok(true);
+        }
+        if self.by_name.len() == before || self.by_name.len() > CONSUMERS_MAX {
+            return Err(Fault::silent("the list of consumers is not complete"));
+        }
+        Ok(false)
+    }
 }
 
 async fn consumers(link: &Link, stream: &str) -> Result<Vec<ConsumerInfo>, Fault> {
-    let mut all = Vec::new();
+    let mut listed = Listed::default();
     loop {
         let subject = format!("CONSUMER.LIST.{stream}");
-        let page: ConsumerPage = link.ask_until_answered(&subject, &json!({ "offset": all.len() })).await?;
-        let (total, is_empty) = (page.total, page.consumers.is_empty());
-        all.extend(page.consumers);
-        if all.len() >= total {
-            return Ok(all);
-        }
-        // A consumer that is not seen might be owed anything.
-        if is_empty || all.len() > CONSUMERS_MAX {
-            return Err(Fault::silent("the list of consumers is not complete"));
+        let offset = listed.by_name.len();
+        let page: ConsumerPage = link.ask_until_answered(&subject, &json!({ "offset": offset })).await?;
+        if listed.take(page)? {
+            return Ok(listed.by_name.into_values().collect());
         }
     }
 }
@@ -251,6 +282,26 @@ mod tests {
         let found = settled(&all, 100, true);
         assert_eq!(found, Settled { through: 10, slowest: Some("consumer slow".to_owned()) });
         assert_eq!(settled(&all[..1], 100, true), Settled { through: 100, slowest: None });
+    }
+
+    #[test]
+    fn a_consumer_that_is_not_seen_or_seen_twice_is_not_counted_as_settled() {
+        let page = |total: usize, names: &[&str], more: Value| {
+            let consumers: Vec<Value> =
+                names.iter().map(|name| json!({ "name": name, "ack_floor": { "stream_seq": 1 } })).collect();
+            let mut page = json!({ "total": total, "consumers": consumers });
+            page.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<ConsumerPage>(page).unwrap()
+        };
+        let mut listed = Listed::default();
+        assert!(!listed.take(page(3, &["a", "b"], json!({ "missing": null }))).unwrap());
+        // The pages have shifted: one comes again, and one was never seen.
+        assert!(listed.take(page(3, &["b"], json!({}))).is_err());
+        assert!(listed.take(page(3, &["b", "c"], json!({}))).unwrap());
+        for unseen in [json!({ "missing": ["c"] }), json!({ "offline": { "c": "unsupported" } })] {
+            let refused = Listed::default().take(page(3, &["a", "b", "b"], unseen)).unwrap_err();
+            assert!(refused.to_string().ends_with(": c"), "{refused}");
+        }
     }
 
     #[test]
