@@ -238,7 +238,10 @@ impl Collection<'_> {
             bytes.len() <= INLINE_BYTES_MAX && items.inline_bytes + bytes.len() <= INLINE_TOTAL_BYTES_MAX;
         let (digest, inline) = match fits {
             true => (Digest::sha256_of(&bytes), Some(STANDARD.encode(&bytes))),
-            false => (self.looking_up.keep(bytes.clone()).await?, None),
+            false => match self.looking_up.keep(bytes.clone()).await? {
+                Some(digest) => (digest, None),
+                None => return Ok(Err(ApiError::NoRoom)),
+            },
         };
         items.annotation_bytes += annotation_bytes;
         items.inline_bytes += if fits { bytes.len() } else { 0 };

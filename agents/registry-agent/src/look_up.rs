@@ -14,6 +14,7 @@ use bus_schema::fleet::Unavailable;
 use bus_schema::registry::{BLOB_BYTES_MAX, INDEX_ENTRIES_MAX};
 use bus_schema::{Digest, Event, ImageRepository};
 use bytes::Bytes;
+use fleet_runtime::bus::BusError;
 use fleet_runtime::publisher::PublishError;
 use jiff::Timestamp;
 
@@ -199,9 +200,14 @@ impl<'a> LookingUp<'a> {
         }
     }
 
-    /// Stores bytes that are too many for an event.
-    pub(crate) async fn keep(&self, bytes: Bytes) -> Result<Digest, PublishError> {
-        self.sink.keep(bytes).await
+    /// Stores bytes that are too many for an event. Nothing where the store is full: that says nothing of the bus, and
+    /// holds up no other look.
+    pub(crate) async fn keep(&self, bytes: Bytes) -> Result<Option<Digest>, PublishError> {
+        match self.sink.keep(bytes).await {
+            Ok(digest) => Ok(Some(digest)),
+            Err(PublishError::Bus(BusError::Full { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn problem(&self, place: &str, error: &ApiError) {

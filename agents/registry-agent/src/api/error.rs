@@ -36,6 +36,8 @@ pub(crate) enum ApiError {
     TooMany { what: &'static str, count_max: usize },
     #[error("the evidence of one look is larger than {bytes_max} bytes")]
     UsedUp { bytes_max: usize },
+    #[error("our own store of blobs has no room for the evidence")]
+    NoRoom,
     #[error("the bytes have the digest {found}, not {expected}")]
     WrongDigest { expected: String, found: String },
     #[error("{what} cannot be read: {reason}")]
@@ -54,7 +56,9 @@ impl ApiError {
             ApiError::Failed { .. }
             | ApiError::TimedOut { .. }
             | ApiError::Unreachable { .. }
-            | ApiError::BrokeOff { .. } => Unavailable::Unreachable,
+            | ApiError::BrokeOff { .. }
+            // A store that has room again is as good as a registry that answers again.
+            | ApiError::NoRoom => Unavailable::Unreachable,
             ApiError::TooLarge { .. } | ApiError::TooMany { .. } | ApiError::UsedUp { .. } => {
                 Unavailable::CutOff
             }

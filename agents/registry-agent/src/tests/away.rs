@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use bus_schema::fleet::Unavailable;
 use bus_schema::{Digest, Event};
 use bytes::Bytes;
 use fleet_runtime::bus::{
@@ -17,7 +18,7 @@ const APP: &str = "acme/app";
 #[tokio::test]
 async fn polls_looks_and_heartbeats_go_on_while_questions_and_blobs_cannot_be_reached() {
     let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
-    let away = Arc::new(Away::over(bench.bus.clone()));
+    let away = Arc::new(Away::over(bench.bus.clone(), no_servers));
     let bench = bench.behind(away.clone());
     let image = bench.fake.image(APP, Some("v1"), "a");
     bench.fake.attach(APP, image, &vec![b'x'; 200 * 1024]);
@@ -41,10 +42,28 @@ async fn polls_looks_and_heartbeats_go_on_while_questions_and_blobs_cannot_be_re
     assert!(is_found().await);
 }
 
+#[tokio::test]
+async fn a_full_store_of_blobs_holds_up_no_question() {
+    let bench = Bench::start().await;
+    let away = Arc::new(Away::over(bench.bus.clone(), no_room));
+    let bench = bench.behind(away.clone());
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.attach(APP, image, &vec![b'x'; 200 * 1024]);
+    bench.fake.set().native_referrers = true;
+    let repository = bench.fake.repository(APP);
+    let answer = bench.ask(&repository, image).await;
+    assert_eq!(answer.reason, Unavailable::Unreachable, "{}", answer.detail);
+    assert!(answer.detail.contains("no room"), "{}", answer.detail);
+    away.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::NotFound);
+    assert_eq!(bench.attached().await.len(), 1);
+}
+
 /// A bus whose streams take what is said, and whose questions and blobs are elsewhere.
 #[derive(Debug)]
 struct Away {
     here: Arc<dyn Bus>,
+    fails: fn() -> BusError,
     is_away: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
 }
@@ -52,17 +71,22 @@ struct Away {
 #[derive(Debug)]
 struct BlobsAway {
     here: Arc<dyn Blobs>,
+    fails: fn() -> BusError,
     is_away: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
 }
 
-fn away() -> BusError {
+fn no_servers() -> BusError {
     BusError::Unavailable { reason: "no servers".to_owned() }
 }
 
+fn no_room() -> BusError {
+    BusError::Full { what: "the bucket of blobs".to_owned(), bound: "its size".to_owned(), held_by: None }
+}
+
 impl Away {
-    fn over(here: Arc<dyn Bus>) -> Away {
-        Away { here, is_away: Arc::new(AtomicBool::new(true)), refused: Arc::default() }
+    fn over(here: Arc<dyn Bus>, fails: fn() -> BusError) -> Away {
+        Away { here, fails, is_away: Arc::new(AtomicBool::new(true)), refused: Arc::default() }
     }
 }
 
@@ -74,7 +98,7 @@ impl Bus for Away {
 
     async fn consumer(&self, config: ConsumerConfig) -> Result<Arc<dyn Consumer>, BusError> {
         match self.is_away.load(Ordering::SeqCst) {
-            true => Err(away()),
+            true => Err((self.fails)()),
             false => self.here.consumer(config).await,
         }
     }
@@ -97,7 +121,7 @@ impl Bus for Away {
 
     fn blobs(&self) -> Arc<dyn Blobs> {
         let (is_away, refused) = (self.is_away.clone(), self.refused.clone());
-        Arc::new(BlobsAway { here: self.here.blobs(), is_away, refused })
+        Arc::new(BlobsAway { here: self.here.blobs(), fails: self.fails, is_away, refused })
     }
 
     async fn standing(&self) -> Result<BusStanding, BusError> {
@@ -114,7 +138,7 @@ impl Blobs for BlobsAway {
     async fn put(&self, bytes: Bytes) -> Result<Digest, BusError> {
         if self.is_away.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
-            return Err(away());
+            return Err((self.fails)());
         }
         self.here.put(bytes).await
     }

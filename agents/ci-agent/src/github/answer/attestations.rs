@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bus_schema::fleet::Unavailable;
 use bus_schema::registry::{
     AttestationAttached, BLOB_BYTES_MAX, BlobRef, EvidenceItem, EvidencePlace, INLINE_BYTES_MAX,
 };
 use bus_schema::{Digest, Event, RepositoryRef};
 use bytes::Bytes;
-use fleet_runtime::bus::Blobs;
+use fleet_runtime::bus::{Blobs, BusError};
 use fleet_runtime::publisher::PublishError;
 use github_client::answering::{AnswerEvents, LookUpEnd, Stop};
 use github_client::api::{ApiClient, ApiFailure, Listing, Route};
@@ -89,7 +90,15 @@ async fn attached(
     let bytes = bundle.as_bytes();
     let (hash, inline) = match bytes.len() > INLINE_BYTES_MAX {
         false => (Digest::sha256_of(bytes), Some(STANDARD.encode(bytes))),
-        true => (blobs.put(Bytes::copy_from_slice(bytes)).await.map_err(PublishError::from)?, None),
+        true => match blobs.put(Bytes::copy_from_slice(bytes)).await {
+            Ok(digest) => (digest, None),
+            // It says nothing of the bus, and holds up no other question.
+            Err(BusError::Full { .. }) => {
+                let detail = "our own store of blobs has no room for a bundle";
+                return Err(LookUpEnd::new(Unavailable::Unreachable, detail).into());
+            }
+            Err(error) => return Err(PublishError::from(error).into()),
+        },
     };
     let head: BundleHead = json::read(bytes).unwrap_or(BundleHead { media_type: None });
     let media_type = head.media_type.filter(|text| is_media_type(text));
