@@ -20,6 +20,7 @@ mod repaired;
 mod restart;
 mod rights;
 mod tally;
+mod trimmed;
 
 macro_rules! contract {
     ($place:ty, $bus:literal: $($module:ident { $($case:ident)+ })+) => {

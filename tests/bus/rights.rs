@@ -1,7 +1,7 @@
 //! Who may say what, on the server of `deploy/streams/server`: every credential works for its own and for nothing else.
 
 mod attempts;
-mod estate;
+pub(crate) mod estate;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

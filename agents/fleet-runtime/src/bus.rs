@@ -28,7 +28,7 @@ use futures::stream::BoxStream;
 pub use error::BusError;
 pub use message::{Delivery, Entry, Message, Published, Stored, Watched};
 pub use pattern::{Pattern, check_key, check_subject};
-pub use standing::{BusStanding, ConsumerStanding, StreamStanding};
+pub use standing::{BucketStanding, BusStanding, ConsumerStanding, StreamStanding};
 pub use stream::Stream;
 
 /// The largest payload of one message or key-value entry: JetStream's default. Larger bytes are blobs.

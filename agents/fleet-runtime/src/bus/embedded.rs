@@ -145,7 +145,7 @@ impl Bus for EmbeddedBus {
             let of_consumer = |owed: &Arc<owed::Owed>| standing::of_consumer(owed, standing.last_sequence);
             standing.consumers = consumers.iter().map(of_consumer).collect();
         }
-        Ok(BusStanding { streams, differences: Vec::new() })
+        Ok(BusStanding { streams, ..BusStanding::default() })
     }
 
     async fn close(&self) -> Result<(), BusError> {

@@ -9,6 +9,7 @@
 //! differs: a confirmed message survives the loss of machines only as the servers write it (`sync_interval`, copies).
 
 mod apply;
+mod blob_trim;
 mod blobs;
 mod consumer;
 mod declared;
@@ -119,6 +120,15 @@ impl NatsBus {
         Ok(Arc::new(NatsBus { shared, _close_on_drop: Some(guard) }))
     }
 
+    /// Trims the agents' blobs now, as the manager does by itself every few minutes; tells nothing of what went. An event's
+    /// blobs were put at most `put_before_max` before it was said.
+    pub async fn trim_blobs(self: &Arc<Self>, put_before_max: Duration) -> Result<(), BusError> {
+        let (shared, mut letters) = (&self.shared, blob_trim::Letters::default());
+        let bus: Arc<dyn Bus> = self.clone();
+        let buckets = &shared.settings.other_blob_buckets;
+        blob_trim::round(&shared.link, &bus, buckets, &mut letters, put_before_max).await
+    }
+
     /// Where the servers differ from what is declared: streams, buckets, the consumers that this process opened, and the
     /// servers' own limit.
     pub async fn drift(&self) -> Result<Vec<Drift>, BusError> {
@@ -157,7 +167,8 @@ impl Shared {
         self.tasks.spawn(tend::run(link.clone(), order, self.settings.limits));
         // This handle does not keep the bus open: the task ends with it.
         let bus: Arc<dyn Bus> = Arc::new(NatsBus { shared: Arc::clone(self), _close_on_drop: None });
-        self.tasks.spawn(given_up::run(link, bus));
+        self.tasks.spawn(given_up::run(link.clone(), bus.clone()));
+        self.tasks.spawn(blob_trim::run(link, bus, self.settings.other_blob_buckets.clone()));
     }
 
     async fn drift(&self) -> Result<Vec<Drift>, Fault> {
@@ -322,8 +333,13 @@ impl Bus for NatsBus {
             let standing = standing::of_stream(&shared.link, stream).await;
             streams.extend(standing.map_err(|fault| fault.into_bus("tell how the streams stand"))?);
         }
+        let mut buckets = Vec::new();
+        for declaration in shared.declarations().iter().filter(|one| declared::is_bucket(&one.name)) {
+            let standing = standing::of_bucket(&shared.link, &declaration.name).await;
+            buckets.extend(standing.map_err(|fault| fault.into_bus("tell how the buckets stand"))?);
+        }
         let differences = self.drift().await?.iter().map(ToString::to_string).collect();
-        Ok(BusStanding { streams, differences })
+        Ok(BusStanding { streams, buckets, differences })
     }
 
     async fn close(&self) -> Result<(), BusError> {

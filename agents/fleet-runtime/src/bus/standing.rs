@@ -6,6 +6,8 @@ use super::Stream;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusStanding {
     pub streams: Vec<StreamStanding>,
+    /// The buckets of keys and of blobs, where the bus has bounds for each.
+    pub buckets: Vec<BucketStanding>,
     /// Where servers differ from what is declared, each in one line.
     pub differences: Vec<String>,
 }
@@ -22,6 +24,17 @@ pub struct StreamStanding {
     pub bytes_max: u64,
     pub last_sequence: u64,
     pub consumers: Vec<ConsumerStanding>,
+}
+
+/// One bucket, named as the stream that it is kept in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketStanding {
+    pub name: String,
+    pub messages: u64,
+    pub bytes: u64,
+    /// Beyond it the bucket refuses.
+    pub bytes_max: u64,
+    pub last_sequence: u64,
 }
 
 /// One durable consumer.

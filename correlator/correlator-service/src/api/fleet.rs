@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use fleet_runtime::bus::{BusStanding, StreamStanding};
+use fleet_runtime::bus::{BucketStanding, BusStanding, StreamStanding};
 use fleet_runtime::error_chain;
 use fleet_runtime::outside_text::shown;
 use jiff::Timestamp;
@@ -23,10 +23,12 @@ pub(super) async fn fleet(State(api): State<Api>) -> Answer<Fleet> {
         Ok(Err(error)) => (BusStanding::default(), Some(error_chain(&error))),
         Err(_) => (BusStanding::default(), Some(format!("no answer within {} s", BUS_WITHIN.as_secs()))),
     };
+    let streams = standing.streams.into_iter().map(stream);
+    let buckets = standing.buckets.into_iter().map(bucket);
     Ok(Json(Fleet {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         agents,
-        streams: standing.streams.into_iter().map(stream).collect(),
+        streams: streams.chain(buckets).collect(),
         differences: standing.differences.iter().map(|difference| shown(difference)).collect(),
         bus_problem: bus_problem.map(|problem| shown(&problem)),
         asked_at: Timestamp::now(),
@@ -47,4 +49,10 @@ fn stream(standing: StreamStanding) -> StreamStatus {
         last_sequence: standing.last_sequence,
         consumers: consumers.collect(),
     }
+}
+
+/// A bucket is a stream that no consumer reads.
+fn bucket(standing: BucketStanding) -> StreamStatus {
+    let BucketStanding { name, messages, bytes, bytes_max, last_sequence } = standing;
+    StreamStatus { name: shown(&name), messages, bytes, bytes_max, last_sequence, consumers: Vec::new() }
 }

@@ -35,7 +35,7 @@ const CHUNKS_MAX: usize = 1024;
 /// Blobs that are written or read at once; with the size bound this bounds their memory.
 const BLOBS_IN_FLIGHT_MAX: usize = 8;
 /// How long a writer that may not look does not put the same again.
-const PUT_REMEMBERED: Duration = Duration::from_secs(3600);
+pub(super) const PUT_REMEMBERED: Duration = Duration::from_secs(3600);
 const PUTS_REMEMBERED_MAX: usize = 4096;
 /// A blob that is older is written again, so that it does not end soon after it was put.
 const RENEWED_AFTER: Duration = Duration::from_secs(BLOB_AGE_MAX.as_secs() / 4);

@@ -95,6 +95,11 @@ pub(super) struct Declaration {
     pub(super) config: Map<String, Value>,
 }
 
+/// Whether a stream of this name is a bucket of keys or of blobs.
+pub(super) fn is_bucket(name: &str) -> bool {
+    name.starts_with("KV_") || name.starts_with("OBJ_")
+}
+
 /// Every stream that a fleet needs, buckets included.
 pub(super) fn streams<'a>(
     limits: &NatsLimits,

@@ -13,8 +13,11 @@ pub fn blob_bucket_of(agent: &AgentId) -> String {
     bucket_of(agent.as_str())
 }
 
+/// What the name of an agent's bucket begins with.
+pub(super) const OF_BUCKETS: &str = "blobs-";
+
 pub(super) fn bucket_of(id: &str) -> String {
-    format!("blobs-{id}")
+    format!("{OF_BUCKETS}{id}")
 }
 
 /// The prefix of an agent's inboxes: nobody else may listen there.

@@ -1,4 +1,4 @@
-//! What the streams on the servers hold, and who is behind, as the servers count it.
+//! What the streams and buckets on the servers hold, and who is behind, as the servers count it.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::apply;
 use super::fault::Fault;
 use super::link::Link;
-use crate::bus::{ConsumerStanding, Stream, StreamStanding};
+use crate::bus::{BucketStanding, ConsumerStanding, Stream, StreamStanding};
 
 /// Pages of a list of consumers that are read: a bound, not a wish.
 const PAGES_MAX: usize = 64;
@@ -27,18 +27,33 @@ struct Consumer {
     num_ack_pending: u64,
 }
 
+/// One bucket by the name of its stream; nothing when the servers have none.
+pub(super) async fn of_bucket(link: &Link, name: &str) -> Result<Option<BucketStanding>, Fault> {
+    let Some(info) = apply::stream_info(link, name).await? else { return Ok(None) };
+    Ok(Some(BucketStanding {
+        name: name.to_owned(),
+        messages: info.state.messages,
+        bytes: info.state.bytes,
+        bytes_max: bytes_max_of(&info),
+        last_sequence: info.state.last_seq,
+    }))
+}
+
 /// One stream; nothing when the servers have none.
 pub(super) async fn of_stream(link: &Link, stream: Stream) -> Result<Option<StreamStanding>, Fault> {
     let Some(info) = apply::stream_info(link, stream.name()).await? else { return Ok(None) };
-    let bytes_max = info.config.get("max_bytes").and_then(serde_json::Value::as_u64);
     Ok(Some(StreamStanding {
         stream,
         messages: info.state.messages,
         bytes: info.state.bytes,
-        bytes_max: bytes_max.unwrap_or(u64::MAX),
+        bytes_max: bytes_max_of(&info),
         last_sequence: info.state.last_seq,
         consumers: consumers(link, stream).await?,
     }))
+}
+
+fn bytes_max_of(info: &apply::Info) -> u64 {
+    info.config.get("max_bytes").and_then(serde_json::Value::as_u64).unwrap_or(u64::MAX)
 }
 
 async fn consumers(link: &Link, stream: Stream) -> Result<Vec<ConsumerStanding>, Fault> {

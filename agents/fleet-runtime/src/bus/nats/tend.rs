@@ -117,6 +117,12 @@ struct Settled {
     slowest: Option<String>,
 }
 
+/// The last sequence that every consumer of a stream has settled.
+pub(super) async fn settled_through(link: &Link, stream: Stream, last: u64) -> Result<u64, Fault> {
+    let consumers = consumers(link, stream.name()).await?;
+    Ok(settled(&consumers, last, stream.waits_for_consumer()).through)
+}
+
 async fn trim(link: &Link, order: &Order, stream: Stream, limits: &NatsLimits) -> Result<(), Fault> {
     let Some(age_max) = settled_age_max(stream) else { return Ok(()) };
     let Some(info) = stream_info(link, stream.name()).await? else { return Ok(()) };
@@ -131,7 +137,10 @@ async fn trim(link: &Link, order: &Order, stream: Stream, limits: &NatsLimits) -
     let for_room = through_for_room(&state, limits.of(stream));
     let through = match for_room {
         Some(sequence) => sequence.min(settled.through),
-        None => old_enough(link, stream, &state, settled.through, age_max).await?,
+        None => {
+            let before = Timestamp::now().saturating_sub(age_max).unwrap_or(Timestamp::MIN);
+            older_than(link, stream.name(), &state, settled.through, before).await?
+        }
     };
     if through < state.first_seq {
         return Ok(());
@@ -165,22 +174,21 @@ fn through_for_room(state: &State, bytes_max: u64) -> Option<u64> {
     Some(state.first_seq.saturating_add(u64::try_from(share).unwrap_or(u64::MAX)))
 }
 
-/// The last sequence not above `through` that is older than the age; found by halving.
-async fn old_enough(
+/// The last sequence not above `through` that was published before a time; found by halving.
+pub(super) async fn older_than(
     link: &Link,
-    stream: Stream,
+    stream: &str,
     state: &State,
     through: u64,
-    age_max: Duration,
+    before: Timestamp,
 ) -> Result<u64, Fault> {
-    let oldest = Timestamp::now().saturating_sub(age_max).unwrap_or(Timestamp::MIN);
     // All before `low` is old; `high` and all behind it is not, or not to be trimmed.
     let (mut low, mut high) = (state.first_seq, through.saturating_add(1));
     while low < high {
         let middle = low + (high - low) / 2;
-        let message = next_message(link, stream.name(), middle, ">").await?.map(stored);
+        let message = next_message(link, stream, middle, ">").await?.map(stored);
         match message {
-            Some(message) if message.published_at < oldest => low = message.sequence.max(middle) + 1,
+            Some(message) if message.published_at < before => low = message.sequence.max(middle) + 1,
             _ => high = middle,
         }
     }
