@@ -1,9 +1,9 @@
 //! The outbox of an agent: what it says is on its own disk before anybody is answered, and goes on to the bus in order.
 //!
-//! In: the messages of one agent. Out: the same on the servers' streams, as soon as they take them. While the bus is away
-//! nothing is lost and nobody waits: the outbox fills up to its bound in bytes, and then refuses, so that a webhook is
-//! answered with 503 and a poll comes again. Each stream goes on by itself: one that is full holds up no other. Questions, buckets and blobs are the servers' alone: without them a look-up
-//! waits and is done again.
+//! In: the messages of one agent. Out: the same on the servers' streams, as soon as they take them. While the bus is
+//! away nothing is lost and nobody waits: the outbox fills up to its bound in bytes, and then refuses, so that a
+//! webhook is answered with 503 and a poll comes again. Each stream goes on by itself: one that is full holds up no
+//! other. Questions, buckets and blobs are the servers' alone: without them a look-up waits and is done again.
 //!
 //! An event's id can be computed by whoever knows what happened, and a server drops a repeated id whoever sent it. So what
 //! goes over the wire bears an id that only this outbox can make; the event's own id is inside.
