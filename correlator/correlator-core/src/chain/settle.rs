@@ -225,9 +225,12 @@ impl Search {
     }
 }
 
-/// The newest answer since the window that there is nothing.
+/// The newest answer since the window that there is nothing. One to an attempt from before may only have come late.
 fn said_nothing(known: &QuestionRecord, settles_at: Timestamp) -> Option<&Answer> {
-    let is_one = |answer: &&Answer| answer.reason == Unavailable::NotFound && answer.recorded >= settles_at;
+    let was_asked_since = |answer: &Answer| answer.attempt > 1 || known.first_asked >= settles_at;
+    let is_one = |answer: &&Answer| {
+        answer.reason == Unavailable::NotFound && answer.recorded >= settles_at && was_asked_since(answer)
+    };
     known.answers.iter().rev().find(is_one)
 }
 
