@@ -23,8 +23,10 @@ const FIRST_AFTER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::
 const EVERY: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(3600) };
 /// Where the bucket was full it is tried again sooner.
 const AGAIN_AFTER: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(60) };
-/// Verdicts that are compared at once.
-const PAGE: usize = 256;
+/// Verdicts that are compared at once, each with a signature to check, and the pause behind them: what is to be told at once
+/// waits for no more than a page.
+const PAGE: usize = 32;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How far the comparison is.
 #[derive(Debug)]
@@ -103,7 +105,10 @@ impl Dispatch {
         mirror.put += puts.iter().filter(|put| **put == Some(Put::Done)).count() as u64;
         let untaken = puts.iter().filter(|put| **put == Some(Put::Full)).count() as u64;
         match page.next.filter(|_| untaken == 0) {
-            Some(next) => mirror.from = next,
+            Some(next) => {
+                mirror.from = next;
+                mirror.due = Instant::now() + PAUSE;
+            }
             None => mirror.end(untaken),
         }
         Ok(mirror.due <= Instant::now())
