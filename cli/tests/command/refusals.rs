@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use crate::{custody, err, in_folder, out, run};
 
@@ -127,17 +128,18 @@ fn a_folder_that_cannot_be_read_is_not_one_where_nothing_is() {
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
+/// Runs it with nobody who reads what it prints.
+fn unread(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = custody(folder);
+    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.wait_with_output().unwrap()
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = custody(folder.path())
-        .arg("--help")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
+    let output = unread(folder.path(), &["--help"]);
     assert!(!err(&output).contains("panic"), "{}", err(&output));
 }
 
@@ -146,15 +148,8 @@ fn a_reader_that_goes_away_changes_nothing_of_the_verdict() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "nobody signed this").unwrap();
     for form in ["text", "json"] {
-        let mut child = custody(folder.path())
-            .args(["check", "./file", "--source-uri", "github.com/acme/api", "--output", form])
-            .current_dir(folder.path())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
+        let arguments = ["check", "./file", "--source-uri", "github.com/acme/api", "--output", form];
+        let output = unread(folder.path(), &arguments);
         assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     }
 }

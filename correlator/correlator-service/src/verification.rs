@@ -2,8 +2,8 @@
 //!
 //! In: `Verify` decisions of the outbox, for evidence that came without a result (see `consume::early`); and at the start
 //! every piece of evidence that still awaits a result or has one of another verifier. Out: `Verified` in the log, then the
-//! decisions leave the outbox. Bytes that cannot be read are no refusal, nor is a time
-//! that has not come: both are tried again for as long as it takes, and never remembered as a result.
+//! decisions leave the outbox. Bytes that cannot be read are no refusal, nor is a time that has not come: both are tried again
+//! for as long as it takes, and never remembered as a result.
 
 mod cache;
 mod job;

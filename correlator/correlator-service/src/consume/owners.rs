@@ -89,9 +89,9 @@ fn of_contracts<'a>(contracts: &'a ContractSet, (host, id): &Id) -> Option<&'a R
     named.find(|repository| repository.host == *host && repository.id.as_ref() == Some(id))
 }
 
-/// Forges ignore case in names.
+/// Whatever ids they state.
 fn is_same_name(one: &RepositoryRef, other: &RepositoryRef) -> bool {
-    one.owner.eq_ignore_ascii_case(&other.owner) && one.name.eq_ignore_ascii_case(&other.name)
+    one.clone().with_ids(None, None).is_same(other)
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ struct Entry {
 }
 
 impl OutcomeKey {
-    /// `evidence` is the digest of its bytes, annotations included; `trust` is [`evidence::TrustSet::hash`].
+    /// `evidence` is the digest of its bytes, annotations included; `trust` names all that evidence is verified against:
+    /// the contracts' trust version, or [`evidence::TrustSet::hash`] where there are no contracts.
     pub fn new<'a>(
         evidence: Digest,
         trust: Digest,
