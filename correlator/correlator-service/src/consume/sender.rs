@@ -118,6 +118,8 @@ fn stated(event: &Event) -> Vec<(&'static str, Timestamp)> {
         Event::CommitPushed(push) => vec![("the push's time", push.pushed_at)],
         Event::ImagePushed(push) => vec![("the push's time", push.pushed_at)],
         Event::ContainerStarted(started) => vec![("the container's start", started.container.started_at)],
+        // A recovery makes up for every gap that ends by its own end.
+        Event::AgentGap(gap) => vec![("the gap's end", gap.until)],
         _ => Vec::new(),
     }
 }
@@ -344,6 +346,9 @@ mod tests {
             })
         };
         check("ci", gap("ci", "github.com/acme"), None);
+        let Event::AgentGap(recovered) = gap("ci", "github.com/acme") else { unreachable!() };
+        let until = "3000-01-01T00:00:00Z".parse().unwrap();
+        check("ci", Event::AgentGap(AgentGap { recovered: true, until, ..recovered }), Some("time"));
         check("ci", gap("source", "github.com/acme"), Some("name"));
         check("ci", gap("ci", "github.com/other"), Some("scope"));
     }
