@@ -63,4 +63,6 @@ pub struct Outcome {
     pub traces: BTreeMap<usize, TraceParent>,
     /// The next time at which a tick is due, over the whole state.
     pub next_deadline: Option<Timestamp>,
+    /// Something that was due is out of the way: where more is due, the next tick need not wait.
+    pub has_passed_deadline: bool,
 }

@@ -11,6 +11,7 @@ mod intake;
 mod judge;
 pub(crate) mod questions;
 mod storm;
+mod sweep;
 pub(crate) mod touched;
 mod tracing;
 
@@ -93,6 +94,7 @@ impl Ledger {
             now: Timestamp::MIN,
             position: 0,
             touched: Touched::default(),
+            sweeps: false,
             seen: Vec::new(),
             to_verify: Vec::new(),
             decisions: Vec::new(),
@@ -102,18 +104,28 @@ impl Ledger {
         for entry in entries {
             work.take(entry)?;
         }
+        work.sweep()?;
         work.date_seen_events();
         work.decide_verifications();
         work.judge_touched()?;
         let next_deadline = work.next_deadline()?;
         let Work { draft, contracts, roots, decisions, traces, .. } = work;
         *self = Ledger { contracts, roots };
-        Ok(Outcome { changes: draft.into_changes()?, decisions, traces, next_deadline })
+        let changes = draft.into_changes()?;
+        let has_passed_deadline = changes.iter().any(|change| {
+            sweep::is_moved_by(change) || (change.table == Table::Deadlines && change.value.is_none())
+        });
+        Ok(Outcome { changes, decisions, traces, next_deadline, has_passed_deadline })
     }
 
     /// The earliest deadline of a state, for a start on which nothing has to be applied.
     pub fn next_deadline(records: &dyn Records) -> Result<Option<Timestamp>, RecordsError> {
         deadlines::earliest(&Draft::new(records))
+    }
+
+    /// Since when everything is being judged again under changed contracts; `None` once it is.
+    pub fn judged_again_since(records: &dyn Records) -> Result<Option<Timestamp>, RecordsError> {
+        sweep::since(&Draft::new(records))
     }
 
     /// Whether an event was applied already. Ids are remembered for longer than any bus keeps messages.
@@ -131,6 +143,8 @@ struct Work<'a> {
     now: Timestamp,
     position: u64,
     touched: Touched,
+    /// The next page of the sweep that is under way is to be marked.
+    sweeps: bool,
     /// The events among them that are new.
     seen: Vec<EventId>,
     /// Evidence whose bytes are to be verified, with the trace of what asks for it: what comes with its result is not.
@@ -178,11 +192,7 @@ impl Work<'_> {
                 self.remember_pipeline(name);
             }
         }
-        if before.trust_version() != set.trust_version() {
-            self.verify_everything_again()?;
-        }
-        self.touched.everything = true;
-        Ok(())
+        self.begin_sweep(before.trust_version() != set.trust_version())
     }
 
     fn take_root(&mut self, root: &RootVersion) -> Result<(), RecordsError> {

@@ -47,7 +47,7 @@ pub(crate) fn apply(batch: &mut Batch<'_>, entry: &Entry) {
         }
         // The first decision of each entry belongs to a trace.
         let traces = [(0, trace)].into();
-        Outcome { changes: draft.into_changes().unwrap(), decisions, traces, next_deadline: None }
+        Outcome { changes: draft.into_changes().unwrap(), decisions, traces, ..Outcome::default() }
     };
     batch.apply_outcome(entry.position, outcome).unwrap();
 }

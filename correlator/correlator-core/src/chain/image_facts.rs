@@ -160,11 +160,12 @@ impl ImageFacts {
         let outcome = record.outcome.filter(|_| is_current);
         match outcome {
             None => {
-                let since = record.awaited_since.or(record.first_recorded).unwrap_or(inquiry.now);
-                let awaited = match was_verified {
-                    true => &mut self.awaited_again_since,
-                    false => &mut self.awaited_since,
+                // A result that a changed trust set made stale is awaited from now on, until it is marked as awaited.
+                let (awaited, came) = match was_verified {
+                    true => (&mut self.awaited_again_since, None),
+                    false => (&mut self.awaited_since, record.first_recorded),
                 };
+                let since = record.awaited_since.or(came).unwrap_or(inquiry.now);
                 *awaited = Some(awaited.map_or(since, |known| known.min(since)));
             }
             Some(Outcome::Refused(refusal)) => self.refused.push((id, refusal)),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Work;
+use super::{Work, sweep};
 use crate::records::{Draft, RecordsError, Table};
 use crate::state::source::sortable;
 use crate::state::unit::{self, Kept, Unit, UnitRecord};
@@ -15,8 +15,13 @@ fn deadline_key(deadline: Timestamp, unit: &Unit) -> String {
     unit::key_before(&sortable(deadline), unit)
 }
 
-/// The earliest deadline of a state.
+/// The earliest deadline of a state; the next page of a sweep is due since it began.
 pub(super) fn earliest(draft: &Draft<'_>) -> Result<Option<Timestamp>, RecordsError> {
+    let of_units = earliest_of_units(draft)?;
+    Ok(sweep::since(draft)?.into_iter().chain(of_units).min())
+}
+
+fn earliest_of_units(draft: &Draft<'_>) -> Result<Option<Timestamp>, RecordsError> {
     let Some(key) = draft.keys(Table::Deadlines, "", 1)?.pop() else { return Ok(None) };
     let unit_key = unit::parts_before(&key).map(|(_, unit_key)| unit_key).unwrap_or_default();
     let record: Option<UnitRecord> = draft.get(Table::Units, unit_key)?;
@@ -24,7 +29,7 @@ pub(super) fn earliest(draft: &Draft<'_>) -> Result<Option<Timestamp>, RecordsEr
 }
 
 impl Work<'_> {
-    /// Marks every unit whose deadline has come.
+    /// Marks every unit whose deadline has come, and the next page of a sweep.
     pub(super) fn take_tick(&mut self) -> Result<(), RecordsError> {
         let due_until = sortable(self.now);
         for (key, unit) in self.draft.scan::<Kept>(Table::Deadlines, "", DUE_UNITS_MAX)? {
@@ -37,8 +42,8 @@ impl Work<'_> {
                 self.touch_unit(unit);
             }
         }
-        self.forget_seen_events()?;
-        Ok(())
+        self.sweeps = true;
+        self.forget_seen_events()
     }
 
     pub(super) fn move_deadline(

@@ -54,7 +54,9 @@ impl Work<'_> {
         let mut changed_cases = BTreeSet::new();
         let memo = Memo::default();
         self.judge_lanes(&mut changed_cases)?;
-        let Resolved { images, mut others } = self.resolve_touched()?;
+        let mut resolved = self.resolve_touched()?;
+        self.mark_images_not_swept(&mut resolved)?;
+        let Resolved { images, mut others } = resolved;
         for (unit, trace) in self.running_first(images)? {
             if let Unit::Image { digest, pipeline } = &unit {
                 self.trace = trace;

@@ -9,7 +9,7 @@ use crate::contracts::{Claim, DEFAULT_PIPELINE};
 use crate::records::{self, RecordsError, Table};
 use crate::state::digest::{self, DigestRecord};
 use crate::state::placement::{self, PlacementRecord};
-use crate::state::unit::{self, Kept, Unit, UnitRecord};
+use crate::state::unit::{self, Kept, Unit};
 
 /// How far down proof flows: index, manifest, config, and one more for an index in an index.
 pub(crate) const LEVELS_MAX: usize = 4;
@@ -31,8 +31,6 @@ pub(super) struct Touched {
     fact_ranges: Marks<(String, String)>,
     /// Digests about which something new is known.
     digests: Marks<Digest>,
-    /// Everything is judged again.
-    pub(super) everything: bool,
 }
 
 /// The units that are marked.
@@ -83,9 +81,6 @@ impl Work<'_> {
                 }
             }
         }
-        if touched.everything {
-            self.collect_everything(&mut units)?;
-        }
         let (images, others) = units.into_iter().partition(|(unit, _)| matches!(unit, Unit::Image { .. }));
         Ok(Resolved { images, others })
     }
@@ -101,31 +96,6 @@ impl Work<'_> {
             let (_, unit_key) = unit::parts_before(&key).unwrap_or_default();
             if let Some(unit) = unit.unit(unit_key) {
                 mark(units, unit, trace);
-            }
-        }
-        Ok(())
-    }
-
-    fn collect_everything(&self, units: &mut Marks<Unit>) -> Result<(), RecordsError> {
-        for (key, record) in self.draft.scan::<UnitRecord>(Table::Units, "", usize::MAX)? {
-            if let Some(unit) = record.unit.unit(&key) {
-                mark(units, unit, None);
-            }
-        }
-        let mut next = self.draft.first_key(Table::Digests, "")?;
-        while let Some(key) = next {
-            if let Ok(digest) = key.parse() {
-                for unit in self.units_of_digest(&digest)? {
-                    mark(units, unit, None);
-                }
-            }
-            next = self.draft.first_key(Table::Digests, &digest::behind(&key))?;
-        }
-        for key in self.draft.keys(Table::Tags, "", usize::MAX)? {
-            if let [repository, tag] = records::parts(&key)[..]
-                && let (Ok(repository), Ok(tag)) = (repository.parse(), tag.parse())
-            {
-                mark(units, Unit::Tag { repository, tag }, None);
             }
         }
         Ok(())

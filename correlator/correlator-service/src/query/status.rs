@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bus_schema::case::CaseState;
 use bus_schema::{Digest, ImageRepository};
 use correlator_core::contracts::{Claim, ContractSet};
+use correlator_core::ledger::Ledger;
 use correlator_core::ledger::cases::CaseRecord;
 use correlator_core::records::Table;
 use correlator_core::state::agent::{self, AgentRecord, CoverageRecord, coverage_key};
@@ -66,6 +67,7 @@ fn waiting(shared: &Shared, snapshot: &Snapshot) -> Result<Waiting, QueryError> 
     let verifying = shared.verifications_waiting() as u64;
     Ok(Waiting {
         events_caught_up: matches!(*shared.consuming.borrow(), Consuming::CaughtUp { .. }),
+        judged_again_since: Ledger::judged_again_since(snapshot)?,
         verifications: snapshot.outbox_len(Lane::Verification)?.max(verifying),
         publications: snapshot.outbox_len(Lane::Bus)?,
         deliveries: snapshot.outbox_len(Lane::Delivery)?,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use correlator_core::decision::Outcome;
 use correlator_core::input::{Entry, Input};
 use correlator_core::ledger::Ledger;
-use correlator_core::records::{Change, RecordsError, Table};
+use correlator_core::records::RecordsError;
 use correlator_store::{
     Batch, EntryKind, Index, IndexError, LogError, NewEntry, Recorded, Snapshot, Store, Together,
 };
@@ -66,8 +66,7 @@ struct Applied {
 impl Applied {
     fn note(&mut self, inputs: &[Entry], outcome: &Outcome) {
         self.deadline = outcome.next_deadline;
-        let passed = |change: &Change| change.table == Table::Deadlines && change.value.is_none();
-        self.has_passed_deadline |= outcome.changes.iter().any(passed);
+        self.has_passed_deadline |= outcome.has_passed_deadline;
         self.contracts_changed |= inputs.iter().any(|entry| matches!(entry.input, Input::ContractLoaded(_)));
     }
 }
@@ -81,6 +80,8 @@ pub(crate) struct Desk {
     ledger: Ledger,
     clock: Clock,
     due: Due,
+    /// Since when everything is being judged again under changed contracts.
+    judged_again_since: Option<Timestamp>,
     /// The index lacks entries of the log, or is unusable.
     is_behind: bool,
 }
@@ -94,7 +95,9 @@ impl Desk {
         drop(snapshot);
         let clock = Clock::new(store.log().head().recorded);
         let due = Due::default();
-        let mut desk = Desk { store, shared, metrics, ledger, clock, due, is_behind: true };
+        let judged_again_since = None;
+        let mut desk =
+            Desk { store, shared, metrics, ledger, clock, due, judged_again_since, is_behind: true };
         desk.catch_up()?;
         Ok(desk)
     }
@@ -206,6 +209,7 @@ impl Desk {
         self.ledger = Ledger::open(&snapshot)?;
         self.publish_in_force(&snapshot)?;
         self.due.set(Ledger::next_deadline(&snapshot)?, true);
+        self.note_judged_again(&snapshot)?;
         drop(snapshot);
         let began = index.position();
         self.apply(store.pending_replay())?;
@@ -243,6 +247,9 @@ impl Desk {
             if applied.contracts_changed {
                 self.publish_in_force(&index.snapshot()?)?;
             }
+            if applied.contracts_changed || self.judged_again_since.is_some() {
+                self.note_judged_again(&index.snapshot()?)?;
+            }
             self.publish_progress(position);
         }
         Ok(())
@@ -277,6 +284,18 @@ impl Desk {
         applied.note(&inputs, &outcome);
         self.metrics.applied(inputs.iter().map(|entry| &entry.input), &outcome.decisions);
         Ok(batch.apply_outcome(last, outcome)?)
+    }
+
+    /// Says when the last of everything is judged again, where it takes more than one commit.
+    fn note_judged_again(&mut self, snapshot: &Snapshot) -> Result<(), OpenTrouble> {
+        let since = Ledger::judged_again_since(snapshot)?;
+        match (self.judged_again_since, since) {
+            (None, Some(_)) => tracing::info!("judging everything again under changed contracts"),
+            (Some(_), None) => tracing::info!("everything was judged again under changed contracts"),
+            _ => {}
+        }
+        self.judged_again_since = since;
+        Ok(())
     }
 
     fn publish_progress(&self, applied: u64) {
@@ -345,7 +364,7 @@ fn in_force(ledger: &Ledger, snapshot: &Snapshot) -> Result<InForce, OpenTrouble
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use correlator_core::records::Records;
+    use correlator_core::records::{Records, Table};
     use correlator_store::StoreSettings;
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use bus_schema::Digest;
 use bus_schema::registry::AttestationAttached;
+use jiff::Timestamp;
 
 use super::Work;
 use crate::decision::Decision;
@@ -104,18 +105,28 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A changed trust set: every outcome is stale, and every piece of evidence is verified again.
-    pub(in crate::ledger) fn verify_everything_again(&mut self) -> Result<(), RecordsError> {
-        for (key, mut record) in self.draft.scan::<EvidenceRecord>(Table::Evidence, "", usize::MAX)? {
-            // What was never verified has been awaited since it came.
-            let came = record.awaited_since.filter(|_| record.outcome.is_none());
-            record.awaited_since = came.or(Some(self.now));
-            if let Ok(id) = key.parse::<Digest>() {
-                self.to_verify.push((id, record.trace.clone()));
-            }
-            self.draft.put(Table::Evidence, key, record);
+    /// Under a changed trust set the result of a piece of evidence is stale: it is awaited anew, and verified again. Not so
+    /// where it was marked since the change. Returns whether it was marked now.
+    pub(in crate::ledger) fn verify_again(
+        &mut self,
+        id: &Digest,
+        changed: Timestamp,
+    ) -> Result<bool, RecordsError> {
+        let key = evidence::key(id);
+        let Some(mut record) = self.draft.get::<EvidenceRecord>(Table::Evidence, &key)? else {
+            return Ok(false);
+        };
+        let is_current = record.trust.is_some_and(|(trust, _)| trust == self.contracts.trust_version());
+        let is_marked = record.awaited_since.is_some_and(|since| since >= changed);
+        if is_marked || (is_current && record.awaited_since.is_none()) {
+            return Ok(false);
         }
-        Ok(())
+        // What was never verified has been awaited since it came.
+        let came = record.awaited_since.filter(|_| record.outcome.is_none());
+        record.awaited_since = came.or(Some(self.now));
+        self.to_verify.push((*id, record.trace.clone()));
+        self.draft.put(Table::Evidence, key, record);
+        Ok(true)
     }
 
     /// Decides what still is to be verified after all inputs that are judged together.

@@ -49,6 +49,9 @@ pub struct LogStatus {
 pub struct Waiting {
     /// Whether everything on the bus was taken.
     pub events_caught_up: bool,
+    /// Since when everything is being judged again under changed contracts; absent once it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_again_since: Option<Timestamp>,
     /// Pieces of evidence to verify.
     pub verifications: u64,
     /// Verdicts, cases and questions to publish.
