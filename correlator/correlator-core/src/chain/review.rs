@@ -3,7 +3,8 @@
 //! A commit is reviewed when a merged change with enough approvals covers it: as the merge commit, or as part of the
 //! pushed range that the change ended. Ancestors count: every commit pushed to the ref since coverage began.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bus_schema::question::Question;
@@ -25,6 +26,8 @@ use crate::state::unit::fact;
 
 /// The most pushes to one ref that are looked at below a commit: the newest ones.
 const HISTORY_PUSHES_MAX: usize = 20_000;
+/// The most commits below one whose reviews elsewhere mark what is built from it.
+const DEPENDED_ON_MAX: usize = 256;
 /// The most pushes that may bring one commit.
 const PUSHES_OF_COMMIT_MAX: usize = 64;
 
@@ -190,6 +193,7 @@ impl History {
     ) -> Result<Vec<(CommitId, String)>, RecordsError> {
         let mut unreviewed = Vec::new();
         let since = self.covered_since.unwrap_or(Timestamp::MIN);
+        let mut elsewhere = Elsewhere { since, reviewed: BTreeMap::new(), depended_on: 0 };
         for step in self.below.line.iter().filter(|step| step.push.pushed_at >= since) {
             inquiry.rest_on(std::slice::from_ref(&step.push.ground));
             for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
@@ -197,7 +201,7 @@ impl History {
                     && step.commits.contains(&below)
                     // Commits of the same push that come after the commit are not below it.
                     && !is_after(&step.push, commit, &below);
-                if is_below {
+                if is_below && !elsewhere.is_reviewed(inquiry, source, &step.push.git_ref, &below)? {
                     unreviewed.push((below, found));
                 }
             }
@@ -238,6 +242,7 @@ impl History {
         Ok(())
     }
 
+    /// Whether the commit itself is reviewed. One that is known to touch nothing of the pipeline needs no review.
     fn judge_own(
         &self,
         inquiry: &Inquiry<'_>,
@@ -262,7 +267,67 @@ impl History {
                 reviewed => return Ok(reviewed),
             }
         }
-        Ok(Reviewed::No { found })
+        match self.touches_nothing(source, commit) {
+            true => Ok(Reviewed::NotNeeded),
+            false => Ok(Reviewed::No { found }),
+        }
+    }
+
+    /// Whether every push that brought the commit and knows its changed paths says that they do not concern the pipeline.
+    fn touches_nothing(&self, source: &SourceContract, commit: &CommitId) -> bool {
+        let reports = self.bringing.iter().flat_map(|push| &push.commits);
+        let known: Vec<&[String]> =
+            reports.filter(|known| known.id == *commit).filter_map(|known| known.paths.as_deref()).collect();
+        !known.is_empty() && known.iter().all(|paths| !touches(source, Some(paths)))
+    }
+}
+
+/// Reviews of commits that were pushed to other allowed branches too: what a branch was made from, or brought up to.
+struct Elsewhere {
+    /// What came to an allowed branch before the forge's pushes were seen needs no review.
+    since: Timestamp,
+    /// The reviewed commits of each push that was looked at.
+    reviewed: BTreeMap<(GitRef, Timestamp, Option<CommitId>), BTreeSet<CommitId>>,
+    depended_on: usize,
+}
+
+impl Elsewhere {
+    fn is_reviewed(
+        &mut self,
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        here: &GitRef,
+        commit: &CommitId,
+    ) -> Result<bool, RecordsError> {
+        if self.depended_on < DEPENDED_ON_MAX {
+            self.depended_on += 1;
+            inquiry.depend_on(fact::commit(&source.repository, commit));
+        }
+        if is_merged_with_review(inquiry, source, commit)? {
+            return Ok(true);
+        }
+        for push in pushes_of(inquiry, source, commit)? {
+            let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
+            if push.git_ref == *here || !is_allowed || push.git_ref.as_branch().is_none() {
+                continue;
+            }
+            if push.pushed_at < self.since {
+                return Ok(true);
+            }
+            let key = (push.git_ref.clone(), push.pushed_at, push.after.clone());
+            let reviewed = match self.reviewed.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let judged = judge_push(inquiry, source, &push)?.into_iter();
+                    let is_yes = |reviewed: &Reviewed| matches!(reviewed, Reviewed::Yes { .. });
+                    new.insert(judged.filter(|(_, reviewed)| is_yes(reviewed)).map(|(id, _)| id).collect())
+                }
+            };
+            if reviewed.contains(commit) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -323,6 +388,11 @@ impl Remembered {
                 None
             }
             Reviewed::Yes { bypassed: Some(change), .. } => Some(Objection::RulesBypassed { change }),
+            Reviewed::NotNeeded => {
+                let says = format!("commit {commit} touches none of the pipeline's paths");
+                judgement.witnesses.push(Witness { who: "forge".to_owned(), says });
+                None
+            }
             Reviewed::No { .. } if !history.is_on_allowed_ref() && !history.is_merge => {
                 Some(Objection::Unknown)
             }
@@ -357,8 +427,15 @@ impl Remembered {
 /// Whether a commit is reviewed, with who says so or what is missing.
 #[derive(Debug, Clone)]
 pub(crate) enum Reviewed {
-    Yes { witness: Witness, bypassed: Option<String> },
-    No { found: String },
+    Yes {
+        witness: Witness,
+        bypassed: Option<String>,
+    },
+    /// It touches nothing of the pipeline.
+    NotNeeded,
+    No {
+        found: String,
+    },
 }
 
 /// Whether one commit that was pushed to allowed branches is reviewed; its ancestors do not matter here.
@@ -494,7 +571,7 @@ fn unreviewed_of(
     }
     unreviewed.extend(judged.into_iter().filter_map(|(commit, reviewed)| match reviewed {
         Reviewed::No { found } => Some((commit, found)),
-        Reviewed::Yes { .. } => None,
+        Reviewed::Yes { .. } | Reviewed::NotNeeded => None,
     }));
     Ok(unreviewed)
 }
