@@ -18,7 +18,7 @@ use crate::facts::{Provenance, Signer};
 use crate::ledger::questions::Wanted;
 use crate::records::RecordsError;
 use crate::state::digest::Push;
-use crate::state::run::RunRecord;
+use crate::state::run::{JobRecord, RunRecord};
 
 pub(crate) fn judge(
     inquiry: &Inquiry<'_>,
@@ -78,7 +78,7 @@ pub(crate) fn judge(
         (None, _) => {}
     }
     if pipeline.build.require_success
-        && let Some(finding) = check_success(image, source, run.as_ref(), record.as_ref())
+        && let Some(finding) = check_success(inquiry, image, source, run.as_ref(), record.as_ref())
     {
         return Ok(finding);
     }
@@ -230,6 +230,17 @@ fn check_runners(image: &ImageFacts, pipeline: &Pipeline, record: &RunRecord, br
     }
 }
 
+/// The jobs that were going at a push: at the registry's time for it, or give or take what two clocks may differ by.
+fn jobs_at<'a>(inquiry: &Inquiry<'_>, push: &Push, record: &'a RunRecord) -> Vec<&'a JobRecord> {
+    let earliest = if push.is_open_ended() { push.at } else { push.earliest() };
+    let exactly = record.jobs_between(earliest, push.at);
+    if !exactly.is_empty() {
+        return exactly;
+    }
+    let skew = inquiry.contracts.installation.windows.source_skew;
+    record.jobs_between(skew.before(earliest), skew.after(push.at))
+}
+
 fn first_push(image: &ImageFacts) -> Option<&Push> {
     image.carriers.iter().flat_map(|carrier| &carrier.record.pushes).min_by_key(|push| push.at)
 }
@@ -281,6 +292,7 @@ fn unknown_run(
 /// `build.requireSuccess`: a job of the run that was going at the digest's first push succeeded; the run did, where no job is
 /// known to have been going. Jobs go beside each other, and which of them pushed nobody says.
 fn check_success(
+    inquiry: &Inquiry<'_>,
     image: &ImageFacts,
     source: &SourceContract,
     run: Option<&RunId>,
@@ -294,7 +306,7 @@ fn check_success(
         Some(Finding::Missing(Missing { waiting_for: what, questions, ..Missing::default() }))
     };
     let Some(record) = record else { return waiting("the report of the run's success".to_owned()) };
-    let going = first_push(image).map(|push| record.jobs_between(push.at, push.at)).unwrap_or_default();
+    let going = first_push(image).map(|push| jobs_at(inquiry, push, record)).unwrap_or_default();
     let pushing_job = going.iter().find(|job| job.conclusion == Conclusion::Success).or(going.first());
     let conclusion = pushing_job.map(|job| &job.conclusion).or(record.conclusion.as_ref());
     match conclusion {
