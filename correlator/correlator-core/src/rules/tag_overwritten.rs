@@ -1,8 +1,8 @@
 //! A tag that must never move points somewhere else.
 
-use bus_schema::RunId;
 use bus_schema::case::Severity;
 use bus_schema::verdict::{LinkKind, LinkState};
+use bus_schema::{Digest, RunId};
 use jiff::Timestamp;
 
 use super::context::TagContext;
@@ -17,7 +17,7 @@ use crate::verdict::{self, VerdictRecord};
 pub(super) const RULE: Rule = Rule {
     name: "tag-overwritten",
     severity: Severity::High,
-    next_step: "point the tag back at its first digest and find out who moved it",
+    next_step: "point the tag back at the digest that it should point at and find out who moved it",
     covers: false,
     lists: false,
     storm: 2,
@@ -25,31 +25,39 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// `None` where nothing can be said before evidence is verified, or looked for, again.
+///
+/// A tag should point where it pointed first, or where the last move that is not objected to brought it.
 pub(super) fn find(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, RecordsError> {
     if !context.pipeline.is_immutable_tag(context.tag.as_str()) {
         return Ok(Some(Vec::new()));
     }
-    let changes: Vec<&Move> =
-        context.record.changes().into_iter().filter(|a_move| a_move.to.is_some()).collect();
-    let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return Ok(Some(Vec::new())) };
-    let (Some(first_digest), Some(last_digest)) = (first.to, last.to) else { return Ok(Some(Vec::new())) };
-    if changes.len() < 2 || first_digest == last_digest {
-        return Ok(Some(Vec::new()));
+    let changes = context.record.changes();
+    let mut moves = changes.iter().filter_map(|a_move| Some((*a_move, a_move.to?)));
+    let Some((_, mut expected)) = moves.next() else { return Ok(Some(Vec::new())) };
+    let mut is_open_again = false;
+    let mut overwritten = None;
+    for (a_move, to) in moves {
+        overwritten = None;
+        if to == expected {
+            continue;
+        }
+        match judge_move(context, a_move, &to)? {
+            Moved::Rightly => expected = to,
+            Moved::Wrongly => overwritten = Some((a_move, to)),
+            Moved::NotSettled => {
+                is_open_again |= verdict_of(context, &to)?.is_some_and(|record| record.is_open_again());
+            }
+        }
     }
-    context.inquiry.depend_on(fact::verdict(&last_digest, &context.pipeline.name));
-    let key = verdict::key(&last_digest, &context.pipeline.name);
-    let record: Option<VerdictRecord> = context.inquiry.draft.get(Table::Verdicts, &key)?;
-    if !objects(context, last, record.as_ref())? {
-        let is_open_again = record.is_some_and(|record| record.is_open_again());
-        return Ok((!is_open_again).then(Vec::new));
-    }
+    let Some((last, to)) = overwritten else { return Ok((!is_open_again).then(Vec::new)) };
+    let record = verdict_of(context, &to)?;
     let whereabouts = record.map(|record| record.whereabouts).unwrap_or_default();
     let mut finding = finding(format!("the tag {}:{} was overwritten", context.repository, context.tag));
     finding.link = Some(LinkKind::Artifact);
-    finding.expected = Some(format!("{first_digest} for ever"));
+    finding.expected = Some(expected.to_string());
     let who = last.actor.as_ref().map_or_else(|| "somebody unknown".to_owned(), Clone::clone);
-    finding.found = Some(format!("{last_digest}, pushed by {who} at {}", last.at));
-    finding.digest = Some(last_digest);
+    finding.found = Some(format!("{to}, pushed by {who} at {}", last.at));
+    finding.digest = Some(to);
     finding.runs_at = whereabouts.workloads;
     let subject = vec![
         context.repository.registry().to_owned(),
@@ -60,25 +68,38 @@ pub(super) fn find(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, Reco
     Ok(Some(vec![raised.in_production(whereabouts.production)]))
 }
 
+fn verdict_of(context: &TagContext<'_>, digest: &Digest) -> Result<Option<VerdictRecord>, RecordsError> {
+    context.inquiry.depend_on(fact::verdict(digest, &context.pipeline.name));
+    context.inquiry.draft.get(Table::Verdicts, &verdict::key(digest, &context.pipeline.name))
+}
+
+/// What is said of a move to another digest than the tag should point at.
+enum Moved {
+    Rightly,
+    /// Nothing is said before the new digest's verdict has settled.
+    NotSettled,
+    Wrongly,
+}
+
 /// An unexpected pusher is objected to at once; else the new digest's proven run must have been going at the move, and
 /// that is known once its verdict has settled.
-fn objects(
-    context: &TagContext<'_>,
-    last: &Move,
-    record: Option<&VerdictRecord>,
-) -> Result<bool, RecordsError> {
+fn judge_move(context: &TagContext<'_>, a_move: &Move, to: &Digest) -> Result<Moved, RecordsError> {
+    let record = verdict_of(context, to)?;
     let pushers = &context.pipeline.artifact.pushers;
-    if !pushers.is_empty() && last.actor.as_ref().is_some_and(|actor| !pushers.contains(actor)) {
-        return Ok(true);
+    if !pushers.is_empty() && a_move.actor.as_ref().is_some_and(|actor| !pushers.contains(actor)) {
+        return Ok(Moved::Wrongly);
     }
-    let settles_at = context.pipeline.settle.after(last.recorded);
-    context.inquiry.look_again_at(settles_at);
-    let is_settled = context.inquiry.now >= settles_at && record.is_none_or(|record| record.settled);
-    let was_going = match record {
-        Some(record) => run_was_going(context, record, last)?,
+    let was_going = match &record {
+        Some(record) => run_was_going(context, record, a_move)?,
         None => false,
     };
-    Ok(is_settled && !was_going)
+    if was_going {
+        return Ok(Moved::Rightly);
+    }
+    let settles_at = context.pipeline.settle.after(a_move.recorded);
+    context.inquiry.look_again_at(settles_at);
+    let is_settled = context.inquiry.now >= settles_at && record.is_none_or(|record| record.settled);
+    Ok(if is_settled { Moved::Wrongly } else { Moved::NotSettled })
 }
 
 fn run_was_going(

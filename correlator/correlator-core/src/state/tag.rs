@@ -33,7 +33,7 @@ pub struct Move {
 
 impl TagRecord {
     /// Adds a move. Beyond the bound the oldest but the first give way: what a tag pointed at first is what it should
-    /// point at for ever, and many moves must not make that forgotten.
+    /// point at until a rightful move, and many moves must not make that forgotten.
     pub fn add(&mut self, a_move: Move) {
         // One push is told twice: as a push and as a move of the tag, by one or two agents. The earliest record stays,
         // whatever arrives first.
