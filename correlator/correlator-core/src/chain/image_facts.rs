@@ -26,7 +26,10 @@ pub(crate) struct ImageFacts {
     /// The digests that are asked about for this one, nearest first: of itself and what lies above it those that were
     /// pushed, tagged or placed, for each may carry its evidence; itself where none was.
     pub(crate) asked_about: Vec<Digest>,
-    /// The repository through which the pipeline claims the digest.
+    /// Where registries are asked about each of them: in every repository of the pipeline in which it is known, for a copy
+    /// may lie there without what is attached to it.
+    pub(crate) asked_at: Vec<(ImageRepository, Digest)>,
+    /// The repository through which the pipeline claims the digest: one that it runs from, where it does.
     pub(crate) repository: ImageRepository,
     /// The digest itself, then what lies above it, nearest first.
     pub(crate) carriers: Vec<Carrier>,
@@ -98,14 +101,31 @@ impl ImageFacts {
             return Ok(None);
         };
         let mut asked_about = seen(inquiry, &carriers, !placements.is_empty(), counts)?;
-        let is_asked_in_part = asked_about.len() > ASKED_ABOUT_MAX;
+        let mut is_asked_in_part = asked_about.len() > ASKED_ABOUT_MAX;
         asked_about.truncate(ASKED_ABOUT_MAX);
         if asked_about.is_empty() {
             asked_about.push(digest);
         }
+        let mut asked_at = Vec::new();
+        for asked in &asked_about {
+            let carrier = carriers.iter().find(|carrier| carrier.digest == *asked);
+            let known = carrier.into_iter().flat_map(|carrier| &carrier.record.repositories);
+            let placed = placed_from(&placements).filter(|_| *asked == digest);
+            let claimed = placed.chain(known).filter(|repository| is_of_pipeline(repository));
+            let mut at: Vec<ImageRepository> = vec![repository.clone()];
+            for origin in claimed.map(|known| inquiry.contracts.installation.origin(known)) {
+                if !at.contains(&origin) {
+                    at.push(origin);
+                }
+            }
+            asked_at.extend(at.into_iter().map(|repository| (repository, *asked)));
+        }
+        is_asked_in_part |= asked_at.len() > ASKED_ABOUT_MAX;
+        asked_at.truncate(ASKED_ABOUT_MAX);
         let mut facts = ImageFacts {
             digest,
             asked_about,
+            asked_at,
             repository,
             first_recorded: own.record.first_recorded.unwrap_or(inquiry.now),
             cut: is_cut || is_asked_in_part || carriers.iter().any(|carrier| carrier.record.cut),
@@ -311,27 +331,32 @@ fn carriers(inquiry: &Inquiry<'_>, digest: Digest) -> Result<(Vec<Carrier>, bool
     Ok((carriers, is_cut))
 }
 
-/// The first repository, in their order, that the pipeline claims; for the default pipeline the first that nothing claims.
+/// The first repository, in their order, that the pipeline claims, of those that the digest runs from, else of those that
+/// it is known in; for the default pipeline the first that nothing claims.
 fn claimed_repository(
     inquiry: &Inquiry<'_>,
     carriers: &[Carrier],
     placements: &[(String, PlacementRecord)],
     pipeline: Option<&Pipeline>,
 ) -> Option<ImageRepository> {
-    let placed = placements
-        .iter()
-        .filter_map(|(_, placement)| placement.image.as_ref())
-        .map(|image| &image.repository);
-    let known: BTreeSet<&ImageRepository> =
-        carriers.iter().take(1).flat_map(|carrier| &carrier.record.repositories).chain(placed).collect();
+    let is_claimed = |repository: &&ImageRepository| match (inquiry.contracts.claim(repository), pipeline) {
+        (Claim::Claimed(claiming), Some(pipeline)) => claiming.name == pipeline.name,
+        (Claim::Unclaimed, None) => true,
+        _ => false,
+    };
     // A pull-through copy is asked about at its origin.
-    known
-        .into_iter()
-        .filter(|repository| match (inquiry.contracts.claim(repository), pipeline) {
-            (Claim::Claimed(claiming), Some(pipeline)) => claiming.name == pipeline.name,
-            (Claim::Unclaimed, None) => true,
-            _ => false,
-        })
-        .map(|repository| inquiry.contracts.installation.origin(repository))
-        .min()
+    let origin = |repository: &ImageRepository| inquiry.contracts.installation.origin(repository);
+    let running = placements.iter().filter(|(_, placement)| placement.is_running());
+    let running =
+        running.filter_map(|(_, placement)| placement.image.as_ref()).map(|image| &image.repository);
+    if let Some(first) = running.filter(is_claimed).map(origin).min() {
+        return Some(first);
+    }
+    let known = carriers.iter().take(1).flat_map(|carrier| &carrier.record.repositories);
+    known.chain(placed_from(placements)).filter(is_claimed).map(origin).min()
+}
+
+fn placed_from(placements: &[(String, PlacementRecord)]) -> impl Iterator<Item = &ImageRepository> {
+    let images = placements.iter().filter_map(|(_, placement)| placement.image.as_ref());
+    images.map(|image| &image.repository)
 }

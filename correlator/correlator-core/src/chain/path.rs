@@ -174,6 +174,6 @@ pub(crate) fn questions(image: &ImageFacts, pipeline: &Pipeline) -> Vec<Question
 
 /// What the registry is asked about a digest.
 pub(crate) fn registry_questions(image: &ImageFacts) -> Vec<Question> {
-    let ask = |digest: &Digest| Question::Image { repository: image.repository.clone(), digest: *digest };
-    image.asked_about.iter().map(ask).collect()
+    let at = image.asked_at.iter().cloned();
+    at.map(|(repository, digest)| Question::Image { repository, digest }).collect()
 }

@@ -217,6 +217,7 @@ spec:
         let image = ImageFacts {
             digest: DIGEST,
             asked_about: vec![DIGEST],
+            asked_at: Vec::new(),
             repository,
             carriers: vec![Carrier { digest: DIGEST, record: DigestRecord::default() }],
             first_recorded: Timestamp::UNIX_EPOCH,
