@@ -16,9 +16,10 @@ pub(crate) mod touched;
 mod tracing;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use bus_schema::{Digest, EventId, TraceParent};
+use bus_schema::{ClusterId, Digest, EventId, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ use crate::decision::{Decision, Outcome};
 use crate::facts::RootVersion;
 use crate::input::{ContractLoaded, Entry, Input};
 use crate::records::{Draft, Records, RecordsError, Table};
+use crate::state::placement::InventoryRecord;
 use crate::state::unit::Unit;
 use touched::Touched;
 
@@ -95,6 +97,7 @@ impl Ledger {
             position: 0,
             touched: Touched::default(),
             sweeps: false,
+            inventories: BTreeMap::new(),
             seen: Vec::new(),
             to_verify: Vec::new(),
             decisions: Vec::new(),
@@ -145,6 +148,8 @@ struct Work<'a> {
     touched: Touched,
     /// The next page of the sweep that is under way is to be marked.
     sweeps: bool,
+    /// The newest inventories of clusters that were read.
+    inventories: BTreeMap<ClusterId, Rc<Vec<InventoryRecord>>>,
     /// The events among them that are new.
     seen: Vec<EventId>,
     /// Evidence whose bytes are to be verified, with the trace of what asks for it: what comes with its result is not.

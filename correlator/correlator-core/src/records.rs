@@ -295,7 +295,17 @@ impl<'a> Draft<'a> {
 
     /// The first key that is not before `from`.
     pub fn first_key(&self, table: Table, from: &str) -> Result<Option<String>, RecordsError> {
-        Ok(self.keys_from(table, "", from, 1)?.pop())
+        self.first_key_of(table, "", from)
+    }
+
+    /// The first key that begins with `prefix` and is not before `from`.
+    pub fn first_key_of(
+        &self,
+        table: Table,
+        prefix: &str,
+        from: &str,
+    ) -> Result<Option<String>, RecordsError> {
+        Ok(self.keys_from(table, prefix, from, 1)?.pop())
     }
 
     /// At most `limit` keys that begin with `prefix`, in order.
@@ -303,7 +313,8 @@ impl<'a> Draft<'a> {
         self.keys_from(table, prefix, prefix, limit)
     }
 
-    fn keys_from(
+    /// The same from a key on that is not before `from`.
+    pub fn keys_from(
         &self,
         table: Table,
         prefix: &str,

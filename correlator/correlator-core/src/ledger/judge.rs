@@ -283,7 +283,8 @@ impl Work<'_> {
             }
             _ => None,
         };
-        let newly_beside_claimed = pipeline.is_none() && self.is_newly_beside_claimed(&inquiry, &record)?;
+        let is_stranger = pipeline.is_none() && !record.image_text.is_empty();
+        let newly_beside_claimed = is_stranger && self.is_newly_beside_claimed(&inquiry, &record)?;
         let because = match (&verdict, pipeline) {
             (Some(verdict), _) => describe(verdict),
             (None, Some(_)) => "nothing is known of its digest any more".to_owned(),
@@ -320,14 +321,20 @@ impl Work<'_> {
             neighbour.image.as_ref().map(|image| &image.repository) == repository
                 && neighbour.first_started().is_none_or(|started| started <= since)
         });
-        Ok(!is_known_from_before
-            && neighbours.iter().any(|(_, neighbour)| {
-                neighbour.is_running()
-                    && neighbour
-                        .image
-                        .as_ref()
-                        .is_some_and(|image| self.pipeline_of(&image.repository) != DEFAULT_PIPELINE)
-            }))
+        if is_known_from_before {
+            return Ok(false);
+        }
+        // What ended in a namespace may be many times what runs in it.
+        let running = placement::running_key(&workload.cluster, &prefix);
+        let beside = running.len() - prefix.len();
+        for key in self.draft.keys(Table::Placements, &running, NEIGHBOURS_MAX)? {
+            let neighbour: Option<PlacementRecord> = self.draft.get(Table::Placements, &key[beside..])?;
+            let image = neighbour.and_then(|neighbour| neighbour.image);
+            if image.is_some_and(|image| self.pipeline_of(&image.repository) != DEFAULT_PIPELINE) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn judge_tag(

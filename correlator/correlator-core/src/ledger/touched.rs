@@ -31,6 +31,8 @@ pub(super) struct Touched {
     fact_ranges: Marks<(String, String)>,
     /// Digests about which something new is known.
     digests: Marks<Digest>,
+    /// Digests of which only where they run is new: their placements do not look at each other.
+    placed: Marks<Digest>,
 }
 
 /// The units that are marked.
@@ -57,6 +59,10 @@ impl Work<'_> {
         mark(&mut self.touched.digests, digest, self.trace.as_ref());
     }
 
+    pub(super) fn touch_placed(&mut self, digest: Digest) {
+        mark(&mut self.touched.placed, digest, self.trace.as_ref());
+    }
+
     /// The lanes that are marked.
     pub(super) fn touched_lanes(&self) -> Marks<Unit> {
         let units = self.touched.units.iter().filter(|(unit, _)| matches!(unit, Unit::Lane { .. }));
@@ -78,6 +84,15 @@ impl Work<'_> {
             for below in self.with_descendants(digest)? {
                 for unit in self.units_of_digest(&below)? {
                     mark(&mut units, unit, trace.as_ref());
+                }
+            }
+        }
+        for (digest, trace) in touched.placed {
+            for below in self.with_descendants(digest)? {
+                for unit in self.units_of_digest(&below)? {
+                    if matches!(unit, Unit::Image { .. }) {
+                        mark(&mut units, unit, trace.as_ref());
+                    }
                 }
             }
         }
@@ -174,20 +189,34 @@ fn mark<T: Ord>(marks: &mut Marks<T>, what: T, trace: Option<&TraceParent>) {
     }
 }
 
-/// The most placements of one digest that are looked at.
+/// The most placements of one digest that are looked at, and the most of them that ended.
 const PLACEMENTS_MAX: usize = 20_000;
+const ENDED_MAX: usize = 1000;
 
+/// The placements of a digest with their keys: those that run, then those that ended, the last first.
 pub(crate) fn placements_of(
     draft: &records::Draft<'_>,
     digest: &Digest,
 ) -> Result<Vec<(String, PlacementRecord)>, RecordsError> {
     let prefix = placement::by_digest_prefix(digest);
-    let mut placements = Vec::new();
-    for key in draft.keys(Table::Digests, &prefix, PLACEMENTS_MAX)? {
-        let placement_key = key[prefix.len()..].to_owned();
-        if let Some(record) = draft.get(Table::Placements, &placement_key)? {
-            placements.push((placement_key, record));
+    let (mut placements, mut ended) = (Vec::new(), 0);
+    let mut from = prefix.clone();
+    while placements.len() < PLACEMENTS_MAX && ended < ENDED_MAX {
+        let page = draft.keys_from(Table::Digests, &prefix, &from, PLACEMENTS_PAGE)?;
+        let is_last = page.len() < PLACEMENTS_PAGE;
+        for key in &page {
+            let Some((key, runs)) = placement::of_by_digest_key(&prefix, key) else { continue };
+            ended += usize::from(!runs);
+            if let Some(record) = draft.get(Table::Placements, key)? {
+                placements.push((key.to_owned(), record));
+            }
+        }
+        match page.last().filter(|_| !is_last) {
+            Some(last) => from = format!("{last}\0"),
+            None => break,
         }
     }
     Ok(placements)
 }
+
+const PLACEMENTS_PAGE: usize = 500;

@@ -17,7 +17,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 pub(super) fn find(context: &PlacementContext<'_>) -> Vec<Raised> {
-    if context.pipeline.is_some() {
+    // Of a container that was over before anybody looked, the runtime may tell no image: nothing can be said of it.
+    if context.pipeline.is_some() || context.placement.image_text.is_empty() {
         return Vec::new();
     }
     let repository = context.repository_text();

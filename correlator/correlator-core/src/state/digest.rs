@@ -13,6 +13,9 @@ use crate::state::Ground;
 pub const PUSHES_MAX: usize = 128;
 /// The most repositories, tags and parents of one digest that are remembered.
 pub const PLACES_MAX: usize = 256;
+/// The most repositories where those beyond [`PLACES_MAX`] are claimed by a pipeline: what is none of anybody's contracts
+/// hides nothing from them.
+const REPOSITORIES_MAX: usize = 2 * PLACES_MAX;
 
 /// A digest as the events tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,53 @@ pub(crate) fn push_window(observation: &Observation) -> (bool, Option<Timestamp>
 }
 
 impl DigestRecord {
+    /// Notes that it lies in a repository, which a pipeline claims or not.
+    pub fn learn_repository(&mut self, repository: &ImageRepository, is_claimed: bool) {
+        let max = if is_claimed { REPOSITORIES_MAX } else { PLACES_MAX };
+        match self.repositories.len() < max || self.repositories.contains(repository) {
+            true => _ = self.repositories.insert(repository.clone()),
+            false => self.cut = true,
+        }
+    }
+
+    /// Notes a tag that points at it. Many tags in one repository leave room for those in another.
+    pub fn learn_tag(&mut self, repository: &ImageRepository, tag: &Tag) {
+        let new = (repository.clone(), tag.clone());
+        if self.tags.len() >= PLACES_MAX && !self.tags.contains(&new) {
+            self.cut = true;
+            let mut counts: BTreeMap<&ImageRepository, usize> = BTreeMap::new();
+            for (known, _) in &self.tags {
+                *counts.entry(known).or_default() += 1;
+            }
+            let own = counts.get(repository).copied().unwrap_or_default();
+            let most =
+                counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1);
+            let gives_way = most.and_then(|(most, _)| self.tags.iter().rfind(|(known, _)| known == most));
+            let Some(gives_way) = gives_way.cloned() else { return };
+            self.tags.remove(&gives_way);
+        }
+        self.tags.insert(new);
+    }
+
+    /// Notes a push of it. Beyond the bound the pushes of every repository and account have their share, and of each the
+    /// earliest stay: many pushes of one hide none of another.
+    pub fn learn_push(&mut self, push: Push) {
+        let Err(at) = self.pushes.binary_search(&push) else { return };
+        self.pushes.insert(at, push);
+        if self.pushes.len() <= PUSHES_MAX {
+            return;
+        }
+        self.cut = true;
+        let mut counts: BTreeMap<(&ImageRepository, Option<&str>), usize> = BTreeMap::new();
+        let mut gives_way = (0, 0);
+        for (index, push) in self.pushes.iter().enumerate() {
+            let count = counts.entry((&push.repository, push.actor.as_deref())).or_default();
+            *count += 1;
+            gives_way = gives_way.max((*count, index));
+        }
+        self.pushes.remove(gives_way.1);
+    }
+
     /// The digests below it: listed platforms of an index, or the config of a manifest. Attestation entries are none.
     pub fn children(&self) -> Vec<Digest> {
         match &self.resolved {
@@ -106,4 +156,71 @@ pub fn behind(key: &str) -> String {
 
 pub fn key(digest: &Digest) -> String {
     digest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bus_schema::EventId;
+
+    use super::*;
+
+    fn repository(name: &str) -> ImageRepository {
+        format!("registry.example/{name}").parse().unwrap()
+    }
+
+    fn push(to: &str, actor: &str, second: i64) -> Push {
+        Push {
+            at: Timestamp::from_second(second).unwrap(),
+            not_before: None,
+            repository: repository(to),
+            tag: None,
+            actor: Some(actor.to_owned()),
+            polled: false,
+            looked_up: false,
+            event: Ground {
+                event: Digest::sha256_of(format!("{to} {actor} {second}").as_bytes())
+                    .hex()
+                    .parse::<EventId>()
+                    .unwrap(),
+                agent: "a".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn many_pushes_of_one_hide_none_of_another_in_any_order() {
+        let mut pushes: Vec<Push> = (0..500).map(|second| push("scratch", "mallory", second)).collect();
+        pushes.extend((0..300).map(|second| push("acme/api", "ci-bot", second)));
+        let late = push("acme/api", "alice", 100_000);
+        pushes.push(late.clone());
+        let mut forwards = DigestRecord::default();
+        pushes.iter().cloned().for_each(|push| forwards.learn_push(push));
+        let mut backwards = DigestRecord::default();
+        pushes.iter().rev().cloned().for_each(|push| backwards.learn_push(push));
+        assert_eq!(forwards.pushes, backwards.pushes);
+        assert!(forwards.cut && forwards.pushes.len() == PUSHES_MAX);
+        assert!(forwards.pushes.contains(&late) && forwards.pushes.is_sorted());
+        assert!(forwards.pushes.contains(&push("acme/api", "ci-bot", 0)), "the first of each stays");
+    }
+
+    #[test]
+    fn what_nobody_claims_keeps_no_claimed_repository_and_no_tag_of_it_out() {
+        let mut record = DigestRecord::default();
+        for number in 0..1000 {
+            record.learn_repository(&repository(&format!("scratch-{number}")), false);
+            record.learn_tag(&repository("scratch"), &format!("t{number}").parse().unwrap());
+        }
+        assert!(record.cut && record.repositories.len() == PLACES_MAX && record.tags.len() == PLACES_MAX);
+        let ours = repository("acme/api");
+        record.learn_repository(&ours, true);
+        record.learn_tag(&ours, &"v1".parse().unwrap());
+        assert!(record.repositories.contains(&ours) && record.tags_in(&ours).count() == 1);
+        assert!(record.tags.len() == PLACES_MAX);
+        for number in 0..1000 {
+            record.learn_repository(&repository(&format!("acme/api-{number}")), true);
+        }
+        assert_eq!(record.repositories.len(), REPOSITORIES_MAX);
+    }
 }

@@ -95,33 +95,67 @@ pub fn pod_of(container_key: &str) -> &str {
 pub fn key(container: &Container) -> String {
     let digest = container.digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string());
     let runs = Digest::Sha256(hash_fields([digest.as_str(), &container.image_text])).hex();
+    slot_prefix(container) + &runs[..RUNS_HEX_DIGITS]
+}
+
+/// The placements of the container's slot, whatever they run.
+pub fn slot_prefix(container: &Container) -> String {
     let workload = &container.workload;
-    records::key([
+    records::prefix([
         "placement",
         workload.cluster.as_str(),
         &workload.namespace,
         &workload.kind,
         &workload.name,
         &container.slot,
-        &runs[..RUNS_HEX_DIGITS],
     ])
 }
 
-pub fn cluster_prefix(cluster: &ClusterId) -> String {
-    records::prefix(["placement", cluster.as_str()])
+/// The placements of a cluster that run.
+pub fn running_key(cluster: &ClusterId, placement: &str) -> String {
+    format!("{}{placement}", running_prefix(cluster))
+}
+
+pub fn running_prefix(cluster: &ClusterId) -> String {
+    records::prefix(["running", cluster.as_str()])
 }
 
 pub fn all_prefix() -> String {
     records::prefix(["placement"])
 }
 
-/// In [`Table::Digests`], behind the digest's record: from it to its placements.
-pub fn by_digest_key(digest: &Digest, placement: &str) -> String {
-    format!("{}{placement}", by_digest_prefix(digest))
+/// In [`Table::Digests`], behind the digest's record: from it to its placements. Those that run come first, then those that
+/// ended, the last first: of a digest that ran in very many places only so many are looked at.
+pub fn by_digest_key(digest: &Digest, ended: Option<Timestamp>, placement: &str) -> String {
+    let prefix = by_digest_prefix(digest);
+    match ended {
+        None => format!("{prefix}{RUNS}{placement}"),
+        Some(ended) => format!("{prefix}{ENDED}{}{placement}", newest_first(ended)),
+    }
 }
 
 pub fn by_digest_prefix(digest: &Digest) -> String {
     records::prefix([&*digest.to_string(), "placed"])
+}
+
+/// The placement of a key of [`by_digest_key`], and whether it runs.
+pub fn of_by_digest_key<'a>(prefix: &str, key: &'a str) -> Option<(&'a str, bool)> {
+    let rest = key.strip_prefix(prefix)?;
+    match (rest.strip_prefix(RUNS), rest.strip_prefix(ENDED)) {
+        (Some(placement), _) => Some((placement, true)),
+        (_, Some(ended)) => ended.get(TIME_DIGITS..).map(|placement| (placement, false)),
+        (None, None) => None,
+    }
+}
+
+const RUNS: char = 'a';
+const ENDED: char = 'b';
+const TIME_DIGITS: usize = 20;
+
+/// A time as text that sorts the other way round.
+fn newest_first(time: Timestamp) -> String {
+    let left = i128::from(Timestamp::MAX.as_microsecond()) - i128::from(time.as_microsecond());
+    format!("{left:0TIME_DIGITS$}")
 }
 
 pub fn inventory_key(cluster: &ClusterId, part: u32) -> String {
@@ -130,4 +164,27 @@ pub fn inventory_key(cluster: &ClusterId, part: u32) -> String {
 
 pub fn inventory_prefix(cluster: &ClusterId) -> String {
     records::prefix(["inventory", cluster.as_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn placements_of_a_digest_sort_by_whether_they_run_and_by_their_ends() {
+        let digest = Digest::sha256_of(b"an image");
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let placements = ["z\u{1f}runs", "c\u{1f}last", "b\u{1f}before", "a\u{1f}first"];
+        let ends = [None, Some(at(30)), Some(at(20)), Some(at(-10))];
+        let keys: Vec<String> =
+            placements.iter().zip(ends).map(|(key, ended)| by_digest_key(&digest, ended, key)).collect();
+        assert!(keys.is_sorted());
+        let prefix = by_digest_prefix(&digest);
+        for (key, (placement, ended)) in keys.iter().zip(placements.iter().zip(ends)) {
+            assert_eq!(of_by_digest_key(&prefix, key), Some((*placement, ended.is_none())));
+        }
+        assert_eq!(of_by_digest_key(&prefix, &format!("{prefix}x")), None);
+    }
 }

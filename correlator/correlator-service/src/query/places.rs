@@ -34,8 +34,8 @@ pub(super) fn of_digest(snapshot: &Snapshot, digest: Digest) -> Result<(Vec<Plac
         let keys = reads::keys(snapshot, Table::Digests, &prefix, room + 1)?;
         cut |= keys.len() > room;
         for key in keys.iter().take(room) {
-            let record: Option<PlacementRecord> =
-                reads::get(snapshot, Table::Placements, &key[prefix.len()..])?;
+            let Some((placement, _)) = placement::of_by_digest_key(&prefix, key) else { continue };
+            let record: Option<PlacementRecord> = reads::get(snapshot, Table::Placements, placement)?;
             places.extend(record.map(|record| place(&record, other, relation)));
         }
     }

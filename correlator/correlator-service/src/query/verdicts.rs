@@ -3,7 +3,7 @@
 use bus_schema::Digest;
 use bus_schema::verdict::{LinkState, Verdict};
 use correlator_core::records::Table;
-use correlator_core::state::placement::{self, PlacementRecord};
+use correlator_core::state::placement;
 use correlator_core::verdict::{VerdictRecord, key};
 use correlator_store::Snapshot;
 
@@ -12,8 +12,6 @@ use crate::api::types::{VerdictShown, Verdicts, VerdictsAsked};
 use fleet_runtime::outside_text::shown;
 
 const VERDICTS_PER_PAGE_MAX: usize = 200;
-/// Placements of one digest that are looked at for one that runs.
-const PLACEMENTS_LOOKED_AT_MAX: usize = 1000;
 
 pub(super) fn verdicts(snapshot: &Snapshot, asked: &VerdictsAsked) -> Result<Verdicts, QueryError> {
     if let Some(state) = &asked.state
@@ -72,14 +70,11 @@ pub(super) fn show(snapshot: &Snapshot, record: VerdictRecord) -> Result<Verdict
 }
 
 fn is_running(snapshot: &Snapshot, digest: &Digest) -> Result<bool, QueryError> {
+    // Those that run come first.
     let prefix = placement::by_digest_prefix(digest);
-    for key in reads::keys(snapshot, Table::Digests, &prefix, PLACEMENTS_LOOKED_AT_MAX)? {
-        let record: Option<PlacementRecord> = reads::get(snapshot, Table::Placements, &key[prefix.len()..])?;
-        if record.is_some_and(|record| record.is_running()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let keys = reads::keys(snapshot, Table::Digests, &prefix, 1)?;
+    let first = keys.first().and_then(|key| placement::of_by_digest_key(&prefix, key));
+    Ok(first.is_some_and(|(_, runs)| runs))
 }
 
 fn page_key(after: &str) -> Result<String, QueryError> {

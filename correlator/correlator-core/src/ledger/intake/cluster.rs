@@ -1,5 +1,8 @@
 //! Containers that start and stop, and inventories that find what was missed.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
 use bus_schema::ClusterId;
 use bus_schema::cluster::{Container, ContainerStopped, InventoryObserved};
 use jiff::Timestamp;
@@ -11,6 +14,8 @@ use crate::state::placement::{self, CONTAINERS_MAX, InventoryRecord, PlacementRe
 use crate::state::unit::{Unit, fact};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
 
+/// The most placements of one slot among which a container is looked for that is told without its digest.
+const SIBLINGS_MAX: usize = 1000;
 /// The most parts of one inventory.
 const INVENTORY_PARTS_MAX: usize = 10_000;
 
@@ -34,10 +39,16 @@ impl Work<'_> {
         container: &Container,
         is_over: Option<Timestamp>,
     ) -> Result<(), RecordsError> {
+        let container = &*self.with_known_digest(container)?;
         let container_key = placement::container_key(container);
+        let stopped = self.forget_without_digest(occasion, container, &container_key)?;
         self.learn_placement(occasion, cluster_name, container, |record| {
             if record.started.len() < CONTAINERS_MAX {
                 record.started.insert(container_key.clone(), container.started_at);
+            }
+            if let Some(stopped) = stopped {
+                record.unlisted.remove(&container_key);
+                record.stopped.insert(container_key.clone(), stopped);
             }
             match is_over {
                 Some(observed_at) if !record.stopped.contains_key(&container_key) => {
@@ -55,13 +66,63 @@ impl Work<'_> {
         })
     }
 
+    /// The container with its digest, where it is told without one and was told with one before.
+    fn with_known_digest<'a>(&self, container: &'a Container) -> Result<Cow<'a, Container>, RecordsError> {
+        if container.digest.is_some() {
+            return Ok(Cow::Borrowed(container));
+        }
+        let container_key = placement::container_key(container);
+        let prefix = placement::slot_prefix(container);
+        let siblings: Vec<(String, PlacementRecord)> =
+            self.draft.scan(Table::Placements, &prefix, SIBLINGS_MAX)?;
+        let is_it = |known: &PlacementRecord| {
+            known.image_text == container.image_text && known.started.contains_key(&container_key)
+        };
+        let mut known = siblings.into_iter().map(|(_, known)| known).filter(is_it);
+        Ok(match known.find_map(|known| known.digest) {
+            Some(digest) => Cow::Owned(Container { digest: Some(digest), ..container.clone() }),
+            None => Cow::Borrowed(container),
+        })
+    }
+
+    /// A container whose digest is known by now is no longer one of those that run without one. Returns when it stopped,
+    /// where that was told of it without its digest.
+    fn forget_without_digest(
+        &mut self,
+        occasion: &Occasion,
+        container: &Container,
+        container_key: &str,
+    ) -> Result<Option<Timestamp>, RecordsError> {
+        if container.digest.is_none() {
+            return Ok(None);
+        }
+        let key = placement::key(&Container { digest: None, ..container.clone() });
+        let Some(mut record) = self.draft.get::<PlacementRecord>(Table::Placements, &key)? else {
+            return Ok(None);
+        };
+        if record.started.remove(container_key).is_none() {
+            return Ok(None);
+        }
+        let stopped = record.stopped.remove(container_key);
+        let stopped = stopped.filter(|_| !record.unlisted.remove(container_key));
+        if record.started.is_empty() {
+            self.touch_unit(Unit::Placement { key: key.clone() });
+            self.draft.remove(Table::Placements, &placement::running_key(&record.workload.cluster, &key));
+            self.draft.remove(Table::Placements, &key);
+        } else {
+            self.finish_placement(occasion, key, record)?;
+        }
+        Ok(stopped)
+    }
+
     pub(super) fn take_container_stopped(
         &mut self,
         occasion: &Occasion,
         stopped: &ContainerStopped,
     ) -> Result<(), RecordsError> {
-        let container = &stopped.container;
+        let container = &*self.with_known_digest(&stopped.container)?;
         let container_key = placement::container_key(container);
+        self.forget_without_digest(occasion, container, &container_key)?;
         self.learn_placement(occasion, &stopped.cluster_name, container, |record| {
             if record.started.len() < CONTAINERS_MAX {
                 record.started.insert(container_key.clone(), container.started_at);
@@ -93,6 +154,7 @@ impl Work<'_> {
             .is_none_or(|known| known.observed_at <= part.observed_at);
         if is_newest {
             self.draft.put(Table::Placements, key, record.clone());
+            self.inventories.remove(&part.cluster);
         }
         let inventories = agent::inventories_key(&part.agent, part.cluster.as_str());
         self.draft.update::<InventoriesRecord>(Table::Agents, &inventories, |record| record.take(part))?;
@@ -110,8 +172,14 @@ impl Work<'_> {
             // A newer one of the same part has said what is missing.
             return Ok(());
         }
-        let prefix = placement::cluster_prefix(&part.cluster);
-        for (key, mut known) in self.draft.scan::<PlacementRecord>(Table::Placements, &prefix, usize::MAX)? {
+        let prefix = placement::running_prefix(&part.cluster);
+        let mut next = self.draft.first_key_of(Table::Placements, &prefix, &prefix)?;
+        while let Some(running) = next {
+            next = self.draft.first_key_of(Table::Placements, &prefix, &format!("{running}\0"))?;
+            let key = running[prefix.len()..].to_owned();
+            let Some(mut known) = self.draft.get::<PlacementRecord>(Table::Placements, &key)? else {
+                continue;
+            };
             let missing: Vec<String> = known
                 .started
                 .iter()
@@ -156,10 +224,16 @@ impl Work<'_> {
         self.contracts.installation.windows.source_skew.after(started) <= observed_at
     }
 
-    fn inventory_of(&self, cluster: &ClusterId) -> Result<Vec<InventoryRecord>, RecordsError> {
+    /// The newest inventory of a cluster. Many containers start at once: it is read once for all inputs in hand.
+    fn inventory_of(&mut self, cluster: &ClusterId) -> Result<Rc<Vec<InventoryRecord>>, RecordsError> {
+        if let Some(known) = self.inventories.get(cluster) {
+            return Ok(Rc::clone(known));
+        }
         let prefix = placement::inventory_prefix(cluster);
         let parts = self.draft.scan(Table::Placements, &prefix, INVENTORY_PARTS_MAX)?;
-        Ok(parts.into_iter().map(|(_, part)| part).collect())
+        let parts: Rc<Vec<InventoryRecord>> = Rc::new(parts.into_iter().map(|(_, part)| part).collect());
+        self.inventories.insert(cluster.clone(), Rc::clone(&parts));
+        Ok(parts)
     }
 
     fn learn_placement(
@@ -190,10 +264,14 @@ impl Work<'_> {
         change(&mut record);
         insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         if let (None, Some(digest)) = (&known, container.digest) {
-            self.draft.put(Table::Digests, placement::by_digest_key(&digest, &key), ());
             let repository = container.image.as_ref().map(|image| image.repository.clone());
-            self.learn_digest(occasion, &digest, |record| record.repositories.extend(repository))?;
-            self.touch_digest(digest);
+            let is_claimed = repository.as_ref().is_some_and(|repository| self.is_claimed(repository));
+            self.learn_digest(occasion, &digest, |record| {
+                if let Some(repository) = &repository {
+                    record.learn_repository(repository, is_claimed);
+                }
+            })?;
+            self.touch_placed(digest);
         }
         self.finish_placement(occasion, key, record)
     }
@@ -216,14 +294,32 @@ impl Work<'_> {
         }
         self.touch_unit(Unit::Placement { key: key.clone() });
         let before: Option<PlacementRecord> = self.draft.get(Table::Placements, &key)?;
-        let says_the_same = before.is_some_and(|before| {
-            before.is_running() == record.is_running() && before.earliest_start == record.earliest_start
+        let was_running = before.as_ref().is_some_and(PlacementRecord::is_running);
+        if record.is_running() != was_running {
+            let running = placement::running_key(&record.workload.cluster, &key);
+            match was_running {
+                true => self.draft.remove(Table::Placements, &running),
+                false => self.draft.put(Table::Placements, running, ()),
+            }
+        }
+        let says_the_same = before.as_ref().is_some_and(|before| {
+            was_running == record.is_running() && before.earliest_start == record.earliest_start
         });
+        if let Some(digest) = record.digest {
+            let now = placement::by_digest_key(&digest, record.ended_recorded, &key);
+            let known = before.map(|known| placement::by_digest_key(&digest, known.ended_recorded, &key));
+            if known.as_ref() != Some(&now) {
+                if let Some(known) = known {
+                    self.draft.remove(Table::Digests, &known);
+                }
+                self.draft.put(Table::Digests, now, ());
+            }
+        }
         if !says_the_same {
             self.touch_fact(fact::namespace(&record.workload.cluster, &record.workload.namespace));
-        }
-        if let Some(digest) = record.digest {
-            self.touch_digest(digest);
+            if let Some(digest) = record.digest {
+                self.touch_placed(digest);
+            }
         }
         self.draft.put(Table::Placements, key, record);
         Ok(())

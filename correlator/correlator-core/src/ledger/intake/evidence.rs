@@ -8,6 +8,7 @@ use super::Work;
 use crate::decision::Decision;
 use crate::facts::{Outcome, Verified, carried_annotations, evidence_id};
 use crate::records::{RecordsError, Table};
+use crate::state::digest::PLACES_MAX;
 use crate::state::evidence::{self, EvidenceRecord, place_name};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
 
@@ -21,9 +22,10 @@ impl Work<'_> {
         attached: &AttestationAttached,
     ) -> Result<(), RecordsError> {
         let repository = attached.repository.clone();
+        let is_claimed = repository.as_ref().is_some_and(|repository| self.is_claimed(repository));
         self.learn_digest(occasion, &attached.subject, |record| {
             if let Some(repository) = &repository {
-                record.repositories.insert(repository.clone());
+                record.learn_repository(repository, is_claimed);
             }
             record.cut |= attached.cut;
         })?;
@@ -45,7 +47,9 @@ impl Work<'_> {
                 if record.attached_to.len() < SUBJECTS_MAX {
                     record.attached_to.insert(attached.subject);
                 }
-                record.repositories.extend(attached.repository.clone());
+                if record.repositories.len() < PLACES_MAX {
+                    record.repositories.extend(attached.repository.clone());
+                }
                 record.places.insert(place_name(&attached.place));
                 let recorded = occasion.recorded;
                 record.first_recorded =

@@ -6,8 +6,9 @@ use bus_schema::registry::{
 use bus_schema::{Digest, ImageRepository, Tag};
 
 use super::Work;
+use crate::contracts::Claim;
 use crate::records::{RecordsError, Table};
-use crate::state::digest::{self, DigestRecord, PLACES_MAX, PUSHES_MAX, Push, push_window};
+use crate::state::digest::{self, DigestRecord, PLACES_MAX, Push, push_window};
 use crate::state::tag::{self, Move, TagRecord};
 use crate::state::unit::Unit;
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
@@ -45,6 +46,11 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Whether a pipeline of the contracts in force claims the repository.
+    pub(super) fn is_claimed(&self, repository: &ImageRepository) -> bool {
+        matches!(self.contracts.claim(repository), Claim::Claimed(_))
+    }
+
     pub(super) fn take_image_pushed(
         &mut self,
         occasion: &Occasion,
@@ -52,8 +58,9 @@ impl Work<'_> {
     ) -> Result<(), RecordsError> {
         let (polled, not_before) = push_window(&push.observation);
         let actor = push.actor.as_ref().map(|actor| actor.name.clone());
+        let is_claimed = self.is_claimed(&push.repository);
         self.learn_digest(occasion, &push.digest, |record| {
-            learn_place(record, &push.repository, push.tag.as_ref());
+            learn_place(record, &push.repository, push.tag.as_ref(), is_claimed);
             record.media_type = record.media_type.take().or_else(|| push.media_type.clone());
             let push = Push {
                 at: push.pushed_at,
@@ -65,10 +72,7 @@ impl Work<'_> {
                 looked_up: matches!(push.observation, Observation::LookUp { .. }),
                 event: occasion.ground(),
             };
-            if record.pushes.len() >= PUSHES_MAX && !record.pushes.contains(&push) {
-                record.cut = true;
-            }
-            insert_bounded(&mut record.pushes, push, PUSHES_MAX);
+            record.learn_push(push);
         })?;
         match &push.tag {
             Some(tag) => self.learn_move(
@@ -94,12 +98,13 @@ impl Work<'_> {
         moved: &RegistryTagMoved,
     ) -> Result<(), RecordsError> {
         let (polled, not_before) = push_window(&moved.observation);
+        let is_claimed = self.is_claimed(&moved.repository);
         self.learn_digest(occasion, &moved.to, |record| {
-            learn_place(record, &moved.repository, Some(&moved.tag))
+            learn_place(record, &moved.repository, Some(&moved.tag), is_claimed)
         })?;
         if let Some(from) = &moved.from {
             self.learn_digest(occasion, from, |record| {
-                learn_place(record, &moved.repository, Some(&moved.tag))
+                learn_place(record, &moved.repository, Some(&moved.tag), is_claimed)
             })?;
             self.learn_earlier_target(moved, *from, occasion)?;
         }
@@ -190,8 +195,9 @@ impl Work<'_> {
         resolved: &ImageResolved,
     ) -> Result<(), RecordsError> {
         let digest = resolved.digest;
+        let is_claimed = self.is_claimed(&resolved.repository);
         self.learn_digest(occasion, &digest, |record| {
-            learn_place(record, &resolved.repository, None);
+            learn_place(record, &resolved.repository, None, is_claimed);
             record.media_type = Some(resolved.media_type.clone());
             // The digest fixes the content: two agents can only differ in where they cut a long list.
             record.resolved.get_or_insert_with(|| resolved.resolved.clone());
@@ -204,7 +210,7 @@ impl Work<'_> {
             }
             self.learn(occasion, &child, |record| {
                 record.is_image |= lists_images;
-                learn_place(record, &resolved.repository, None);
+                learn_place(record, &resolved.repository, None, is_claimed);
                 match record.parents.len() < PLACES_MAX {
                     true => record.parents.insert(digest),
                     false => std::mem::replace(&mut record.cut, true),
@@ -215,13 +221,9 @@ impl Work<'_> {
     }
 }
 
-fn learn_place(record: &mut DigestRecord, repository: &ImageRepository, tag: Option<&Tag>) {
-    if record.repositories.len() >= PLACES_MAX || record.tags.len() >= PLACES_MAX {
-        record.cut = true;
-        return;
-    }
-    record.repositories.insert(repository.clone());
+fn learn_place(record: &mut DigestRecord, repository: &ImageRepository, tag: Option<&Tag>, is_claimed: bool) {
+    record.learn_repository(repository, is_claimed);
     if let Some(tag) = tag {
-        record.tags.insert((repository.clone(), tag.clone()));
+        record.learn_tag(repository, tag);
     }
 }

@@ -292,7 +292,8 @@ fn a_placement_that_is_looked_at_out_of_turn_brings_its_image() {
     let number = (0..2 * PLACED).step_by(2).find(|number| !judged(&bench, &image(*number))).unwrap();
     let draft = Draft::new(&bench.records);
     let prefix = placement::by_digest_prefix(&image(number));
-    let key = draft.keys(Table::Digests, &prefix, 1).unwrap().remove(0)[prefix.len()..].to_owned();
+    let row = draft.keys(Table::Digests, &prefix, 1).unwrap().remove(0);
+    let key = placement::of_by_digest_key(&prefix, &row).unwrap().0.to_owned();
     let mut work = Work {
         draft,
         contracts: std::sync::Arc::clone(bench.ledger.contracts()),
@@ -301,6 +302,7 @@ fn a_placement_that_is_looked_at_out_of_turn_brings_its_image() {
         position: bench.position + 1,
         touched: Touched::default(),
         sweeps: false,
+        inventories: BTreeMap::new(),
         seen: Vec::new(),
         to_verify: Vec::new(),
         decisions: Vec::new(),
