@@ -120,8 +120,9 @@ async fn lists_of(client: &RegistryClient, registry: &Registry, probed: &mut Vec
 fn failed(error: &ApiError) -> Outcome {
     let advice = match error {
         ApiError::Denied { .. } => "check username and password, and that they may pull",
+        ApiError::NoToken { .. } => "see why its token realm gives no token",
         ApiError::ForeignRealm { .. } => "set token_realm, if that realm may have the credentials",
-        ApiError::Unconfigured { .. } => "name the host in redirect_hosts, if it belongs to the registry",
+        ApiError::ForeignHost { .. } => "name the host in redirect_hosts, if it belongs to the registry",
         ApiError::RateLimited { .. } => "wait, and lower poll_requests_per_second",
         ApiError::NotFound | ApiError::Unexpected { .. } => "check url: this does not answer as a registry",
         _ => "check url, and that the registry can be reached from here",

@@ -1,7 +1,7 @@
 //! Why a registry could not be asked, told apart from what it answered.
 //!
-//! Only [`ApiError::NotFound`] says that something is not there, and only an answer of 404 makes it. Everything else
-//! means that nobody knows.
+//! Only [`ApiError::NotFound`] says that something is not there, and only an answer of 404 makes it: the registry's own,
+//! never its realm's. Everything else means that nobody knows.
 
 use std::time::Duration;
 
@@ -14,8 +14,11 @@ pub(crate) enum ApiError {
     NotFound,
     #[error("access is denied ({status})")]
     Denied { status: u16 },
-    #[error("the registry asks for a token from {realm}, which is not a configured realm")]
+    #[error("the registry asks for a token from {realm}, which is not its token_realm")]
     ForeignRealm { realm: String },
+    /// A realm's answer is never one about what the registry was asked for.
+    #[error("the token realm {realm} gives no token: {reason}")]
+    NoToken { realm: String, reason: String },
     #[error("the registry asks for an authentication that this agent does not speak")]
     UnknownChallenge,
     #[error("too many requests (429)")]
@@ -42,8 +45,8 @@ pub(crate) enum ApiError {
     WrongDigest { expected: String, found: String },
     #[error("{what} cannot be read: {reason}")]
     Unreadable { what: &'static str, reason: String },
-    #[error("the answer leads to {host}, which is not configured")]
-    Unconfigured { host: String },
+    #[error("the answer leads to {host}, which is not among its redirect_hosts")]
+    ForeignHost { host: String },
 }
 
 impl ApiError {
@@ -51,7 +54,12 @@ impl ApiError {
     pub(crate) fn unavailable(&self) -> Unavailable {
         match self {
             ApiError::NotFound => Unavailable::NotFound,
-            ApiError::Denied { .. } | ApiError::UnknownChallenge => Unavailable::Denied,
+            // Where we may not go we know nothing of what is there. That the registry itself is not configured is what the
+            // one who is asked finds, before it sends anything.
+            ApiError::Denied { .. }
+            | ApiError::UnknownChallenge
+            | ApiError::ForeignHost { .. }
+            | ApiError::ForeignRealm { .. } => Unavailable::Denied,
             ApiError::RateLimited { .. } => Unavailable::RateLimited,
             ApiError::Failed { .. }
             | ApiError::TimedOut { .. }
@@ -62,10 +70,10 @@ impl ApiError {
             ApiError::TooLarge { .. } | ApiError::TooMany { .. } | ApiError::UsedUp { .. } => {
                 Unavailable::CutOff
             }
-            ApiError::WrongDigest { .. } | ApiError::Unreadable { .. } | ApiError::Unexpected { .. } => {
-                Unavailable::Unreadable
-            }
-            ApiError::Unconfigured { .. } | ApiError::ForeignRealm { .. } => Unavailable::Unconfigured,
+            ApiError::WrongDigest { .. }
+            | ApiError::Unreadable { .. }
+            | ApiError::Unexpected { .. }
+            | ApiError::NoToken { .. } => Unavailable::Unreadable,
         }
     }
 

@@ -19,8 +19,8 @@ pub(crate) fn next_page<'a>(
         |reason: &str| ApiError::Unreadable { what: "the link to the next page", reason: reason.into() };
     let next = page.join(target).map_err(|_| unreadable("it is not a URL"))?;
     if next.origin() != page.origin() {
-        let host = next.host_str().unwrap_or("another host").to_owned();
-        return Err(ApiError::Unconfigured { host });
+        let host = next.host_str().unwrap_or("another host");
+        return Err(unreadable(&format!("it leads to {host}")));
     }
     match next.path() == page.path() && next != *page {
         true => Ok(Some(next)),

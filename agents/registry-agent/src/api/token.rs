@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use fleet_runtime::settings::Secret;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -146,13 +147,8 @@ impl Authority {
                 query.append_pair("service", service);
             }
         }
-        let mut request = self.http.client(&url)?.get(url);
-        if let Some(header) = self.basic()? {
-            request = request.header(reqwest::header::AUTHORIZATION, header);
-        }
-        let answer = request.send().await.map_err(super::client::transport)?;
-        super::client::check_status(&answer)?;
-        let body = read_body(answer, "the token", TOKEN_BYTES_MAX).await?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let body = self.ask(url).await.map_err(|error| of_the_realm(error, host))?;
         // The parser's message is not repeated: it may quote the token.
         let unreadable =
             || ApiError::Unreadable { what: "the token", reason: "it is not a token answer".to_owned() };
@@ -160,6 +156,16 @@ impl Authority {
         let value = answer.token.or(answer.access_token).ok_or_else(unreadable)?;
         let seconds = answer.expires_in.unwrap_or(TOKEN_DEFAULT_SECONDS);
         Ok((value, seconds.clamp(TOKEN_DEFAULT_SECONDS, TOKEN_SECONDS_MAX)))
+    }
+
+    async fn ask(&self, url: Url) -> Result<Bytes, ApiError> {
+        let mut request = self.http.client(&url)?.get(url);
+        if let Some(header) = self.basic()? {
+            request = request.header(reqwest::header::AUTHORIZATION, header);
+        }
+        let answer = request.send().await.map_err(super::client::transport)?;
+        super::client::check_status(&answer)?;
+        read_body(answer, "the token", TOKEN_BYTES_MAX).await
     }
 
     /// The realm as a URL, when its origin is the registry's own or the configured one's, or may be any.
@@ -185,6 +191,19 @@ impl Authority {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a realm answers instead of a token says nothing of what the registry was asked for: nothing is missing there, and no
+/// bound cuts it off.
+fn of_the_realm(error: ApiError, realm: String) -> ApiError {
+    match error {
+        ApiError::NotFound => ApiError::NoToken { realm, reason: "it answers 404".to_owned() },
+        ApiError::Unexpected { status } => {
+            ApiError::NoToken { realm, reason: format!("it answers {status}") }
+        }
+        error if error.is_a_bound() => ApiError::NoToken { realm, reason: error.to_string() },
+        error => error,
     }
 }
 

@@ -80,8 +80,8 @@ async fn nothing_attached_is_said_only_when_every_place_said_so() {
         (Fault::HalfBody, Unavailable::Unreachable),
         (Fault::Other("<html>not found</html>"), Unavailable::Unreadable),
         (Fault::Oversize, Unavailable::CutOff),
-        (Fault::Redirect("http://169.254.169.254/latest".to_owned()), Unavailable::Unconfigured),
-        (Fault::Challenge("https://evil.example/token".to_owned()), Unavailable::Unconfigured),
+        (Fault::Redirect("http://169.254.169.254/latest".to_owned()), Unavailable::Denied),
+        (Fault::Challenge("https://evil.example/token".to_owned()), Unavailable::Denied),
     ];
     for place in places {
         for (fault, expected) in &faults {
@@ -292,10 +292,15 @@ async fn credentials_go_to_the_registry_and_its_realm_only() {
     // A realm that is not configured gets nothing, and neither does the host of a redirect.
     let elsewhere = Fake::start().await;
     bench.fake.fault(".sig", Fault::Challenge(format!("http://{}/token", elsewhere.host)));
-    assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::Unconfigured);
+    let answer = bench.ask(&repository, image).await;
+    assert_eq!(answer.reason, Unavailable::Denied);
+    assert!(answer.detail.contains("127.0.0.1, which is not its token_realm"), "{}", answer.detail);
     bench.fake.set().faults.clear();
     bench.fake.fault(".sig", Fault::Redirect(format!("http://{}/v2/", elsewhere.host)));
-    assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::Unconfigured);
+    let answer = bench.ask(&repository, image).await;
+    assert_eq!(answer.reason, Unavailable::Denied);
+    let said = format!("{}, which is not among its redirect_hosts", elsewhere.host);
+    assert!(answer.detail.contains(&said), "{}", answer.detail);
     assert!(elsewhere.set().requests.is_empty());
     // A wrong password is a denial.
     bench.fake.set().faults.clear();
@@ -309,6 +314,35 @@ async fn credentials_go_to_the_registry_and_its_realm_only() {
         let json = String::from_utf8(envelope.to_json().unwrap()).unwrap();
         assert!(!json.contains("pa55word") && !json.contains("t0ken"));
     }
+}
+
+#[tokio::test]
+async fn what_a_realm_answers_says_nothing_of_what_was_asked_for() {
+    let bench = Bench::start().await;
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.attach(APP, image, b"bundle");
+    bench.fake.set().native_referrers = true;
+    bench.fake.set().token = Some("t0ken".to_owned());
+    let repository = bench.fake.repository(APP);
+    for (fault, expected) in [
+        (Fault::Status(404), Unavailable::Unreadable),
+        (Fault::Status(400), Unavailable::Unreadable),
+        (Fault::Redirect("https://auth.example/".to_owned()), Unavailable::Unreadable),
+        (Fault::Oversize, Unavailable::Unreadable),
+        (Fault::Status(403), Unavailable::Denied),
+        (Fault::Status(503), Unavailable::Unreachable),
+    ] {
+        bench.fake.fault("/token", fault.clone());
+        let answer = bench.ask(&repository, image).await;
+        bench.fake.set().faults.clear();
+        assert_eq!((&answer.reason, answer.found), (&expected, 0), "{fault:?}: {}", answer.detail);
+        if expected == Unavailable::Unreadable {
+            let said = "the token realm 127.0.0.1 gives no token";
+            assert!(answer.detail.contains(said), "{fault:?}: {}", answer.detail);
+        }
+    }
+    assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::NotFound);
+    assert_eq!(bench.attached().await.len(), 1);
 }
 
 #[tokio::test]
