@@ -122,6 +122,11 @@ impl Collection<'_> {
     }
 
     async fn tagged(&mut self, manifest: Manifest, place: EvidencePlace) -> Result<(), PublishError> {
+        // Some registries take the fallback tag for another way to write the digest, and give the subject itself: what an
+        // index lists is not attached to it.
+        if manifest.digest == self.subject {
+            return Ok(());
+        }
         match manifest.body {
             Body::Index { entries, cut } if place == EvidencePlace::FallbackTag => {
                 let cut = cut.then_some(ApiError::TooMany {

@@ -61,7 +61,7 @@ impl Answer {
         self.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok())
     }
 
-    fn media_type(&self) -> String {
+    pub(crate) fn media_type(&self) -> String {
         let stated = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         stated.split(';').next().unwrap_or_default().trim().to_owned()
     }
@@ -74,6 +74,16 @@ pub(crate) struct Wanted<'a> {
     pub(crate) scope: &'a str,
     pub(crate) accept: &'static str,
     pub(crate) bytes_max: usize,
+    pub(crate) redirects: Redirects,
+}
+
+/// Which redirects are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Redirects {
+    /// To the registry itself and to its configured hosts.
+    Configured,
+    /// To any host over HTTPS too, where a person named the registry.
+    LedOn,
 }
 
 impl RegistryClient {
@@ -106,8 +116,13 @@ impl RegistryClient {
     /// Whether the registry answers as one, with our credentials.
     pub(crate) async fn ping(&self) -> Result<(), ApiError> {
         let url = self.url("");
-        let wanted =
-            Wanted { what: "the registry's greeting", scope: "", accept: "*/*", bytes_max: 64 * 1024 };
+        let wanted = Wanted {
+            what: "the registry's greeting",
+            scope: "",
+            accept: "*/*",
+            bytes_max: 64 * 1024,
+            redirects: Redirects::LedOn,
+        };
         self.get(url, wanted).await.map(|_| ())
     }
 
@@ -138,6 +153,7 @@ impl RegistryClient {
             scope: &scope,
             accept: MANIFEST_ACCEPT,
             bytes_max: MANIFEST_BYTES_MAX,
+            redirects: Redirects::LedOn,
         };
         let answer = self.get(url, wanted).await?;
         let stated = stated_digest(&answer.headers);
@@ -157,7 +173,8 @@ impl RegistryClient {
     ) -> Result<Bytes, ApiError> {
         let url = self.url(&format!("{}/blobs/{digest}", repository.name()));
         let scope = pull_scope(repository);
-        let wanted = Wanted { what: "the blob", scope: &scope, accept: "*/*", bytes_max };
+        let wanted =
+            Wanted { what: "the blob", scope: &scope, accept: "*/*", bytes_max, redirects: Redirects::LedOn };
         let answer = self.get(url, wanted).await?;
         checked(*digest, &answer.body)?;
         Ok(answer.body)
@@ -171,7 +188,13 @@ impl RegistryClient {
     ) -> Result<Digest, ApiError> {
         let url = self.url(&format!("{}/manifests/{tag}", repository.name()));
         let scope = pull_scope(repository);
-        let wanted = Wanted { what: "the tag", scope: &scope, accept: MANIFEST_ACCEPT, bytes_max: 0 };
+        let wanted = Wanted {
+            what: "the tag",
+            scope: &scope,
+            accept: MANIFEST_ACCEPT,
+            bytes_max: 0,
+            redirects: Redirects::LedOn,
+        };
         let permit = self.permit().await;
         let work = async {
             let answer = self.send(Method::HEAD, url, wanted).await?;
@@ -233,7 +256,7 @@ impl RegistryClient {
             }
             _ => answer,
         };
-        self.follow(method, answer, wanted.accept).await
+        self.follow(method, answer, wanted).await
     }
 
     /// Follows redirects to the registry itself and to configured hosts, without credentials.
@@ -241,7 +264,7 @@ impl RegistryClient {
         &self,
         method: Method,
         mut answer: Response,
-        accept: &'static str,
+        wanted: Wanted<'_>,
     ) -> Result<Response, ApiError> {
         for _ in 0..REDIRECTS_MAX {
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -250,8 +273,8 @@ impl RegistryClient {
             let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let target = location.and_then(|location| answer.url().join(location).ok());
             let target = target.ok_or(ApiError::Unexpected { status: answer.status().as_u16() })?;
-            self.check_redirect(&target)?;
-            answer = self.send_once(&method, target, accept, None).await?;
+            self.check_redirect(&target, wanted.redirects)?;
+            answer = self.send_once(&method, target, wanted.accept, None).await?;
         }
         match answer.status().is_redirection() {
             true => Err(ApiError::Unexpected { status: answer.status().as_u16() }),
@@ -259,7 +282,7 @@ impl RegistryClient {
         }
     }
 
-    fn check_redirect(&self, target: &Url) -> Result<(), ApiError> {
+    fn check_redirect(&self, target: &Url, redirects: Redirects) -> Result<(), ApiError> {
         let host = target.host_str().unwrap_or_default();
         let named = match target.port() {
             Some(port) => format!("{host}:{port}"),
@@ -268,7 +291,7 @@ impl RegistryClient {
         let is_configured = target.scheme() == "https" && self.redirect_hosts.contains(&named);
         let is_plain_and_configured =
             target.scheme() == "http" && self.base.scheme() == "http" && self.redirect_hosts.contains(&named);
-        let is_led_on = self.may_lead_on && target.scheme() == "https";
+        let is_led_on = redirects == Redirects::LedOn && self.may_lead_on && target.scheme() == "https";
         match target.origin() == self.base.origin() || is_configured || is_plain_and_configured || is_led_on {
             true => Ok(()),
             false => Err(ApiError::ForeignHost { host: named }),

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     Oversize,
     /// Bytes that do not hash to what was asked for.
     Other(&'static str),
+    /// The same, called what is said first.
+    Called(&'static str, &'static str),
     Redirect(String),
     /// A challenge for a token from this realm.
     Challenge(String),
@@ -52,6 +54,8 @@ pub(crate) struct Content {
 pub(crate) struct Inner {
     repositories: BTreeMap<String, Content>,
     pub(crate) native_referrers: bool,
+    /// `sha256-<hex>` is another way to write a digest, as it is to one public registry.
+    pub(crate) takes_dashes: bool,
     /// Entries per page of every list.
     pub(crate) page: Option<usize>,
     /// What is listed as attached, whatever is.
@@ -244,6 +248,7 @@ async fn misbehave(fault: Fault) -> Response {
             Body::from_stream(endless).into_response()
         }
         Fault::Other(text) => text.into_response(),
+        Fault::Called(media_type, text) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),
         Fault::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response(),
         Fault::Challenge(realm) => {
             let challenge =
@@ -302,7 +307,10 @@ impl Inner {
                 .get(last)
                 .map_or(StatusCode::NOT_FOUND.into_response(), |b| b.clone().into_response()),
             "manifests" => {
-                let digest = content.tags.get(last).map_or(last.to_owned(), Digest::to_string);
+                let as_digest = last.replacen("sha256-", "sha256:", 1);
+                let is_digest = self.takes_dashes && content.manifests.contains_key(&as_digest);
+                let named = if is_digest { as_digest } else { last.to_owned() };
+                let digest = content.tags.get(last).map_or(named, Digest::to_string);
                 match content.manifests.get(&digest) {
                     None => StatusCode::NOT_FOUND.into_response(),
                     Some((media_type, bytes)) => {

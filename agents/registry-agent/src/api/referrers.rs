@@ -2,11 +2,16 @@
 //!
 //! In: a subject. Out: descriptors of manifests, or why the list could not be read whole. No filter is sent, so no
 //! server can leave something out by mistaking it; what the listed manifests are, their bytes say, not the list:
-//! registries get `artifactType` wrong. Only a 404 means that there is no such list.
+//! registries get `artifactType` wrong.
+//!
+//! A registry without this API says so in many ways: it answers 404 as the specification has it, refuses the request as one
+//! that it does not know, shows a page, or leads to another host. Then there is no such list here, and what is attached lies
+//! under the fallback tag, which is asked for all the same. What may pass (a denial, too many requests, a failure), and an
+//! answer that is called an index and is none, say nothing of what is attached.
 
 use bus_schema::{Digest, ImageRepository};
 
-use super::client::{MANIFEST_BYTES_MAX, RegistryClient, Wanted, pull_scope};
+use super::client::{Answer, MANIFEST_BYTES_MAX, Redirects, RegistryClient, Wanted, pull_scope};
 use super::error::ApiError;
 use super::link::next_page;
 use super::manifest::{Body, Descriptor, Manifest};
@@ -37,20 +42,23 @@ pub(crate) async fn native(
         scope: &scope,
         accept: OCI_INDEX,
         bytes_max: MANIFEST_BYTES_MAX,
+        // The API has no redirects. Some registries send whoever asks to a page for people.
+        redirects: Redirects::Configured,
     };
     let mut listed = Referrers::default();
     for page in 0..PAGES_MAX {
         let answer = match client.get(url, wanted).await {
-            Err(ApiError::NotFound) if page == 0 => return Ok(None),
+            Err(error) if page == 0 && says_there_is_no_api(&error) => return Ok(None),
             // A list that ends in nothing was not read to its end.
             Err(ApiError::NotFound) => return Err(unreadable("a page of it is missing")),
             answer => answer?,
         };
-        let next = next_page(answer.links(), &answer.url)?;
-        let parsed = Manifest::parse(Digest::sha256_of(&answer.body), OCI_INDEX, &answer.body)?;
-        let Body::Index { entries, cut } = parsed.body else {
-            return Err(unreadable("it is not an index"));
+        let (entries, cut) = match index(&answer) {
+            Ok(index) => index,
+            Err(_) if page == 0 && answer.media_type() != OCI_INDEX => return Ok(None),
+            Err(error) => return Err(error),
         };
+        let next = next_page(answer.links(), &answer.url)?;
         listed.entries.extend(entries);
         if cut || listed.entries.len() > REFERRERS_MAX {
             listed.entries.truncate(REFERRERS_MAX);
@@ -64,6 +72,22 @@ pub(crate) async fn native(
     }
     listed.cut = Some(too_many());
     Ok(Some(listed))
+}
+
+/// Whether the first request was answered as by a registry that does not know it.
+fn says_there_is_no_api(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::NotFound | ApiError::Unexpected { status: 400 | 405 | 406 } | ApiError::ForeignHost { .. }
+    )
+}
+
+/// A page of the list, whatever it is called, and whether it is cut.
+fn index(answer: &Answer) -> Result<(Vec<Descriptor>, bool), ApiError> {
+    match Manifest::parse(Digest::sha256_of(&answer.body), OCI_INDEX, &answer.body)?.body {
+        Body::Index { entries, cut } => Ok((entries, cut)),
+        Body::Manifest { .. } => Err(unreadable("it is not an index")),
+    }
 }
 
 fn too_many() -> ApiError {

@@ -85,6 +85,11 @@ async fn nothing_attached_is_said_only_when_every_place_said_so() {
     ];
     for place in places {
         for (fault, expected) in &faults {
+            let says_there_is_no_api =
+                matches!(fault, Fault::Status(400) | Fault::Other(_) | Fault::Redirect(_));
+            if place == "referrers/" && says_there_is_no_api {
+                continue;
+            }
             bench.fake.fault(place, fault.clone());
             let answer = bench.ask(&repository, image).await;
             bench.fake.set().faults.clear();
@@ -92,6 +97,61 @@ async fn nothing_attached_is_said_only_when_every_place_said_so() {
         }
     }
     assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::NotFound);
+}
+
+#[tokio::test]
+async fn a_registry_without_the_referrers_api_says_so_in_many_ways_and_the_fallback_tag_is_read() {
+    let bench = Bench::start().await;
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    let listed = bench.fake.attach(APP, image, b"listed");
+    bench.fake.fallback(APP, image, &[listed]);
+    let repository = bench.fake.repository(APP);
+    let page = "<html>sign in</html>";
+    for (fault, expected) in [
+        (Fault::Status(404), Unavailable::NotFound),
+        (Fault::Status(400), Unavailable::NotFound),
+        (Fault::Status(405), Unavailable::NotFound),
+        (Fault::Status(406), Unavailable::NotFound),
+        (Fault::Called("text/html; charset=utf-8", page), Unavailable::NotFound),
+        (Fault::Called("application/json", r#"{"errors":[]}"#), Unavailable::NotFound),
+        (Fault::Redirect("https://forge.example/-/v2/packages".to_owned()), Unavailable::NotFound),
+        (Fault::Called(OCI_INDEX, page), Unavailable::Unreadable),
+        (Fault::Called(OCI_INDEX, r#"{"errors":[]}"#), Unavailable::Unreadable),
+        (Fault::Status(410), Unavailable::Unreadable),
+        (Fault::HalfBody, Unavailable::Unreachable),
+    ] {
+        bench.fake.fault("/referrers/", fault.clone());
+        let answer = bench.ask(&repository, image).await;
+        bench.fake.set().faults.clear();
+        assert_eq!((&answer.reason, answer.found), (&expected, 2), "{fault:?}: {}", answer.detail);
+    }
+    assert!(bench.attached().await.iter().all(|event| event.place == EvidencePlace::FallbackTag));
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_is_one_whatever_it_is_called() {
+    let bench = Bench::start().await;
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    let listed = bench.fake.attach(APP, image, b"listed");
+    let list =
+        json!({"schemaVersion": 2, "manifests": [{"mediaType": OCI_MANIFEST, "digest": listed, "size": 2}]});
+    let list: &'static str = Box::leak(list.to_string().into_boxed_str());
+    bench.fake.fault("/referrers/", Fault::Called("application/json", list));
+    assert_eq!(bench.ask(&bench.fake.repository(APP), image).await.reason, Unavailable::NotFound);
+    assert_eq!(bench.attached().await[0].manifest, listed);
+}
+
+#[tokio::test]
+async fn what_an_index_lists_is_not_attached_to_it_where_its_fallback_tag_is_its_digest() {
+    let bench = Bench::start().await;
+    let bundle = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::sha256_of(b"{}"), "size": 2},
+        "layers": [{"mediaType": BUNDLE, "digest": bench.fake.blob(APP, b"of itself"), "size": 9}]});
+    let bundle = bench.fake.manifest(APP, None, OCI_MANIFEST, &bundle);
+    let index = bench.fake.index(APP, Some("v1"), &[("amd64", bundle)]);
+    bench.fake.set().takes_dashes = true;
+    assert_eq!(bench.ask(&bench.fake.repository(APP), index).await.reason, Unavailable::NotFound);
+    assert!(bench.attached().await.is_empty(), "{:?}", bench.attached().await);
 }
 
 #[tokio::test]
