@@ -224,6 +224,10 @@ impl Polling<'_> {
         self.pace.wait().await?;
         let listed = found(lists::tags(&self.watched.client, repository, self.poll.tags_max).await)?;
         // A repository that does not exist has no tags; each known one is asked for before it counts as deleted.
+        if listed.is_none() {
+            self.pace.wait().await?;
+            self.watched.client.check_is_there().await?;
+        }
         let is_cut = listed.as_ref().is_some_and(|listed| listed.cut || listed.unreadable > 0);
         if is_cut {
             let (registry, name) = (repository.registry(), repository.name());

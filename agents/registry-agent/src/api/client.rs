@@ -12,7 +12,7 @@ use reqwest::header::{
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::Semaphore;
 
-use super::challenge;
+use super::challenge::{self, Challenge};
 use super::error::ApiError;
 use super::http::Http;
 use super::manifest::Manifest;
@@ -86,6 +86,14 @@ pub(crate) enum Redirects {
     LedOn,
 }
 
+const GREETING: Wanted<'_> = Wanted {
+    what: "the registry's greeting",
+    scope: "",
+    accept: "*/*",
+    bytes_max: 64 * 1024,
+    redirects: Redirects::LedOn,
+};
+
 impl RegistryClient {
     pub(crate) fn new(registry: &Registry) -> Result<RegistryClient, ClientError> {
         let http = Arc::new(Http::new(registry)?);
@@ -115,15 +123,23 @@ impl RegistryClient {
 
     /// Whether the registry answers as one, with our credentials.
     pub(crate) async fn ping(&self) -> Result<(), ApiError> {
-        let url = self.url("");
-        let wanted = Wanted {
-            what: "the registry's greeting",
-            scope: "",
-            accept: "*/*",
-            bytes_max: 64 * 1024,
-            redirects: Redirects::LedOn,
+        self.get(self.url(""), GREETING).await.map(|_| ())
+    }
+
+    /// Fails unless `/v2/` is answered as a registry answers it: with a greeting, or by asking who asks. What stands in front
+    /// of a registry that is away may answer 404 to everything, and that is no word of the registry.
+    pub(crate) async fn check_is_there(&self) -> Result<(), ApiError> {
+        let _permit = self.permit().await;
+        let work = async {
+            let answer = self.send_once(&Method::GET, self.url(""), GREETING.accept, None).await?;
+            let answer = self.follow(Method::GET, answer, GREETING).await?;
+            match answer.status().as_u16() {
+                401 if chosen(&answer).is_some() => Ok(()),
+                status @ (401 | 404) => Err(ApiError::Unexpected { status }),
+                _ => check_status(&answer),
+            }
         };
-        self.get(url, wanted).await.map(|_| ())
+        self.in_time(work).await
     }
 
     /// A manifest by its digest; other bytes are an error.
@@ -245,12 +261,7 @@ impl RegistryClient {
         let answer = self.send_once(&method, url.clone(), wanted.accept, known.clone()).await?;
         let answer = match answer.status() {
             StatusCode::UNAUTHORIZED => {
-                let asked =
-                    answer.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-                let challenge = match challenge::choose(asked) {
-                    Some(challenge) => challenge,
-                    None => return Err(ApiError::UnknownChallenge),
-                };
+                let challenge = chosen(&answer).ok_or(ApiError::UnknownChallenge)?;
                 let header = self.authority.answer(challenge, wanted.scope, known.as_ref()).await?;
                 self.send_once(&method, url, wanted.accept, Some(header)).await?
             }
@@ -312,6 +323,12 @@ impl RegistryClient {
         }
         request.send().await.map_err(transport)
     }
+}
+
+/// The challenge to answer, where the registry makes one that we speak.
+fn chosen(answer: &Response) -> Option<Challenge> {
+    let asked = answer.headers().get_all(WWW_AUTHENTICATE).iter();
+    challenge::choose(asked.filter_map(|value| value.to_str().ok()))
 }
 
 /// The scope of a token that may read one repository.

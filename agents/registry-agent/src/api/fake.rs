@@ -135,6 +135,10 @@ impl Fake {
         self.set().repositories.get_mut(repository).unwrap().tags.remove(tag);
     }
 
+    pub(crate) fn remove(&self, repository: &str) {
+        self.set().repositories.remove(repository);
+    }
+
     /// An image of one layer that holds `seed`.
     pub(crate) fn image(&self, repository: &str, tag: Option<&str>, seed: &str) -> Digest {
         let config = Digest::sha256_of(format!("config {seed}").as_bytes());

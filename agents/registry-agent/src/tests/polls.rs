@@ -7,10 +7,12 @@ use bus_schema::fleet::{AgentGap, AgentReported};
 use bus_schema::registry::Observation;
 use serde_json::json;
 
-use super::bench::Bench;
+use super::bench::{Bench, section};
 use super::intake::Door;
-use crate::api::fake::Fault;
+use crate::api::error::ApiError;
+use crate::api::fake::{Fake, Fault};
 use crate::media_type::OCI_MANIFEST;
+use crate::poll::PollError;
 
 const APP: &str = "acme/app";
 
@@ -143,6 +145,30 @@ async fn a_list_that_failed_or_was_cut_deletes_nothing() {
     bench.fake.set().faults.clear();
     bench.poll().await.unwrap();
     assert_eq!(bench.told().await.iter().filter(|line| line.starts_with("deleted")).count(), 2);
+}
+
+#[tokio::test]
+async fn a_repository_is_gone_only_where_the_registry_answers_as_one() {
+    let fake = Fake::start().await;
+    let lines = "repositories = [\"acme/app\"]\nusername = \"u\"\npassword = \"p\"";
+    let settings = section(&fake.host, lines);
+    let bench = Bench::of(fake, settings).await;
+    bench.fake.set().basic = Some(("u".to_owned(), "p".to_owned()));
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.poll().await.unwrap();
+    let told = bench.told().await.len();
+    // What answers is something else, in front of a registry that is away.
+    bench.fake.fault("", Fault::Status(404));
+    let answered = bench.poll().await;
+    assert!(
+        matches!(answered, Err(PollError::Registry(ApiError::Unexpected { status: 404 }))),
+        "{answered:?}"
+    );
+    assert_eq!(bench.told().await.len(), told);
+    bench.fake.set().faults.clear();
+    bench.fake.remove(APP);
+    bench.poll().await.unwrap();
+    assert!(bench.told().await[told].starts_with("deleted acme/app:v1@"));
 }
 
 #[tokio::test]
