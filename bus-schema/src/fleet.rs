@@ -81,7 +81,7 @@ pub struct AgentGap {
     pub epoch: Timestamp,
     /// The gap's number, counted within the epoch.
     pub sequence: u64,
-    /// The scope in which events are missing, as in [`Coverage::scope`].
+    /// The scope in which events are missing, as in [`Coverage::scope`], or one repository of it.
     pub scope: String,
     /// Why events are missing, or how they were found again.
     pub reason: String,

@@ -25,8 +25,10 @@ use crate::settings::Poll;
 use crate::state::RepositoryRecord;
 use crate::tags::TagState;
 
+mod denied;
 mod pace;
 
+use denied::Denied;
 use pace::Pace;
 
 /// A deleted tag is remembered this long, so that one that comes back is known to have moved.
@@ -117,11 +119,18 @@ pub(crate) async fn once(
     }
     begin_where_the_last_ended(watched, &mut repositories);
     let (mut changes, mut failed, mut unanswered) = (0, None, 0);
+    let (mut has_read_others, mut denied) = (false, Vec::new());
     for (place, repository) in repositories.iter().enumerate() {
         let error = match polling.repository(repository).await {
-            Ok(of_one) => {
+            Ok(OfOne::Read(of_one)) => {
                 changes += of_one.changes;
                 is_complete &= of_one.is_complete;
+                has_read_others = true;
+                unanswered = 0;
+                continue;
+            }
+            Ok(OfOne::Denied(error)) => {
+                denied.push(Denied { repository: repository.clone(), error });
                 unanswered = 0;
                 continue;
             }
@@ -141,7 +150,8 @@ pub(crate) async fn once(
         }
         failed.get_or_insert(error);
     }
-    if let Some(error) = failed {
+    let of_denied = polling.first_failure(denied, began, has_read_others).await?;
+    if let Some(error) = failed.or(of_denied) {
         return Err(error.into());
     }
     if is_complete {
@@ -181,6 +191,13 @@ struct Polling<'a> {
     pace: &'a Pace,
 }
 
+/// What came of one repository.
+enum OfOne {
+    Read(Polled),
+    /// Its list is denied.
+    Denied(ApiError),
+}
+
 /// A tag that is not as it is known.
 struct Difference {
     tag: Tag,
@@ -206,7 +223,7 @@ impl Polling<'_> {
             let matching = listed.entries.into_iter();
             wanted.extend(matching.filter(|found| patterns.iter().any(|pattern| pattern.matches(found))));
         }
-        let known = self.agent.state.read(move |view| view.repositories_of(&host, count_max + 1)).await;
+        let known = self.agent.state.read(move |view| view.repositories_to_poll(&host, count_max + 1)).await;
         wanted.extend(known.map_err(SayError::State)?);
         if wanted.len() > count_max {
             let registry = self.watched.settings.host.as_str();
@@ -216,13 +233,16 @@ impl Polling<'_> {
         Ok((wanted.into_iter().take(count_max).collect(), is_complete))
     }
 
-    async fn repository(&self, repository: &ImageRepository) -> Result<Polled, PollError> {
+    async fn repository(&self, repository: &ImageRepository) -> Result<OfOne, PollError> {
         let began = Timestamp::now();
         let of = repository.clone();
         let read = move |view: &crate::state::View| Ok((view.repository(&of)?, view.tags_of(&of)?));
         let (record, known) = self.agent.state.read(read).await.map_err(SayError::State)?;
         self.pace.wait().await?;
-        let listed = found(lists::tags(&self.watched.client, repository, self.poll.tags_max).await)?;
+        let listed = match found(lists::tags(&self.watched.client, repository, self.poll.tags_max).await) {
+            Err(error @ ApiError::Denied { .. }) => return Ok(OfOne::Denied(error)),
+            listed => listed?,
+        };
         // A repository that does not exist has no tags; each known one is asked for before it counts as deleted.
         if listed.is_none() {
             self.pace.wait().await?;
@@ -251,7 +271,7 @@ impl Polling<'_> {
             return Err(error.into());
         }
         self.finish(repository, began, is_cut).await?;
-        Ok(Polled { repositories: 1, changes, is_complete: !is_cut })
+        Ok(OfOne::Read(Polled { repositories: 1, changes, is_complete: !is_cut }))
     }
 
     /// Asks what every tag points at. Takes out of `known` what is listed.
@@ -380,15 +400,17 @@ impl Polling<'_> {
             .filter(|(_, state)| state.points_at.is_none() && state.at < long_ago)
             .map(|(tag, _)| tag)
             .collect();
-        let of = repository.clone();
+        let (agent, of) = (self.agent.clone(), repository.clone());
         let write = self.agent.state.write(move |batch| {
             for tag in &old {
                 batch.forget_tag(&of, tag)?;
             }
-            match is_cut {
-                true => batch.know(&of),
-                false => batch.put_repository(&of, &RepositoryRecord { polled_at: Some(began) }),
+            let mut record = RepositoryRecord { denied: None, ..batch.repository(&of)? };
+            if !is_cut {
+                record.polled_at = Some(began);
+                agent.note_found_again(batch, &of, &mut record)?;
             }
+            batch.put_repository(&of, &record)
         });
         Ok(write.await.map_err(SayError::State)?)
     }

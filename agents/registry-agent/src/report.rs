@@ -1,19 +1,19 @@
 //! What the agent says about itself: that it lives, what it covers since when, and when it was not watching.
 //!
-//! In: the state and the clock. Out: `agent.reported` at intervals, `agent.gap` when the agent was down for long and
-//! again when a whole poll has found what was missed.
+//! In: the state and the clock. Out: `agent.reported` at intervals, `agent.gap` when the agent was down for long or leaves
+//! a repository out, and again when a whole poll has found what was missed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bus_schema::Event;
 use bus_schema::fleet::{AgentGap, AgentReported, Coverage};
+use bus_schema::{Event, ImageRepository};
 use fleet_runtime::heartbeat::interval_seconds;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, SayError, Watched};
-use crate::state::{Batch, OpenGap, RegistryRecord, StateError};
+use crate::state::{Batch, OpenGap, RegistryRecord, RepositoryRecord, StateError};
 
 /// The agent's kind, as its heartbeat says it.
 const KIND: &str = "registry";
@@ -68,9 +68,8 @@ impl Agent {
                 now.duration_since(alive_at).unsigned_abs() > self.tuning.gap_after && alive_at < now
             });
             if let (true, Some(from), None) = (was_down, record.alive_at, &record.open_gap) {
-                let sequence = self.gaps.fetch_add(1, Ordering::Relaxed) + 1;
-                let gap = OpenGap { epoch: self.epoch, sequence, from };
-                batch.say(&self.envelope_of_gap(host, &gap, now, false))?;
+                let gap = self.gap(from);
+                batch.say(&self.envelope_of_gap(host, &gap, now, Some("the agent was not running")))?;
                 match watched.settings.poll {
                     Some(_) => record.open_gap = Some(gap),
                     // Nothing will ever find what was missed: coverage begins anew.
@@ -91,31 +90,68 @@ impl Agent {
         let mut record = batch.registry(host)?;
         record.covered_since.get_or_insert(began);
         if let Some(gap) = record.open_gap.take() {
-            batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), true))?;
+            batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), None))?;
         }
         batch.put_registry(host, &record)
     }
 
+    /// A repository that is denied since then is polled no more. What it was before is kept: a tag of it that comes back with
+    /// other content has moved.
+    pub(crate) fn note_left_out(
+        &self,
+        batch: &mut Batch<'_>,
+        repository: &ImageRepository,
+        denied_since: Timestamp,
+    ) -> Result<(), StateError> {
+        let mut record = batch.repository(repository)?;
+        if record.open_gap.is_none() {
+            let gap = self.gap(record.polled_at.unwrap_or(denied_since));
+            let reason = "the registry denies the repository, which is polled no more";
+            let scope = repository.to_string();
+            batch.say(&self.envelope_of_gap(&scope, &gap, Timestamp::now(), Some(reason)))?;
+            record.open_gap = Some(gap);
+        }
+        batch.put_repository(repository, &record)
+    }
+
+    /// A poll has read all of a repository; `record` is written by the caller.
+    pub(crate) fn note_found_again(
+        &self,
+        batch: &mut Batch<'_>,
+        repository: &ImageRepository,
+        record: &mut RepositoryRecord,
+    ) -> Result<(), StateError> {
+        match record.open_gap.take() {
+            Some(gap) => {
+                let scope = repository.to_string();
+                batch.say(&self.envelope_of_gap(&scope, &gap, Timestamp::now(), None))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn gap(&self, from: Timestamp) -> OpenGap {
+        let sequence = self.gaps.fetch_add(1, Ordering::Relaxed) + 1;
+        OpenGap { epoch: self.epoch, sequence, from }
+    }
+
+    /// A gap in a registry or repository, for the reason `open_for`, or found again.
     fn envelope_of_gap(
         &self,
-        host: &str,
+        scope: &str,
         gap: &OpenGap,
         until: Timestamp,
-        recovered: bool,
+        open_for: Option<&str>,
     ) -> bus_schema::Envelope {
-        let reason = match recovered {
-            true => "a poll has read every repository since",
-            false => "the agent was not running",
-        };
         let event = Event::AgentGap(AgentGap {
             agent: self.publisher.agent().clone(),
             epoch: gap.epoch,
             sequence: gap.sequence,
-            scope: host.to_owned(),
-            reason: reason.to_owned(),
+            scope: scope.to_owned(),
+            reason: open_for.unwrap_or("a poll has read everything since").to_owned(),
             from: gap.from,
             until,
-            recovered,
+            recovered: open_for.is_none(),
         });
         self.publisher.envelope(until, None, event)
     }

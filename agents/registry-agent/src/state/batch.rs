@@ -107,13 +107,20 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Makes a repository known, so that it is polled.
+    /// Makes a repository known, so that it is polled, also when it was left out.
     pub(crate) fn know(&mut self, repository: &ImageRepository) -> Result<(), StateError> {
-        let name = repository.to_string();
-        if self.repositories.get(name.as_str())?.is_none() {
-            self.put_repository(repository, &RepositoryRecord::default())?;
+        let known: Option<RepositoryRecord> = read_json(&self.repositories, &repository.to_string())?;
+        match known {
+            None => self.put_repository(repository, &RepositoryRecord::default()),
+            Some(known) if known.is_left_out() => {
+                self.put_repository(repository, &RepositoryRecord { denied: None, ..known })
+            }
+            Some(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    pub(crate) fn repository(&self, repository: &ImageRepository) -> Result<RepositoryRecord, StateError> {
+        read_json(&self.repositories, &repository.to_string()).map(Option::unwrap_or_default)
     }
 
     pub(crate) fn put_repository(

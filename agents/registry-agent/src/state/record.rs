@@ -29,6 +29,29 @@ pub(crate) struct OpenGap {
 pub(crate) struct RepositoryRecord {
     /// When the last whole poll of it began. What changed since then happened after that.
     pub(crate) polled_at: Option<Timestamp>,
+    /// The last polls were denied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) denied: Option<Denials>,
+    /// From when it was left out until a poll has read all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) open_gap: Option<OpenGap>,
+}
+
+impl RepositoryRecord {
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.denied.as_ref().is_some_and(|denied| denied.is_left_out)
+    }
+}
+
+/// Polls in a row that were denied a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Denials {
+    /// When the first of them began.
+    pub(crate) since: Timestamp,
+    pub(crate) polls: u32,
+    /// It is polled no more, until it is heard of again.
+    pub(crate) is_left_out: bool,
 }
 
 /// A look that waits.

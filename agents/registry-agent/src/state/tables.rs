@@ -71,8 +71,8 @@ impl View {
         read_tags(&self.tags, repository)
     }
 
-    /// The repositories of a registry that this agent has heard of, at most `count_max`.
-    pub(crate) fn repositories_of(
+    /// The repositories of a registry that this agent has heard of and not left out, at most `count_max`.
+    pub(crate) fn repositories_to_poll(
         &self,
         host: &str,
         count_max: usize,
@@ -80,11 +80,14 @@ impl View {
         let prefix = format!("{host}/");
         let mut found = Vec::new();
         for entry in self.repositories.range(prefix.as_str()..)? {
-            let (key, _) = entry?;
+            let (key, value) = entry?;
             if !key.value().starts_with(&prefix) || found.len() >= count_max {
                 break;
             }
-            found.push(key.value().parse()?);
+            let record: RepositoryRecord = serde_json::from_slice(value.value())?;
+            if !record.is_left_out() {
+                found.push(key.value().parse()?);
+            }
         }
         Ok(found)
     }

@@ -250,6 +250,102 @@ async fn what_is_wrong_with_one_tag_or_repository_hides_nothing_in_the_others() 
     assert_eq!(bench.told().await.len(), 6);
 }
 
+/// Lets the denials of a repository have begun two hours ago.
+async fn denied_for_long(bench: &Bench, name: &str) {
+    let of = bench.fake.repository(name);
+    let write = bench.agent.agent.state.write(move |batch| {
+        let mut record = batch.repository(&of)?;
+        record.denied.as_mut().unwrap().since -= Duration::from_secs(2 * 60 * 60);
+        batch.put_repository(&of, &record)
+    });
+    write.await.unwrap();
+}
+
+/// How many of so many polls failed, the first of them two hours ago.
+async fn failed_of(bench: &Bench, name: &str, polls: usize) -> usize {
+    let mut failed = usize::from(bench.poll().await.is_err());
+    denied_for_long(bench, name).await;
+    for _ in 1..polls {
+        failed += usize::from(bench.poll().await.is_err());
+    }
+    failed
+}
+
+async fn push(bench: &Bench, id: &str, name: &str, digest: bus_schema::Digest) {
+    let event = json!({"id": id, "timestamp": "2026-11-23T05:54:10Z", "action": "push",
+        "target": {"mediaType": OCI_MANIFEST, "repository": name, "digest": digest, "tag": "v1"}});
+    Door::open(bench).await.deliver(&[event]).await;
+}
+
+#[tokio::test]
+async fn a_repository_that_was_only_heard_of_is_left_out_when_it_is_denied_for_long() {
+    let bench = Bench::with("repositories = [\"acme/named\"]\npoll_interval = \"50ms\"").await;
+    bench.fake.image("acme/named", Some("v1"), "a");
+    let heard_of = bench.fake.image(APP, Some("v1"), "b");
+    push(&bench, "1", APP, heard_of).await;
+    bench.fake.fault("acme/app/tags", Fault::Status(403));
+    assert_eq!(failed_of(&bench, APP, 5).await, 5);
+    assert!(gaps(&bench).await.is_empty());
+    assert!(bench.poll().await.unwrap().is_complete);
+    let asked = || bench.fake.set().requests.iter().filter(|line| line.contains("acme/app/tags")).count();
+    let (before, polled) = (asked(), bench.poll().await.unwrap());
+    assert_eq!((polled.repositories, polled.is_complete, asked()), (1, true, before));
+    let [open] = &gaps(&bench).await[..] else { panic!("{:?}", gaps(&bench).await) };
+    assert_eq!((&open.scope, open.recovered), (&format!("{}/{APP}", bench.fake.host), false));
+    let is_covered = async || reports(&bench).await.iter().any(|report| !report.coverage.is_empty());
+    bench.run_until(&is_covered).await;
+    assert!(is_covered().await);
+    // Heard of again, it is polled again; its denials count anew.
+    let bench = bench.restarted();
+    push(&bench, "2", APP, heard_of).await;
+    assert!(bench.poll().await.is_err());
+    bench.fake.set().faults.clear();
+    assert!(bench.poll().await.unwrap().is_complete);
+    let gaps: Vec<AgentGap> = gaps(&bench).await.into_iter().filter(|gap| gap.scope.ends_with(APP)).collect();
+    let [open, closed] = &gaps[..] else { panic!("{gaps:?}") };
+    assert!(!open.recovered && closed.recovered);
+    assert_eq!((open.epoch, open.sequence, open.from), (closed.epoch, closed.sequence, closed.from));
+}
+
+#[tokio::test]
+async fn a_repository_that_the_settings_name_is_never_left_out() {
+    let bench = Bench::with("repositories = [\"acme/app\", \"acme/other\"]").await;
+    bench.fake.image("acme/other", Some("v1"), "a");
+    bench.fake.fault("acme/app/tags", Fault::Status(401));
+    for _ in 0..10 {
+        assert!(bench.poll().await.is_err());
+    }
+    let of = bench.fake.repository(APP);
+    let record = bench.agent.agent.state.write(move |batch| batch.repository(&of)).await.unwrap();
+    assert_eq!(record.denied, None);
+}
+
+#[tokio::test]
+async fn a_denied_repository_that_the_registry_lists_is_asked_for_and_read_once_that_is_allowed() {
+    let bench = Bench::with("repositories = [\"**\"]").await;
+    bench.fake.image("acme/other", Some("v1"), "a");
+    bench.fake.image(APP, Some("v1"), "b");
+    bench.fake.fault("acme/app/tags", Fault::Status(403));
+    assert_eq!(failed_of(&bench, APP, 8).await, 5);
+    bench.fake.set().faults.clear();
+    assert_eq!(bench.poll().await.unwrap().changes, 1);
+    assert_eq!(gaps(&bench).await.iter().map(|gap| gap.recovered).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
+async fn nothing_is_left_out_while_the_agent_itself_is_denied() {
+    let bench = Bench::start().await;
+    let heard_of = bench.fake.image(APP, Some("v1"), "a");
+    push(&bench, "1", APP, heard_of).await;
+    bench.fake.set().basic = Some(("u".to_owned(), "another".to_owned()));
+    for _ in 0..10 {
+        assert!(bench.poll().await.is_err());
+    }
+    bench.fake.set().basic = None;
+    bench.fake.fault("tags/list", Fault::Status(403));
+    assert_eq!(failed_of(&bench, APP, 6).await, 5, "the registry lets the agent in, and not there");
+}
+
 #[tokio::test]
 async fn one_repository_that_does_not_answer_holds_up_none_behind_it() {
     let bench = Bench::with("repositories = [\"acme/a\", \"acme/b\", \"acme/c\"]").await;
