@@ -104,7 +104,7 @@ async fn registry_settings(
     {
         return Ok(registries.settings);
     }
-    let login = docker_config::login(host).await?;
+    let login = docker_config::login(&image.repository).await?;
     registry_agent::Settings::of_named_host(host, login).map_err(|problems| {
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::usage(said.join("; "))
