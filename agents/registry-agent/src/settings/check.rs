@@ -84,7 +84,9 @@ fn check_registry(raw: RawRegistry, problems: &mut Problems) -> Option<Registry>
     })
 }
 
-/// What is known of public registries, so that their sections are short.
+/// What is known of public registries, so that their sections are short. The hosts of redirects are those of
+/// blobs: Docker's list of what to allow, GitLab's runbooks. Anybody may keep content at some of them; no
+/// credential goes there, and what comes back must have the digest that was asked for.
 struct Defaults {
     url: String,
     token_realm: Option<&'static str>,
@@ -97,7 +99,11 @@ impl Defaults {
             DEFAULT_REGISTRY => Defaults {
                 url: "https://registry-1.docker.io".to_owned(),
                 token_realm: Some("https://auth.docker.io/token"),
-                redirect_hosts: &["production.cloudflare.docker.com"],
+                redirect_hosts: &[
+                    "production.cloudflare.docker.com",
+                    "production.cloudfront.docker.com",
+                    "docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com",
+                ],
             },
             "ghcr.io" => Defaults {
                 url: "https://ghcr.io".to_owned(),
@@ -107,7 +113,7 @@ impl Defaults {
             "registry.gitlab.com" => Defaults {
                 url: "https://registry.gitlab.com".to_owned(),
                 token_realm: Some("https://gitlab.com/jwt/auth"),
-                redirect_hosts: &[],
+                redirect_hosts: &["cdn.registry.gitlab-static.net", "storage.googleapis.com"],
             },
             _ => Defaults { url: format!("https://{host}"), token_realm: None, redirect_hosts: &[] },
         }
@@ -338,6 +344,7 @@ mod tests {
         assert_eq!((ghcr.url.as_str(), ghcr.redirect_hosts.len()), ("https://ghcr.io/", 1));
         assert_eq!((hub.host.as_str(), hub.url.as_str()), ("docker.io", "https://registry-1.docker.io/"));
         assert_eq!(hub.token_realm.as_ref().unwrap().host_str(), Some("auth.docker.io"));
+        assert!(hub.redirect_hosts.iter().any(|host| host == "production.cloudfront.docker.com"));
         assert!(!settings.takes_notifications());
     }
 
