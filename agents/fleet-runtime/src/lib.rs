@@ -19,6 +19,7 @@ pub mod operations;
 pub mod outbox;
 pub mod outside_text;
 pub mod publisher;
+mod retry_after;
 pub mod run;
 pub mod settings;
 pub mod telemetry;
@@ -27,3 +28,4 @@ pub mod verdicts;
 pub mod worker;
 
 pub use error_chain::error_chain;
+pub use retry_after::retry_after;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bus_schema::{Digest, ImageRepository, Tag};
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER,
     WWW_AUTHENTICATE,
@@ -126,8 +127,9 @@ impl RegistryClient {
         self.get(self.url(""), GREETING).await.map(|_| ())
     }
 
-    /// Fails unless `/v2/` is answered as a registry answers it: with a greeting, or by asking who asks. What stands in front
-    /// of a registry that is away may answer 404 to everything, and that is no word of the registry.
+    /// Fails unless `/v2/` is answered as a registry answers it: with a greeting, or by asking who asks. What
+    /// stands in front of a registry that is away may answer 404 to everything, and that is no word of the
+    /// registry.
     pub(crate) async fn check_is_there(&self) -> Result<(), ApiError> {
         let _permit = self.permit().await;
         let work = async {
@@ -340,8 +342,8 @@ pub(crate) fn pull_scope(repository: &ImageRepository) -> String {
 pub(crate) fn check_status(answer: &Response) -> Result<(), ApiError> {
     let status = answer.status();
     let retry_after = || {
-        let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+        let text = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
+        fleet_runtime::retry_after(text, Timestamp::now(), RETRY_AFTER_MAX)
     };
     match status.as_u16() {
         200 => Ok(()),

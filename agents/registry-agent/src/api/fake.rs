@@ -28,7 +28,7 @@ pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     Status(u16),
-    RetryAfter(u16, u64),
+    RetryAfter(u16, &'static str),
     /// The header announces more than comes.
     HalfBody,
     Hang,
@@ -234,9 +234,7 @@ async fn misbehave(fault: Fault) -> Response {
     let status = |code: u16| StatusCode::from_u16(code).unwrap();
     match fault {
         Fault::Status(code) => status(code).into_response(),
-        Fault::RetryAfter(code, seconds) => {
-            (status(code), [(header::RETRY_AFTER, seconds.to_string())]).into_response()
-        }
+        Fault::RetryAfter(code, text) => (status(code), [(header::RETRY_AFTER, text)]).into_response(),
         Fault::HalfBody => {
             let chunks = vec![Ok(Bytes::from_static(b"{\"manifests\":[")), Err(std::io::Error::other("cut"))];
             let body = Body::from_stream(futures::stream::iter(chunks));

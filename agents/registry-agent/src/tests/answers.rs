@@ -171,7 +171,7 @@ async fn a_registry_that_hangs_or_is_gone_is_unreachable() {
 async fn a_throttled_fallback_behind_a_missing_referrers_api_is_not_empty() {
     let bench = Bench::start().await;
     let image = bench.fake.image(APP, Some("v1"), "a");
-    bench.fake.fault(&format!("manifests/{}", image.fallback_tag()), Fault::RetryAfter(429, 7));
+    bench.fake.fault(&format!("manifests/{}", image.fallback_tag()), Fault::RetryAfter(429, "7"));
     let answer = bench.ask(&bench.fake.repository(APP), image).await;
     assert_eq!(answer.reason, Unavailable::RateLimited, "{}", answer.detail);
 }

@@ -386,7 +386,7 @@ async fn a_registry_that_does_not_answer_is_given_up_and_the_next_poll_goes_on_t
 async fn a_registry_is_left_alone_for_as_long_as_it_asks() {
     let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
     bench.fake.image(APP, Some("v1"), "a");
-    bench.fake.fault("tags/list", Fault::RetryAfter(429, 3600));
+    bench.fake.fault("tags/list", Fault::RetryAfter(429, "Sun, 01 Mar 2099 12:00:00 GMT"));
     let watched = bench.agent.agent.registries.values().next().unwrap();
     let asked = || bench.fake.set().requests.len();
     bench

@@ -99,8 +99,10 @@ impl Webhook {
 
 fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
     let reason = format!("it answered {}", status.as_u16());
-    let retry_after =
-        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| pause(text, now));
+    let retry_after = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| fleet_runtime::retry_after(text, now, RETRY_AFTER_MAX));
     match status.as_u16() {
         200..=299 => Answer::Accepted,
         429 => Answer::Later { reason, retry_after, whole_sink: true },
@@ -108,17 +110,6 @@ fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
         408 | 425 | 500..=599 => Answer::Later { reason, retry_after, whole_sink: false },
         _ => Answer::Refused { reason },
     }
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).
-fn pause(text: &str, now: Timestamp) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-    }
-    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let until = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
-    Some(until.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
