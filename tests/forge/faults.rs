@@ -81,17 +81,23 @@ async fn one_bad_moment_and_a_renamed_repository_are_bridged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_limit_ends_the_look_up_and_keeps_the_next_one_at_home() {
-    let world = World::new().await;
-    let commit = merged(&world);
-    world.forge.model().faults =
-        vec![("/reviews".to_owned(), status(429, &[("retry-after", "3600")], "{}"), 1)];
-    let answered = world.ask(question(&world, &commit)).await;
-    answered.check_end(Unavailable::RateLimited, "rate limit");
-    let asked = world.forge.requests().len();
-    let again = world.ask_again(question(&world, &commit), 2).await;
-    again.check_end(Unavailable::RateLimited, "until");
-    assert_eq!(world.forge.requests().len(), asked);
-    world.end();
+    let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
+    for limit in [
+        status(429, &[("retry-after", "3600")], "{}"),
+        status(403, &[("retry-after", "Sun, 01 Mar 2099 12:00:00 GMT")], "{}"),
+        status(403, &[("x-ratelimit-remaining", "4000")], secondary),
+    ] {
+        let world = World::new().await;
+        let commit = merged(&world);
+        world.forge.model().faults = vec![("/reviews".to_owned(), limit, 1)];
+        let answered = world.ask(question(&world, &commit)).await;
+        answered.check_end(Unavailable::RateLimited, "rate limit");
+        let asked = world.forge.requests().len();
+        let again = world.ask_again(question(&world, &commit), 2).await;
+        again.check_end(Unavailable::RateLimited, "until");
+        assert_eq!(world.forge.requests().len(), asked);
+        world.end();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -245,9 +245,11 @@ impl ApiClient {
                 None => Err(ApiFailure::Unreachable { reason: format!("{status} without a location") }),
             },
             status => {
-                let until = shared.budget.refused(status, &parts.headers, Timestamp::now());
+                let limited = shared.budget.refused(status, &parts.headers, Timestamp::now());
                 let said = self.read_body(body).await.unwrap_or_default();
-                Err(ApiFailure::from_status(status, until, &said))
+                let limited =
+                    limited.or_else(|| shared.budget.refused_in_words(status, &said, Timestamp::now()));
+                Err(ApiFailure::from_status(status, limited, &said))
             }
         }
     }

@@ -2,17 +2,19 @@
 //! and some of the limit is left to others who use the same credential.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
 use super::ApiFailure;
-use super::failure::Limited;
+use super::failure::{Limited, says_secondary_limit};
 
 /// The wait after a refusal that names no time ("Best practices for using the REST API": at least one minute).
 const PAUSE_SECONDS: i64 = 60;
 /// The longest wait that is believed, in seconds: GitHub's window is one hour.
 const PAUSE_SECONDS_MAX: i64 = 2 * 60 * 60;
+const PAUSE_MAX: Duration = Duration::from_secs(PAUSE_SECONDS_MAX.unsigned_abs());
 
 /// What is left of the limit, and until when nothing may be sent.
 #[derive(Debug)]
@@ -71,7 +73,9 @@ impl Budget {
         if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::FORBIDDEN {
             return None;
         }
-        let after = number(headers, "retry-after").map(|seconds| add_seconds(now, seconds));
+        let after = headers.get("retry-after").and_then(|value| value.to_str().ok());
+        let after = after.and_then(|text| fleet_runtime::retry_after(text, now, PAUSE_MAX));
+        let after = after.map(|pause| now.checked_add(pause).unwrap_or(now));
         let used_up = number(headers, "x-ratelimit-remaining") == Some(0);
         let reset = number(headers, "x-ratelimit-reset").and_then(|s| Timestamp::from_second(s).ok());
         let until = match (after, status) {
@@ -80,8 +84,19 @@ impl Budget {
             (None, StatusCode::TOO_MANY_REQUESTS) => add_seconds(now, PAUSE_SECONDS),
             _ => return None,
         };
+        Some(self.pause(until))
+    }
+
+    /// The same for what only the body says: a secondary limit leaves requests of the primary one, and may
+    /// name no time.
+    pub fn refused_in_words(&self, status: StatusCode, said: &[u8], now: Timestamp) -> Option<Limited> {
+        let is_limit = status == StatusCode::FORBIDDEN && says_secondary_limit(said);
+        is_limit.then(|| self.pause(add_seconds(now, PAUSE_SECONDS)))
+    }
+
+    fn pause(&self, until: Timestamp) -> Limited {
         self.state().paused_until = Some(until);
-        Some(Limited { until: Some(until) })
+        Limited { until: Some(until) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,7 +165,26 @@ mod tests {
         check(404, &[("retry-after", "5")], None);
         check(403, &[("retry-after", "5")], Some(1005));
         check(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1300")], Some(1300));
+        check(403, &[("retry-after", "Thu, 01 Jan 1970 00:17:00 GMT")], Some(1020));
         check(429, &[], Some(1060));
         check(429, &[("retry-after", "999999999")], Some(1000 + 7200));
+    }
+
+    #[test]
+    fn a_secondary_limit_that_only_the_body_names_pauses_too() {
+        let check = |status: u16, said: &str, is_limit: bool| {
+            let budget = Budget::new(0);
+            let limited =
+                budget.refused_in_words(StatusCode::from_u16(status).unwrap(), said.as_bytes(), at(1000));
+            assert_eq!(limited, is_limit.then_some(Limited { until: Some(at(1060)) }), "{said}");
+            assert_eq!(budget.check(at(1059)).is_err(), is_limit, "{said}");
+            budget.check(at(1060)).unwrap();
+        };
+        check(403, r#"{"message":"You have exceeded a secondary rate limit. Please wait."}"#, true);
+        let page = "https://docs.github.com/rest/using-the-rest-api/rate-limits#about-secondary-rate-limits";
+        check(403, &format!(r#"{{"message":"Forbidden","documentation_url":"{page}"}}"#), true);
+        check(403, r#"{"message":"Resource not accessible by integration"}"#, false);
+        check(403, "You have exceeded a secondary rate limit", false);
+        check(404, r#"{"message":"You have exceeded a secondary rate limit."}"#, false);
     }
 }

@@ -121,12 +121,22 @@ pub(super) fn is_length_limit(error: &axum::Error) -> bool {
     false
 }
 
-/// The `message` of GitHub's error body.
+/// GitHub's error body.
+#[derive(serde::Deserialize)]
+struct ErrorBody {
+    message: String,
+    documentation_url: Option<String>,
+}
+
+/// Whether a refusal is one of the secondary rate limits, which GitHub tells in the words of the body alone
+/// ("Rate limits for the REST API").
+pub(super) fn says_secondary_limit(body: &[u8]) -> bool {
+    let Ok(body) = crate::json::read::<ErrorBody>(body) else { return false };
+    body.message.to_ascii_lowercase().contains("secondary rate limit")
+        || body.documentation_url.is_some_and(|page| page.contains("secondary-rate-limits"))
+}
+
 fn message_of(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct ErrorBody {
-        message: String,
-    }
     match crate::json::read::<ErrorBody>(body) {
         Ok(body) => plain(&body.message),
         Err(_) => "without a message".to_owned(),
