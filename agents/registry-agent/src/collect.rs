@@ -122,8 +122,8 @@ impl Collection<'_> {
     }
 
     async fn tagged(&mut self, manifest: Manifest, place: EvidencePlace) -> Result<(), PublishError> {
-        // Some registries take the fallback tag for another way to write the digest, and give the subject itself: what an
-        // index lists is not attached to it.
+        // Some registries take the fallback tag for another way to write the digest, and give the subject
+        // itself: what an index lists is not attached to it.
         if manifest.digest == self.subject {
             return Ok(());
         }

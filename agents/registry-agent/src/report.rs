@@ -1,7 +1,7 @@
 //! What the agent says about itself: that it lives, what it covers since when, and when it was not watching.
 //!
-//! In: the state and the clock. Out: `agent.reported` at intervals, `agent.gap` when the agent was down for long or leaves
-//! a repository out, and again when a whole poll has found what was missed.
+//! In: the state and the clock. Out: `agent.reported` at intervals, `agent.gap` when the agent was down for
+//! long or leaves a repository out, and again when a whole poll has found what was missed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,8 +95,8 @@ impl Agent {
         batch.put_registry(host, &record)
     }
 
-    /// A repository that is denied since then is polled no more. What it was before is kept: a tag of it that comes back with
-    /// other content has moved.
+    /// A repository that is denied since then is polled no more. What it was before is kept: a tag of it that
+    /// comes back with other content has moved.
     pub(crate) fn note_left_out(
         &self,
         batch: &mut Batch<'_>,

@@ -44,8 +44,8 @@ pub struct RawRegistry {
     pub redirect_hosts: Option<Vec<String>>,
     /// Certificates in PEM to trust beside the system's.
     pub certificate_authority_file: Option<PathBuf>,
-    /// Whether the registry may have the referrers API. False only for one that has none and says so in no known way: it
-    /// denies the request or fails. Default: true.
+    /// Whether the registry may have the referrers API. False only for one that has none and says so in no
+    /// known way: it denies the request or fails. Default: true.
     pub referrers_api: Option<bool>,
     /// The token that the registry sends with its notifications, as `Authorization: Bearer <token>`.
     pub notification_token: Option<Secret>,

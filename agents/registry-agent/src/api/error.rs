@@ -1,7 +1,7 @@
 //! Why a registry could not be asked, told apart from what it answered.
 //!
-//! Only [`ApiError::NotFound`] says that something is not there, and only an answer of 404 makes it: the registry's own,
-//! never its realm's. Everything else means that nobody knows.
+//! Only [`ApiError::NotFound`] says that something is not there, and only an answer of 404 makes it: the
+//! registry's own, never its realm's. Everything else means that nobody knows.
 
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ impl ApiError {
     pub(crate) fn unavailable(&self) -> Unavailable {
         match self {
             ApiError::NotFound => Unavailable::NotFound,
-            // Where we may not go we know nothing of what is there. That the registry itself is not configured is what the
-            // one who is asked finds, before it sends anything.
+            // Where we may not go we know nothing of what is there. That the registry itself is not
+            // configured is what the one who is asked finds, before it sends anything.
             ApiError::Denied { .. }
             | ApiError::UnknownChallenge
             | ApiError::ForeignHost { .. }

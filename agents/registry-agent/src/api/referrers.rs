@@ -4,10 +4,11 @@
 //! server can leave something out by mistaking it; what the listed manifests are, their bytes say, not the list:
 //! registries get `artifactType` wrong.
 //!
-//! A registry without this API says so in many ways: it answers 404 as the specification has it, refuses the request as one
-//! that it does not know, shows a page, or leads to another host. Then there is no such list here, and what is attached lies
-//! under the fallback tag, which is asked for all the same. What may pass (a denial, too many requests, a failure), and an
-//! answer that is called an index and is none, say nothing of what is attached.
+//! A registry without this API says so in many ways: it answers 404 as the specification has it, refuses the
+//! request as one that it does not know, shows a page, or leads to another host. Then there is no such list
+//! here, and what is attached lies under the fallback tag, which is asked for all the same. What may pass (a
+//! denial, too many requests, a failure), and an answer that is called an index and is none, say nothing of
+//! what is attached.
 
 use bus_schema::{Digest, ImageRepository};
 

@@ -194,8 +194,8 @@ impl Authority {
     }
 }
 
-/// What a realm answers instead of a token says nothing of what the registry was asked for: nothing is missing there, and no
-/// bound cuts it off.
+/// What a realm answers instead of a token says nothing of what the registry was asked for: nothing is
+/// missing there, and no bound cuts it off.
 fn of_the_realm(error: ApiError, realm: String) -> ApiError {
     match error {
         ApiError::NotFound => ApiError::NoToken { realm, reason: "it answers 404".to_owned() },

@@ -1,10 +1,10 @@
-//! Repositories whose lists the registry denies, poll after poll. A registry that hides what one may not see answers so for
-//! one that was deleted, and nothing else would ever take it off the list.
+//! Repositories whose lists the registry denies, poll after poll. A registry that hides what one may not see
+//! answers so for one that was deleted, and nothing else would ever take it off the list.
 //!
-//! In: what one poll was denied. Out: the denials that fail the poll. That of a repository which the settings name always
-//! does. One that was only heard of is left out after a while, with a gap of its own, until it is heard of again; where the
-//! registry's own list still names it, it is asked for all the same. While the registry lets the agent read nothing at all it
-//! is the agent that is denied, and nothing is left out.
+//! In: what one poll was denied. Out: the denials that fail the poll. That of a repository which the settings
+//! name always does. One that was only heard of is left out after a while, with a gap of its own, until it is
+//! heard of again; where the registry's own list still names it, it is asked for all the same. While the
+//! registry lets the agent read nothing at all it is the agent that is denied, and nothing is left out.
 
 use bus_schema::ImageRepository;
 use jiff::{SignedDuration, Timestamp};

@@ -1,6 +1,8 @@
-//! The login for an image as docker or podman keep it: in a file, or with a credential helper that the file names.
+//! The login for an image as docker or podman keep it: in a file, or with a credential helper that the file
+//! names.
 //!
-//! A login may be meant for one namespace of its registry (containers-auth.json(5)): it is never sent for another.
+//! A login may be meant for one namespace of its registry (containers-auth.json(5)): it is never sent for
+//! another.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -113,7 +115,8 @@ impl Entry {
     }
 }
 
-/// What is meant for the repository most closely: for the longest of its namespaces, else for its whole registry.
+/// What is meant for the repository most closely: for the longest of its namespaces, else for its whole
+/// registry.
 fn closest<'a, T>(
     entries: impl Iterator<Item = (&'a String, T)>,
     repository: &ImageRepository,
@@ -136,8 +139,8 @@ fn asked_as(host: &str) -> &str {
     if host == DEFAULT_REGISTRY { "https://index.docker.io/v1/" } else { host }
 }
 
-/// docker writes `https://index.docker.io/v1/`, podman `docker.io` and `quay.io/acme`. The version of an interface is no
-/// namespace.
+/// docker writes `https://index.docker.io/v1/`, podman `docker.io` and `quay.io/acme`. The version of an
+/// interface is no namespace.
 fn host_and_namespace(key: &str) -> (&str, &str) {
     let plain = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let (host, path) = plain.split_once('/').unwrap_or((plain, ""));
