@@ -69,6 +69,12 @@ async fn what_is_not_there_is_told_apart_from_what_cannot_be_asked() {
     assert!(matches!(look(&fake, "acme/app:v2").await, Err(LookError::NotThere { .. })));
     fake.fault("/manifests/v1", Fault::Status(500));
     assert!(matches!(look(&fake, "acme/app:v1").await, Err(LookError::Unresolved { .. })));
+    fake.set().faults.clear();
+    fake.set().token = Some("secret".to_owned());
+    fake.fault("/token", Fault::Status(404));
+    assert!(matches!(look(&fake, "acme/app:v1").await, Err(LookError::Unresolved { .. })));
+    fake.set().faults.clear();
+    fake.set().token = None;
     let missing = bus_schema::Digest::sha256_of(json!("none").to_string().as_bytes());
     assert!(look(&fake, &format!("acme/app@{missing}")).await.unwrap().is_missing);
     let elsewhere = Settings::of_named_host("registry.example", None).unwrap();

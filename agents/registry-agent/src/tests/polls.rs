@@ -172,6 +172,20 @@ async fn a_repository_is_gone_only_where_the_registry_answers_as_one() {
 }
 
 #[tokio::test]
+async fn a_realm_that_gives_no_token_deletes_nothing() {
+    let bench = Bench::with("repositories = [\"acme/app\"]").await;
+    bench.fake.set().token = Some("t0ken".to_owned());
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.poll().await.unwrap();
+    // A new process has no token.
+    let bench = bench.restarted();
+    bench.fake.fault("/token", Fault::Status(404));
+    let answered = bench.poll().await;
+    assert!(matches!(answered, Err(PollError::Registry(ApiError::NoToken { .. }))), "{answered:?}");
+    assert_eq!(bench.told().await.len(), 2);
+}
+
+#[tokio::test]
 async fn lists_are_read_page_by_page() {
     let bench = Bench::with("repositories = [\"**\"]").await;
     for n in 0..5 {
