@@ -16,7 +16,7 @@ use crate::state::Ground;
 use crate::state::agent::{self, CoverageRecord};
 use crate::state::question::{self, QuestionRecord};
 use crate::state::run::{self, RunRecord};
-use crate::state::source::sortable;
+use crate::state::source::{SourceKey, sortable};
 use crate::state::unit::fact;
 
 /// The most runs around one push that are looked at.
@@ -125,6 +125,11 @@ impl<'a> Inquiry<'a> {
             exceptions.filter(|one| may_be_used(one)).find(|one| one.covers(objected, self.now))?;
         self.look_again_at(covering.expires);
         Some(covering)
+    }
+
+    /// Under which key the state of a source repository lies.
+    pub(crate) fn source_key(&self, repository: &RepositoryRef) -> Result<SourceKey, RecordsError> {
+        SourceKey::of(self.draft, repository)
     }
 
     /// Since when a kind of agent covers a scope.

@@ -82,7 +82,8 @@ impl History {
         git_ref: Option<&GitRef>,
     ) -> Result<History, RecordsError> {
         let repository = &source.repository;
-        inquiry.depend_on(fact::commit(repository, commit));
+        let key = inquiry.source_key(repository)?;
+        inquiry.depend_on(fact::commit(&key, commit));
         let mut bringing = pushes_of(inquiry, source, commit)?;
         bringing.retain(|push| {
             let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
@@ -113,7 +114,7 @@ impl History {
         let Some(branch) = branch else { return Ok(history) };
         let up_to = history.bringing.first().map(|push| push.pushed_at).or(merged_at);
         let Some(up_to) = up_to else { return Ok(history) };
-        inquiry.depend_on(fact::history(repository, &branch, up_to));
+        inquiry.depend_on(fact::history(&key, &branch, up_to));
         history.walk(inquiry, source, &branch, up_to)?;
         Ok(history)
     }
@@ -126,7 +127,7 @@ impl History {
         branch: &GitRef,
         up_to: Timestamp,
     ) -> Result<(), RecordsError> {
-        let prefix = source::pushes_prefix(&source.repository, branch);
+        let prefix = source::pushes_prefix(&inquiry.source_key(&source.repository)?, branch);
         let pushes: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
         let mut pushes: Vec<PushRecord> = pushes
             .into_iter()
@@ -208,7 +209,7 @@ impl History {
         }
         let (first, missed) = self.below.gaps(since);
         for missed in missed {
-            inquiry.depend_on(fact::commit(&source.repository, &missed));
+            inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, &missed));
             if !is_merged_with_review(inquiry, source, &missed)? {
                 unreviewed.push((missed, "nobody saw how it was pushed".to_owned()));
             }
@@ -229,7 +230,7 @@ impl History {
         source: &SourceContract,
         commit: &CommitId,
     ) -> Result<(), RecordsError> {
-        inquiry.depend_on(fact::commit(&source.repository, commit));
+        inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, commit));
         let question = Question::Commit {
             repository: source.repository.clone(),
             commit: commit.clone(),
@@ -301,7 +302,7 @@ impl Elsewhere {
     ) -> Result<bool, RecordsError> {
         if self.depended_on < DEPENDED_ON_MAX {
             self.depended_on += 1;
-            inquiry.depend_on(fact::commit(&source.repository, commit));
+            inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, commit));
         }
         if is_merged_with_review(inquiry, source, commit)? {
             return Ok(true);
@@ -457,7 +458,7 @@ fn pushes_of(
     source: &SourceContract,
     commit: &CommitId,
 ) -> Result<Vec<PushRecord>, RecordsError> {
-    let prefix = source::commit_pushes_prefix(&source.repository, commit);
+    let prefix = source::commit_pushes_prefix(&inquiry.source_key(&source.repository)?, commit);
     let mut pushes = Vec::new();
     for (_, key) in inquiry.draft.scan::<String>(Table::Source, &prefix, PUSHES_OF_COMMIT_MAX)? {
         if let Some(push) = inquiry.draft.get::<PushRecord>(Table::Source, &key)?
@@ -475,7 +476,7 @@ fn merges_of(
     source: &SourceContract,
     commit: &CommitId,
 ) -> Result<Vec<(String, Merge, ChangeRecord)>, RecordsError> {
-    let prefix = source::merges_prefix(&source.repository, commit);
+    let prefix = source::merges_prefix(&inquiry.source_key(&source.repository)?, commit);
     let mut merges = Vec::new();
     for (key, change_key) in inquiry.draft.scan::<String>(Table::Source, &prefix, PUSHES_OF_COMMIT_MAX)? {
         let number = crate::records::parts(&key).last().copied().unwrap_or_default().to_owned();
@@ -497,7 +498,7 @@ fn merges_into(
     branch: &GitRef,
     from: Timestamp,
 ) -> Result<(Vec<Merge>, Option<Ground>), RecordsError> {
-    let prefix = source::merged_at_prefix(&source.repository, branch);
+    let prefix = source::merged_at_prefix(&inquiry.source_key(&source.repository)?, branch);
     let begin = format!("{prefix}{}", source::sortable(from));
     let mut merges = Vec::new();
     let mut ground = None;

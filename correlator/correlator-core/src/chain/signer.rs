@@ -288,8 +288,10 @@ fn fits_source(
         .as_ref()
         .is_some_and(|found| source.refs.iter().any(|glob| glob.matches(found.as_str())));
     let is_workflow = identity.caller_workflow.as_ref().is_some_and(|found| {
-        // The workflow's address carries no id: it is the repository's own where both have the repository's name.
-        source.repository.is_same(&found.repository)
+        // The workflow's address carries no id: it is the repository's own where both have the name that the certificate
+        // gives it, whatever the contract calls it.
+        let names = |own: &RepositoryRef| own.path().eq_ignore_ascii_case(&found.repository.path());
+        identity.repository.as_ref().is_some_and(names)
             && match workflow {
                 Some(path) => found.path == *path,
                 None => pipeline.build.workflows.is_empty() || pipeline.build.workflows.contains(&found.path),

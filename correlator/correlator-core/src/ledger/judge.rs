@@ -373,8 +373,9 @@ impl Work<'_> {
     ) -> Result<Conclusion, RecordsError> {
         let contracts = std::sync::Arc::clone(&self.contracts);
         let inquiry = Inquiry::new(&self.draft, &contracts, self.now, memo);
-        inquiry.depend_on(fact::commit(repository, commit));
-        let key = crate::state::source::workflow_key(repository, commit);
+        let source = inquiry.source_key(repository)?;
+        inquiry.depend_on(fact::commit(&source, commit));
+        let key = crate::state::source::workflow_key(&source, commit);
         let record: WorkflowChangeRecord = self.draft.get(Table::Source, &key)?.unwrap_or_default();
         let is_concerned = |pipeline: &&Pipeline| {
             pipeline.source.as_ref().is_some_and(|source| {

@@ -1,5 +1,6 @@
-//! Commits, pushes, changes and reviews of a source repository, under its path in lower case.
+//! Commits, pushes, changes and reviews of a source repository, under one key whatever it is called.
 //!
+//! Repositories are renamed and transferred: what has an id at its forge keeps the key under which it was heard of first.
 //! Names can be registered again, so every record carries the forge's ids, and judging compares them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use bus_schema::{Actor, CommitId, GitRef, RepositoryRef};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::records;
+use crate::records::{self, Draft, RecordsError, Table};
 use crate::state::Ground;
 
 /// One push to a branch or tag.
@@ -88,57 +89,95 @@ pub struct WorkflowChangeRecord {
     pub ground: Vec<Ground>,
 }
 
+/// Under which key the state of a source repository lies: the path, in lower case, at which its id was heard of first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceKey(String);
+
+impl SourceKey {
+    /// The key of a repository: by its id where it has one that is known, else by who was heard of last at its path.
+    pub fn of(draft: &Draft<'_>, repository: &RepositoryRef) -> Result<SourceKey, RecordsError> {
+        if let Some(known_as) = known_as_key(repository)
+            && let Some(key) = draft.get::<String>(Table::Source, &known_as)?
+        {
+            return Ok(SourceKey(key));
+        }
+        let path = path_key(repository);
+        let at_path: Option<String> = draft.get(Table::Source, &known_at_key(&path))?;
+        Ok(SourceKey(at_path.unwrap_or(path)))
+    }
+
+    /// Its key where nothing is known of it: its path.
+    pub(crate) fn of_path(repository: &RepositoryRef) -> SourceKey {
+        SourceKey(path_key(repository))
+    }
+
+    /// A key as the state holds it.
+    pub(crate) fn from_known(key: String) -> SourceKey {
+        SourceKey(key)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The path of the repository, as a key.
-pub fn repository_key(repository: &RepositoryRef) -> String {
+pub(crate) fn path_key(repository: &RepositoryRef) -> String {
     repository.path().to_ascii_lowercase()
 }
 
-/// Pushes to one ref sort by their time.
-pub fn push_key(
-    repository: &RepositoryRef,
-    git_ref: &GitRef,
-    at: Timestamp,
-    after: Option<&CommitId>,
-) -> String {
-    let after = after.map_or("-", CommitId::as_str);
-    records::key(["push", &repository_key(repository), git_ref.as_str(), &sortable(at), after])
+/// From the id of a repository to its [`SourceKey`].
+pub(crate) fn known_as_key(repository: &RepositoryRef) -> Option<String> {
+    let id = repository.id.as_ref()?;
+    Some(records::key(["known-as", repository.host.as_str(), id.as_str()]))
 }
 
-pub fn pushes_prefix(repository: &RepositoryRef, git_ref: &GitRef) -> String {
-    records::prefix(["push", &repository_key(repository), git_ref.as_str()])
+/// From a path to the [`SourceKey`] of the repository that was heard of there last, where that is another.
+pub(crate) fn known_at_key(path: &str) -> String {
+    records::key(["known-at", path])
+}
+
+/// Pushes to one ref sort by their time.
+pub fn push_key(source: &SourceKey, git_ref: &GitRef, at: Timestamp, after: Option<&CommitId>) -> String {
+    let after = after.map_or("-", CommitId::as_str);
+    records::key(["push", source.as_str(), git_ref.as_str(), &sortable(at), after])
+}
+
+pub fn pushes_prefix(source: &SourceKey, git_ref: &GitRef) -> String {
+    records::prefix(["push", source.as_str(), git_ref.as_str()])
 }
 
 /// All pushes of a repository.
-pub fn all_pushes_prefix(repository: &RepositoryRef) -> String {
-    records::prefix(["push", &repository_key(repository)])
+pub fn all_pushes_prefix(source: &SourceKey) -> String {
+    records::prefix(["push", source.as_str()])
 }
 
 /// From a commit to the pushes that brought it.
-pub fn commit_push_key(repository: &RepositoryRef, commit: &CommitId, push_key: &str) -> String {
+pub fn commit_push_key(source: &SourceKey, commit: &CommitId, push_key: &str) -> String {
     let digest = bus_schema::Digest::sha256_of(push_key.as_bytes()).short();
-    records::key(["commit-push", &repository_key(repository), commit.as_str(), &digest])
+    records::key(["commit-push", source.as_str(), commit.as_str(), &digest])
 }
 
-pub fn commit_pushes_prefix(repository: &RepositoryRef, commit: &CommitId) -> String {
-    records::prefix(["commit-push", &repository_key(repository), commit.as_str()])
+pub fn commit_pushes_prefix(source: &SourceKey, commit: &CommitId) -> String {
+    records::prefix(["commit-push", source.as_str(), commit.as_str()])
 }
 
-pub fn change_key(repository: &RepositoryRef, number: u64) -> String {
-    records::key(["change", &repository_key(repository), &number.to_string()])
+pub fn change_key(source: &SourceKey, number: u64) -> String {
+    records::key(["change", source.as_str(), &number.to_string()])
 }
 
 /// From a merge commit to its change.
-pub fn merge_key(repository: &RepositoryRef, merge_commit: &CommitId, number: u64) -> String {
-    records::key(["merge", &repository_key(repository), merge_commit.as_str(), &number.to_string()])
+pub fn merge_key(source: &SourceKey, merge_commit: &CommitId, number: u64) -> String {
+    records::key(["merge", source.as_str(), merge_commit.as_str(), &number.to_string()])
 }
 
-pub fn merges_prefix(repository: &RepositoryRef, merge_commit: &CommitId) -> String {
-    records::prefix(["merge", &repository_key(repository), merge_commit.as_str()])
+pub fn merges_prefix(source: &SourceKey, merge_commit: &CommitId) -> String {
+    records::prefix(["merge", source.as_str(), merge_commit.as_str()])
 }
 
 /// The merges into a branch by their time: from a merge to its change.
 pub fn merged_at_key(
-    repository: &RepositoryRef,
+    source: &SourceKey,
     base: &GitRef,
     at: Timestamp,
     merge_commit: &CommitId,
@@ -146,15 +185,15 @@ pub fn merged_at_key(
 ) -> String {
     let number = number.to_string();
     let merge_commit = merge_commit.as_str();
-    format!("{}{}", merged_at_prefix(repository, base), records::key([&sortable(at), merge_commit, &number]))
+    format!("{}{}", merged_at_prefix(source, base), records::key([&sortable(at), merge_commit, &number]))
 }
 
-pub fn merged_at_prefix(repository: &RepositoryRef, base: &GitRef) -> String {
-    records::prefix(["merged-at", &repository_key(repository), base.as_str()])
+pub fn merged_at_prefix(source: &SourceKey, base: &GitRef) -> String {
+    records::prefix(["merged-at", source.as_str(), base.as_str()])
 }
 
-pub fn workflow_key(repository: &RepositoryRef, commit: &CommitId) -> String {
-    records::key(["workflow", &repository_key(repository), commit.as_str()])
+pub fn workflow_key(source: &SourceKey, commit: &CommitId) -> String {
+    records::key(["workflow", source.as_str(), commit.as_str()])
 }
 
 /// A time as text that sorts like the time.

@@ -40,7 +40,7 @@ impl Unit {
             Unit::Placement { key } => records::key(["placement", key]),
             Unit::Tag { repository, tag } => records::key(["tag", &repository.to_string(), tag.as_str()]),
             Unit::Workflow { repository, commit } => {
-                records::key(["workflow", &super::source::repository_key(repository), commit.as_str()])
+                records::key(["workflow", &super::source::path_key(repository), commit.as_str()])
             }
             Unit::Completeness { agent, scope } => records::key(["completeness", agent.as_str(), scope]),
             Unit::RemovedPipeline { pipeline } => records::key(["removed", pipeline]),
@@ -128,23 +128,28 @@ pub fn prefix_before(first: &str) -> String {
 
 /// Facts that units depend on.
 pub mod fact {
-    use bus_schema::{ClusterId, CommitId, ForgeHost, ForgeId, GitRef, RepositoryRef, RequestId, RunId};
+    use bus_schema::{ClusterId, CommitId, ForgeHost, ForgeId, GitRef, RequestId, RunId};
     use jiff::Timestamp;
 
     use crate::records::key;
-    use crate::state::source::{repository_key, sortable};
+    use crate::state::source::{SourceKey, sortable};
 
     /// A push to a ref at or before this time: an earlier or equal push that becomes known later matters.
-    pub fn history(repository: &RepositoryRef, git_ref: &GitRef, up_to: Timestamp) -> String {
-        key(["history", &repository_key(repository), git_ref.as_str(), &sortable(up_to)])
+    pub fn history(source: &SourceKey, git_ref: &GitRef, up_to: Timestamp) -> String {
+        key(["history", source.as_str(), git_ref.as_str(), &sortable(up_to)])
     }
 
-    pub fn history_prefix(repository: &RepositoryRef, git_ref: &GitRef) -> String {
-        key(["history", &repository_key(repository), git_ref.as_str()]) + "\u{1f}"
+    pub fn history_prefix(source: &SourceKey, git_ref: &GitRef) -> String {
+        key(["history", source.as_str(), git_ref.as_str()]) + "\u{1f}"
     }
 
-    pub fn commit(repository: &RepositoryRef, commit: &CommitId) -> String {
-        key(["commit", &repository_key(repository), commit.as_str()])
+    pub fn commit(source: &SourceKey, commit: &CommitId) -> String {
+        key(["commit", source.as_str(), commit.as_str()])
+    }
+
+    /// Every fact about the source of a repository: each begins with one of these.
+    pub fn source_prefixes(source: &SourceKey) -> [String; 2] {
+        ["history", "commit"].map(|what| key([what, source.as_str()]) + "\u{1f}")
     }
 
     pub fn run(run: &RunId) -> String {

@@ -1,5 +1,7 @@
 //! Pushes, changes, reviews and runs of the forge.
 
+use std::sync::Arc;
+
 use bus_schema::ci::{Conclusion, JobFinished, Run};
 use bus_schema::source::{ChangeMerged, ChangeReviewed, CommitPushed, SourceTagMoved, WorkflowChanged};
 use bus_schema::{CommitId, GitRef, RepositoryRef};
@@ -9,7 +11,7 @@ use super::Work;
 use crate::records::{RecordsError, Table};
 use crate::state::run::{self, JobRecord, RunRecord};
 use crate::state::source::{
-    self, ChangeRecord, CommitRecord, Merge, PushRecord, Review, WorkflowChangeRecord,
+    self, ChangeRecord, CommitRecord, Merge, PushRecord, Review, SourceKey, WorkflowChangeRecord,
 };
 use crate::state::unit::{Unit, fact};
 use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
@@ -73,9 +75,42 @@ impl Work<'_> {
         self.learn_push(record)
     }
 
+    /// The key of a repository that an event tells of: the id that it has is known from then on, and where it is.
+    fn learn_source(&mut self, repository: &RepositoryRef) -> Result<SourceKey, RecordsError> {
+        let Some(known_as) = source::known_as_key(repository) else {
+            return SourceKey::of(&self.draft, repository);
+        };
+        let path = SourceKey::of_path(repository);
+        if !self.draft.contains(Table::Source, &known_as)? {
+            self.draft.put(Table::Source, known_as, path.as_str().to_owned());
+            // Contracts that have the id and another name looked for it there.
+            let contracts = Arc::clone(&self.contracts);
+            let of_pipelines = contracts.pipelines.values().filter_map(|pipeline| pipeline.source.as_ref());
+            for contract in of_pipelines.map(|source| &source.repository) {
+                if contract.id == repository.id && contract.is_same(repository) {
+                    self.touch_source(&SourceKey::of_path(contract));
+                }
+            }
+        }
+        let key = SourceKey::of(&self.draft, repository)?;
+        let known_at = source::known_at_key(path.as_str());
+        let at_path: Option<String> = self.draft.get(Table::Source, &known_at)?;
+        if at_path.as_deref().unwrap_or(path.as_str()) != key.as_str() {
+            self.touch_source(&at_path.map_or(path, SourceKey::from_known));
+            self.draft.put(Table::Source, known_at, key.as_str().to_owned());
+        }
+        Ok(key)
+    }
+
+    fn touch_source(&mut self, source: &SourceKey) {
+        for prefix in fact::source_prefixes(source) {
+            self.touch_facts_from(prefix.clone(), prefix);
+        }
+    }
+
     fn learn_push(&mut self, record: PushRecord) -> Result<(), RecordsError> {
-        let key =
-            source::push_key(&record.repository, &record.git_ref, record.pushed_at, record.after.as_ref());
+        let source = self.learn_source(&record.repository)?;
+        let key = source::push_key(&source, &record.git_ref, record.pushed_at, record.after.as_ref());
         if let Some(known) = self.draft.get::<PushRecord>(Table::Source, &key)? {
             // The same push by another agent. Whatever comes first, the fuller report stays; ties by the smaller ground.
             let rank = |push: &PushRecord| {
@@ -89,27 +124,29 @@ impl Work<'_> {
         }
         let named = record.commits.iter().map(|commit| &commit.id).chain(&record.after);
         for commit in named {
-            let index = source::commit_push_key(&record.repository, commit, &key);
+            let index = source::commit_push_key(&source, commit, &key);
             self.draft.put(Table::Source, index, key.clone());
-            self.touch_fact(fact::commit(&record.repository, commit));
-            self.touch_workflow(&record.repository, commit)?;
+            self.touch_fact(fact::commit(&source, commit));
+            self.touch_workflow(&source, commit)?;
         }
         // A forced push may drop anything that the ref had before; any other push matters to what comes after it.
         let from = if record.forced { Timestamp::MIN } else { record.pushed_at };
-        self.touch_history(&record.repository, &record.git_ref, from);
+        self.touch_history(&source, &record.git_ref, from);
         self.draft.put(Table::Source, key, record);
         Ok(())
     }
 
     /// Everything whose history on the ref reaches up to a time or beyond.
-    fn touch_history(&mut self, repository: &RepositoryRef, git_ref: &GitRef, from: Timestamp) {
-        let prefix = fact::history_prefix(repository, git_ref);
-        self.touch_facts_from(prefix, fact::history(repository, git_ref, from));
+    fn touch_history(&mut self, source: &SourceKey, git_ref: &GitRef, from: Timestamp) {
+        let prefix = fact::history_prefix(source, git_ref);
+        self.touch_facts_from(prefix, fact::history(source, git_ref, from));
     }
 
-    fn touch_workflow(&mut self, repository: &RepositoryRef, commit: &CommitId) -> Result<(), RecordsError> {
-        if self.draft.contains(Table::Source, &source::workflow_key(repository, commit))? {
-            self.touch_unit(Unit::Workflow { repository: repository.clone(), commit: commit.clone() });
+    fn touch_workflow(&mut self, source: &SourceKey, commit: &CommitId) -> Result<(), RecordsError> {
+        let key = source::workflow_key(source, commit);
+        let known: Option<WorkflowChangeRecord> = self.draft.get(Table::Source, &key)?;
+        if let Some(repository) = known.and_then(|known| known.repository) {
+            self.touch_unit(Unit::Workflow { repository, commit: commit.clone() });
         }
         Ok(())
     }
@@ -119,7 +156,8 @@ impl Work<'_> {
         occasion: &Occasion,
         review: &ChangeReviewed,
     ) -> Result<(), RecordsError> {
-        let key = source::change_key(&review.repository, review.number);
+        let source = self.learn_source(&review.repository)?;
+        let key = source::change_key(&source, review.number);
         let report = Review {
             submitted_at: review.submitted_at,
             permission: review.permission.clone(),
@@ -132,7 +170,7 @@ impl Work<'_> {
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         match changed {
-            true => self.touch_change(&review.repository, &key),
+            true => self.touch_change(&source, &key),
             false => Ok(()),
         }
     }
@@ -142,7 +180,8 @@ impl Work<'_> {
         occasion: &Occasion,
         change: &ChangeMerged,
     ) -> Result<(), RecordsError> {
-        let key = source::change_key(&change.repository, change.number);
+        let source = self.learn_source(&change.repository)?;
+        let key = source::change_key(&source, change.number);
         let merge = Merge {
             looked_up: change.looked_up,
             merge_commit: change.merge_commit.clone(),
@@ -160,36 +199,36 @@ impl Work<'_> {
             insert_bounded(&mut record.merges, merge, REPORTS_MAX);
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
-        let merge_key = source::merge_key(&change.repository, &change.merge_commit, change.number);
+        let merge_key = source::merge_key(&source, &change.merge_commit, change.number);
         self.draft.put(Table::Source, merge_key, key.clone());
         let merged_at = source::merged_at_key(
-            &change.repository,
+            &source,
             &change.base,
             change.merged_at,
             &change.merge_commit,
             change.number,
         );
         self.draft.put(Table::Source, merged_at, key.clone());
-        self.touch_change(&change.repository, &key)
+        self.touch_change(&source, &key)
     }
 
     /// Marks what a change may have reviewed: its merge commit, the push that brought it, and what came after.
-    fn touch_change(&mut self, repository: &RepositoryRef, change_key: &str) -> Result<(), RecordsError> {
+    fn touch_change(&mut self, source: &SourceKey, change_key: &str) -> Result<(), RecordsError> {
         let record: ChangeRecord = self.draft.get(Table::Source, change_key)?.unwrap_or_default();
         for merge in &record.merges {
-            self.touch_fact(fact::commit(repository, &merge.merge_commit));
-            self.touch_workflow(repository, &merge.merge_commit)?;
+            self.touch_fact(fact::commit(source, &merge.merge_commit));
+            self.touch_workflow(source, &merge.merge_commit)?;
             let mut from = merge.merged_at;
-            let prefix = source::commit_pushes_prefix(repository, &merge.merge_commit);
+            let prefix = source::commit_pushes_prefix(source, &merge.merge_commit);
             for (_, key) in self.draft.scan::<String>(Table::Source, &prefix, 64)? {
                 let Some(push) = self.draft.get::<PushRecord>(Table::Source, &key)? else { continue };
                 from = from.min(push.pushed_at);
                 for commit in &push.commits {
-                    self.touch_fact(fact::commit(repository, &commit.id));
-                    self.touch_workflow(repository, &commit.id)?;
+                    self.touch_fact(fact::commit(source, &commit.id));
+                    self.touch_workflow(source, &commit.id)?;
                 }
             }
-            self.touch_history(repository, &merge.base, from);
+            self.touch_history(source, &merge.base, from);
         }
         Ok(())
     }
@@ -199,7 +238,8 @@ impl Work<'_> {
         occasion: &Occasion,
         change: &WorkflowChanged,
     ) -> Result<(), RecordsError> {
-        let key = source::workflow_key(&change.repository, &change.commit);
+        let source = self.learn_source(&change.repository)?;
+        let key = source::workflow_key(&source, &change.commit);
         let changed = self.draft.update::<WorkflowChangeRecord>(Table::Source, &key, |record| {
             if record.repository.as_ref().is_none_or(|known| known.id.is_none()) {
                 record.repository = Some(change.repository.clone());
@@ -215,13 +255,10 @@ impl Work<'_> {
                 Some(record.pushed_at.map_or(change.pushed_at, |known| known.min(change.pushed_at)));
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
-        if changed {
-            self.touch_unit(Unit::Workflow {
-                repository: change.repository.clone(),
-                commit: change.commit.clone(),
-            });
+        match changed {
+            true => self.touch_workflow(&source, &change.commit),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn take_run(
