@@ -16,6 +16,7 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus_schema::CaseId;
 use correlator_store::{DeliveryOutcome, Lane, OutboxId, Queued, Receipt, Store};
 use fleet_runtime::bus::Bus;
 use fleet_runtime::health::Check;
@@ -111,10 +112,16 @@ impl Deliver {
     }
 
     /// Records an end result.
-    async fn record(&self, id: OutboxId, sink: &str, outcome: DeliveryOutcome) -> Result<(), RecordError> {
+    async fn record(
+        &self,
+        id: OutboxId,
+        case: CaseId,
+        sink: &str,
+        outcome: DeliveryOutcome,
+    ) -> Result<(), RecordError> {
         let settling = self.settle.settling().await;
         let settled = settling.would_settle(id, sink);
-        let receipt = Receipt::Delivered { id, sink: sink.to_owned(), outcome, settled };
+        let receipt = Receipt::Delivered { id, case: Some(case), sink: sink.to_owned(), outcome, settled };
         self.recorder.record(vec![Record::Receipt(receipt)]).await?;
         settling.done(id, sink);
         Ok(())

@@ -33,6 +33,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 
+use bus_schema::CaseId;
 use correlator_core::decision::Decision;
 use correlator_core::records::{Change, Table};
 use redb::{Durability, WriteTransaction};
@@ -42,7 +43,7 @@ pub use error::IndexError;
 pub use file::Started;
 pub use snapshot::{Delivery, Queued, Snapshot};
 
-use batch::Step;
+use batch::{Row, Step};
 use cursor::Layer;
 pub(crate) use error::{is_damage, is_full, widen};
 use file::{File, Place};
@@ -53,7 +54,7 @@ use memtable::{Memtable, Readers, Rows};
 use tables::{META, META_POSITION};
 
 use crate::log::Identity;
-use crate::receipt::{Lane, Receipt};
+use crate::receipt::{Lane, OutboxId, Receipt};
 
 /// After so many commits, or so many bytes of rows, what was committed is written to the file: this bounds the memory, and
 /// what a crash makes the start replay. While a thread writes, as much again can be committed.
@@ -339,7 +340,8 @@ fn add_receipt(rows: &mut Rows, before: &Snapshot, receipt: Receipt) -> Result<(
             let through = layout::outbox_key(through);
             lane.range_mut(..=through).for_each(|(_, value)| *value = None);
         }
-        Receipt::Delivered { id, sink, outcome, settled } => {
+        Receipt::Delivered { id, case, sink, outcome, settled } => {
+            let Some(id) = delivery_meant(rows, before, id, case.as_ref())? else { return Ok(()) };
             let own = layout::outbox_key(id);
             let lane = rows.entry(Tree::Outbox(Lane::Delivery)).or_default();
             if settled {
@@ -364,6 +366,29 @@ fn add_receipt(rows: &mut Rows, before: &Snapshot, receipt: Receipt) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The delivery that a receipt means: the one that it names, or another of the same input that tells of its case.
+fn delivery_meant(
+    rows: &Rows,
+    before: &Snapshot,
+    id: OutboxId,
+    case: Option<&CaseId>,
+) -> Result<Option<OutboxId>, IndexError> {
+    let Some(meant) = case else { return Ok(Some(id)) };
+    let [first, end] = [id.position, id.position + 1].map(|position| OutboxId { position, index: 0 });
+    let tells_of_it =
+        |row: &Row| matches!(&row.decision, Decision::Deliver { case, .. } if case.id == *meant);
+    if let Some(lane) = rows.get(&Tree::Outbox(Lane::Delivery)) {
+        for (key, value) in lane.range(layout::outbox_key(first)..layout::outbox_key(end)) {
+            let (Some(value), Some((id, _))) = (value, layout::outbox_id(key)) else { continue };
+            let row = serde_json::from_slice(value).map_err(|source| IndexError::Decode { id, source })?;
+            if tells_of_it(&row) {
+                return Ok(Some(id));
+            }
+        }
+    }
+    before.delivery_at(id.position, tells_of_it)
 }
 
 impl Shared {

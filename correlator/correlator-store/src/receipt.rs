@@ -3,6 +3,7 @@
 //! A decision waits in the outbox of the index, in the lane that its executor reads. What was done with it is a
 //! receipt, logged before the row leaves the outbox, so that an index built anew from the log sends nothing again.
 
+use bus_schema::CaseId;
 use correlator_core::decision::Decision;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,10 @@ pub enum Receipt {
     /// One sink has an end result for one decision of the delivery lane.
     Delivered {
         id: OutboxId,
+        /// The case that the decision tells of. Another build may decide more or less before it at the same position: then
+        /// the decision about this case is meant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        case: Option<CaseId>,
         sink: String,
         outcome: DeliveryOutcome,
         /// No other sink waits for this decision: it leaves the outbox.

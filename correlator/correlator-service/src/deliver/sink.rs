@@ -112,7 +112,8 @@ impl Sink {
             if known.iter().any(|sink| sink == self.alert.name()) {
                 if is_settled {
                     // The webhook that was missing is no longer in the settings.
-                    self.deliver.record(row.id, self.alert.name(), DeliveryOutcome::Accepted).await?;
+                    let case = case.id.clone();
+                    self.deliver.record(row.id, case, self.alert.name(), DeliveryOutcome::Accepted).await?;
                 }
                 continue;
             }
@@ -215,7 +216,9 @@ impl Sink {
         outcome: DeliveryOutcome,
         word: &'static str,
     ) -> anyhow::Result<()> {
-        self.deliver.record(id, self.alert.name(), outcome).await?;
+        if let Some(waiting) = self.waiting.get(&id) {
+            self.deliver.record(id, waiting.case.clone(), self.alert.name(), outcome).await?;
+        }
         self.deliver.metrics.delivery(self.alert.name(), word);
         self.waiting.remove(&id);
         self.decisions.remove(&id);

@@ -131,6 +131,27 @@ impl Snapshot {
         Ok(queued)
     }
 
+    /// The first delivery of an input that is meant.
+    pub(super) fn delivery_at(
+        &self,
+        position: u64,
+        is_meant: impl Fn(&Row) -> bool,
+    ) -> Result<Option<OutboxId>, IndexError> {
+        let [first, end] =
+            [position, position + 1].map(|position| layout::outbox_key(OutboxId { position, index: 0 }));
+        let tree = Tree::Outbox(Lane::Delivery);
+        let mut rows = self.rows(tree, &first, Some(&end)).map_err(|error| self.failed(error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+            let Some((id, _)) = layout::outbox_id(row.key()) else { continue };
+            let row =
+                serde_json::from_slice(row.value()).map_err(|source| IndexError::Decode { id, source })?;
+            if is_meant(&row) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
     /// The decisions of a lane up to and including this one.
     pub(super) fn outbox_through(&self, lane: Lane, through: OutboxId) -> Result<Vec<Vec<u8>>, IndexError> {
         let end = layout::behind(&layout::outbox_key(through));

@@ -189,8 +189,13 @@ fn a_delivery_leaves_the_outbox_when_its_last_sink_is_done() {
     apply(&mut batch, &tick(2));
     batch.commit().unwrap();
     let id = OutboxId { position: 1, index: 1 };
-    let delivered =
-        |sink: &str, outcome, settled| Receipt::Delivered { id, sink: sink.to_owned(), outcome, settled };
+    let delivered = |sink: &str, outcome, settled| Receipt::Delivered {
+        id,
+        case: None,
+        sink: sink.to_owned(),
+        outcome,
+        settled,
+    };
     let mut batch = index.begin().unwrap();
     batch.receipt(3, delivered("pager", DeliveryOutcome::Accepted, false)).unwrap();
     let reason = "410 gone".to_owned();
@@ -207,6 +212,53 @@ fn a_delivery_leaves_the_outbox_when_its_last_sink_is_done() {
     batch.commit().unwrap();
     assert_eq!(ids(&index, Lane::Delivery), [(2, 1)]);
     assert!(index.snapshot().unwrap().deliveries(id).unwrap().is_empty());
+}
+
+#[test]
+fn a_receipt_of_a_build_that_decided_more_before_it_means_the_same_case() {
+    let case = |id: OutboxId, index: &Index| {
+        let rows = index.snapshot().unwrap().outbox(Lane::Delivery, None, 10).unwrap();
+        let row = rows.into_iter().find(|row| row.id == id).unwrap();
+        let Decision::Deliver { case, .. } = row.decision else { panic!("{row:?}") };
+        case.id
+    };
+    let delivered = |position, index, case| Receipt::Delivered {
+        id: OutboxId { position, index },
+        case: Some(case),
+        sink: "pager".to_owned(),
+        outcome: DeliveryOutcome::Accepted,
+        settled: true,
+    };
+    for in_one_commit in [false, true] {
+        let folder = Folder::new();
+        let index = folder.open();
+        let mut batch = index.begin().unwrap();
+        apply(&mut batch, &tick(1));
+        apply(&mut batch, &tick(2));
+        batch.commit().unwrap();
+        let first = case(OutboxId { position: 1, index: 1 }, &index);
+        let second = case(OutboxId { position: 2, index: 1 }, &index);
+        if in_one_commit {
+            drop(index);
+            let folder = Folder::new();
+            let index = folder.open();
+            let mut batch = index.begin().unwrap();
+            apply(&mut batch, &tick(1));
+            batch.receipt(2, delivered(1, 7, first)).unwrap();
+            batch.commit().unwrap();
+            assert_eq!(ids(&index, Lane::Delivery), []);
+            continue;
+        }
+        let mut batch = index.begin().unwrap();
+        // Another case of that input, or another input, is not meant.
+        batch.receipt(3, delivered(1, 1, second)).unwrap();
+        batch.commit().unwrap();
+        assert_eq!(ids(&index, Lane::Delivery), [(1, 1), (2, 1)]);
+        let mut batch = index.begin().unwrap();
+        batch.receipt(4, delivered(1, 7, first)).unwrap();
+        batch.commit().unwrap();
+        assert_eq!(ids(&index, Lane::Delivery), [(2, 1)]);
+    }
 }
 
 fn fill(folder: &Folder) {

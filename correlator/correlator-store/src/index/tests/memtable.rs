@@ -140,7 +140,9 @@ fn the_outbox_is_the_same_wherever_its_rows_are() {
                     let (sink, outcome) = (format!("sink {}", position % 3), DeliveryOutcome::Accepted);
                     let settled = position.is_multiple_of(2);
                     let id = id(position - 3, 1);
-                    batch.receipt(position, Receipt::Delivered { id, sink, outcome, settled }).unwrap();
+                    batch
+                        .receipt(position, Receipt::Delivered { id, case: None, sink, outcome, settled })
+                        .unwrap();
                 }
                 3 => apply(&mut batch, &Entry { input: root("r"), ..tick(position) }),
                 _ => apply(&mut batch, &tick(position)),
