@@ -236,6 +236,9 @@ pub struct ChangeMerged {
     pub merged_by: Option<Actor>,
     /// How many commits the change had: a pushed range that holds more was not all part of it.
     pub commit_count: u32,
+    /// The change's own commits, where the forge listed all of them: what else was pushed with its merge is none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<CommitId>,
     /// Heads of the change that were followed only by merges of the base, so that a review of one counts for the final head.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub equivalent_heads: Vec<CommitId>,

@@ -72,7 +72,7 @@ async fn a_squashed_change_comes_with_its_reviews_its_last_pusher_and_its_push()
         (change.number, change.merge_commit.as_str(), change.head.as_str()),
         (number, &*squashed, &*head)
     );
-    assert_eq!(change.commit_count, 2);
+    assert_eq!((change.commit_count, change.commits.len()), (2, 2));
     // The forge's record tells who pushed the head, whoever committed it.
     assert_eq!(change.last_pusher.as_ref().unwrap().name, "root");
     let reviews: Vec<_> = reviewed(&answered)

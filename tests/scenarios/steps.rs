@@ -356,6 +356,9 @@ pub struct Merge {
     pub last_pusher: Option<String>,
     #[serde(default = "one_commit")]
     pub commits: u32,
+    /// The change's own commits, where a look-up tells them.
+    #[serde(default)]
+    pub own: Vec<String>,
     #[serde(default)]
     pub equivalent_heads: Vec<String>,
     #[serde(default)]
@@ -850,6 +853,7 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                 last_pusher: Some(Actor::named(merge.last_pusher.as_ref().unwrap_or(&merge.author))),
                 merged_by: None,
                 commit_count: merge.commits,
+                commits: merge.own.iter().map(|own| commit(own)).collect(),
                 equivalent_heads: merge.equivalent_heads.iter().map(|head| commit(head)).collect(),
                 bypassed_rules: merge.bypassed,
                 merged_at: at,

@@ -189,6 +189,7 @@ mod tests {
             author: Actor::named("alice"),
             last_pusher: None,
             commit_count: 1,
+            commits: Vec::new(),
             equivalent_heads: Vec::new(),
             bypassed_rules: None,
             merged_at: Timestamp::UNIX_EPOCH,

@@ -538,7 +538,13 @@ fn judge_push(
             // The change covers its own commits, which end here: a longer range was not all part of it.
             let covered = usize::try_from(merge.commit_count).unwrap_or(usize::MAX).saturating_add(1);
             let first = range_start.max((index + 1).saturating_sub(covered));
-            for commit in &commits[first..=index] {
+            let range = &commits[first..=index];
+            // Where its head was pushed as it was, so were the others: a merge by hand can bring more than they are.
+            let is_listed = !merge.commits.is_empty() && range.contains(&merge.head);
+            let is_own = |commit: &&CommitId| {
+                !is_listed || *commit == &merge.merge_commit || merge.commits.contains(commit)
+            };
+            for commit in range.iter().filter(is_own) {
                 let is_better = !matches!(judged.get(commit), Some(Reviewed::Yes { .. }));
                 if is_better {
                     judged.insert(commit.clone(), reviewed.clone());

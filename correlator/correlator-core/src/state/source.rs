@@ -61,6 +61,8 @@ pub struct Merge {
     pub author: Actor,
     pub last_pusher: Option<Actor>,
     pub commit_count: u32,
+    /// Its own commits, where all of them are known.
+    pub commits: Vec<CommitId>,
     pub equivalent_heads: Vec<CommitId>,
     pub bypassed_rules: Option<bool>,
     pub merged_at: Timestamp,

@@ -54,12 +54,16 @@ impl LookUp<'_> {
             .list(&route, PULL_COMMITS_MAX)
             .await
             .map_err(|failure| LookUpEnd::failed("the change's commits", &failure))?;
+        let listed = own.entries.iter().map(|commit| commits::commit_id("sha", &commit.sha));
+        let listed: Vec<CommitId> = listed.collect::<Result<_, _>>().map_err(unreadable)?;
+        let is_whole = !own.cut && pull.commits.is_none_or(|count| count as usize == listed.len());
         let found = change::LookedUp {
             last_pusher: self.last_pusher(&pull, &own.entries).await?,
             equivalent_heads: self.equivalent_heads(&pull, &own.entries).await?,
             commit_count: pull
                 .commits
                 .unwrap_or_else(|| u32::try_from(own.entries.len()).unwrap_or(u32::MAX)),
+            commits: if is_whole { listed } else { Vec::new() },
             looked_up: true,
         };
         let mut reports = self.reviews(&pull, people).await?;

@@ -54,6 +54,7 @@ pub struct LookedUp {
     pub last_pusher: Option<Actor>,
     pub equivalent_heads: Vec<CommitId>,
     pub commit_count: u32,
+    pub commits: Vec<CommitId>,
     /// The rest of this was really looked up.
     pub looked_up: bool,
 }
@@ -85,6 +86,7 @@ pub fn change_merged(
         last_pusher: found.last_pusher,
         merged_by: pull.merged_by.as_ref().map(|account| account.actor()),
         commit_count: found.commit_count,
+        commits: found.commits,
         equivalent_heads: found.equivalent_heads,
         bypassed_rules: None,
         merged_at,

@@ -190,6 +190,7 @@ impl Work<'_> {
             author: change.author.clone(),
             last_pusher: change.last_pusher.clone(),
             commit_count: change.commit_count,
+            commits: change.commits.clone(),
             equivalent_heads: change.equivalent_heads.clone(),
             bypassed_rules: change.bypassed_rules,
             merged_at: change.merged_at,
