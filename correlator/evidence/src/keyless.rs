@@ -100,7 +100,7 @@ pub(crate) struct Certified {
     pub(crate) is_published: bool,
 }
 
-/// The steps of sigstore/architecture-docs, client-spec.md, section 4. The first five are the verifying crate's, or for
+/// The steps of sigstore/architecture-docs, client-spec.md, section 4. The first four are the verifying crate's, or for
 /// what it has no words for those of [`other_schemes`]:
 ///
 /// 1. \[4.2\] Establish the signing times from timestamps (RFC 3161) and inclusion promises.
@@ -108,7 +108,6 @@ pub(crate) struct Certified {
 /// 3. \[4.4\] Inclusion proof (RFC 9162, 2.1.3), checkpoint, promise; its time inside the certificate's validity. Entries
 ///    that are there verify, even where the root does not demand one.
 /// 4. \[4.5\] The certificate's key signed the artifact, or the envelope whose statement names it.
-/// 5. \[4.4\] The entry's body is about this certificate, signature and payload (CVE-2022-36056).
 fn attempt(
     signature: &Signature<'_>,
     certificates: &[Vec<u8>],
@@ -123,6 +122,13 @@ fn attempt(
         Verifier::Own => other_schemes::by_certificate(signature, certificates, root, work)?,
     };
 
+    let Some((leaf, others)) = certificates.split_first() else {
+        return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
+    };
+
+    // 5. [4.4] Each entry's body is about this certificate, signature and payload (CVE-2022-36056).
+    other_schemes::check_bodies(signature, Some(leaf))?;
+
     // 6. A time is proven.
     let Some(signed_at) = times.iter().min().copied() else {
         return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, "a signed time", "none")));
@@ -130,9 +136,6 @@ fn attempt(
 
     // 7. Chain to one authority of the root at each of the times; each certificate beside the signer's is the root's own, or
     //    is needed for the chain.
-    let Some((leaf, others)) = certificates.split_first() else {
-        return Err(Failed::at(Step::Shape, unsupported("a signing certificate", "none")));
-    };
     let mut chain = certificate::verify_chain(leaf, others, signed_at, root, work)?;
     chain.check_others(others, root)?;
     for time in times.iter().filter(|time| **time != signed_at) {
@@ -160,7 +163,7 @@ fn attempt(
     })
 }
 
-/// The steps 1 to 5 of the verifying crate.
+/// The steps 1 to 4 by the verifying crate.
 fn by_crate(
     bundle: &Bundle,
     artifact: Artifact<'_>,

@@ -144,6 +144,7 @@ fn with_roots(
                 continue;
             }
         };
+        other_schemes::check_bodies(signature, None)?;
         log_entries::check_against(bundle, root, &times)
             .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;

@@ -4,7 +4,8 @@
 //! stand beside the steps.
 //!
 //! The pieces are those of the crate wherever it offers them: the shape of bundles, timestamps, Merkle trees, the keys of
-//! logs. What [`crate::keyless`] and [`crate::managed_key`] check beyond the crate they check after these steps too.
+//! logs. What [`crate::keyless`] and [`crate::managed_key`] check beyond the crate they check after these steps too, and what
+//! log entries are about ([`check_bodies`]) after either.
 
 use correlator_core::facts::{Refusal, RefusalReason};
 use jiff::Timestamp;
@@ -96,11 +97,8 @@ pub(crate) fn by_certificate(
     }
 
     // 4. [4.5] The certificate's key signed the artifact, or the envelope; and what the bundle says of its digest is true.
-    let scheme = scheme_of(signature)?;
+    scheme_of(signature)?;
     check_message_digest(signature.bundle, signature.signed)?;
-
-    // 5. [4.4] The body of each entry is about this certificate, signature and digest, by this scheme (CVE-2022-36056).
-    check_bodies(signature, scheme, Some(leaf))?;
     Ok(Certified { times, info, is_published: demands.certificate_transparency })
 }
 
@@ -127,11 +125,8 @@ pub(crate) fn by_key(
     }
 
     // 4. [4.5] The key signed the artifact, or the envelope; and what the bundle says of its digest is true.
-    let scheme = scheme_of(signature)?;
+    scheme_of(signature)?;
     check_message_digest(signature.bundle, signature.signed)?;
-
-    // 5. [4.4] The body of each entry is about this key, signature and digest, by this scheme (CVE-2022-36056).
-    check_bodies(signature, scheme, None)?;
     Ok(times)
 }
 
@@ -206,7 +201,15 @@ pub(crate) fn check_message_digest(bundle: &Bundle, signed: Signed<'_>) -> Resul
     }
 }
 
-fn check_bodies(signature: &Signature<'_>, scheme: Scheme, certificate: Option<&[u8]>) -> Result<(), Failed> {
+/// \[4.4\] The body of each entry is of the kind that the entry says, and about this certificate or key, signature and
+/// content, by this scheme (CVE-2022-36056). Of bundles that the verifying crate verified too: it reads no kind in a body,
+/// and of the certificate in an `intoto` entry the key alone.
+pub(crate) fn check_bodies(signature: &Signature<'_>, certificate: Option<&[u8]>) -> Result<(), Failed> {
+    let entries = &signature.bundle.verification_material.tlog_entries;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let scheme = scheme_of(signature)?;
     let envelope = match &signature.bundle.content {
         SignatureContent::DsseEnvelope(envelope) => Some(envelope),
         _ => None,
@@ -219,7 +222,7 @@ fn check_bodies(signature: &Signature<'_>, scheme: Scheme, certificate: Option<&
         certificate,
         key: signature.key,
     };
-    for entry in &signature.bundle.verification_material.tlog_entries {
+    for entry in entries {
         logged_body::check(entry, &described).map_err(|refused| Failed::at(Step::Binding, refused))?;
     }
     Ok(())

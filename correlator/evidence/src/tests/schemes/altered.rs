@@ -197,26 +197,56 @@ fn an_entry_about_another_signature_is_none_about_this() {
 #[test]
 fn an_entry_is_of_the_kind_that_it_says() {
     let authority = Authority::new();
-    let key = SchemeKey::generate(Form::P521);
-    let case = Case::new(&authority, &key, true, false);
-    let signing = case.signing();
-    for (field, value) in [("kind", "rekord"), ("apiVersion", "0.0.9")] {
-        let mut body = signing.body(Logged::HashedRekord);
-        body[field] = json!(value);
-        let mut logged = entry(&authority, Logged::HashedRekord, &body);
-        logged["kindVersion"] = json!({ "kind": "hashedrekord", "version": "0.0.1" });
-        let found = case.verify(&signing.bundle_with(vec![logged])).map(drop).unwrap_err();
-        assert_eq!(found.reason, RefusalReason::BadLogEntry, "{found:?}");
-        assert!(found.found.contains(value), "{found:?}");
+    for form in [Form::P256, Form::P521] {
+        let key = SchemeKey::generate(form);
+        for by_certificate in [true, false] {
+            let case = Case::new(&authority, &key, by_certificate, false);
+            let signing = case.signing();
+            for (field, value) in [("kind", "rekord"), ("apiVersion", "0.0.9")] {
+                let mut body = signing.body(Logged::HashedRekord);
+                body[field] = json!(value);
+                let mut logged = entry(&authority, Logged::HashedRekord, &body);
+                logged["kindVersion"] = json!({ "kind": "hashedrekord", "version": "0.0.1" });
+                let found = case.verify(&signing.bundle_with(vec![logged])).map(drop).unwrap_err();
+                assert_eq!(found.reason, RefusalReason::BadLogEntry, "{form:?}: {found:?}");
+                assert!(found.found.contains(value), "{form:?}: {found:?}");
+            }
+            // Kinds of the other content.
+            for kind in [Logged::Dsse, Logged::Intoto] {
+                let bundle = signing.bundle(&authority, &[kind]);
+                let found = case.verify(&bundle).map(drop).unwrap_err();
+                assert_eq!(found.reason, RefusalReason::Unsupported, "{form:?}: {found:?}");
+            }
+            let case = Case::new(&authority, &key, by_certificate, true);
+            let bundle = case.signing().bundle(&authority, &[Logged::HashedRekord]);
+            let found = case.verify(&bundle).map(drop).unwrap_err();
+            assert_eq!(found.reason, RefusalReason::Unsupported, "{form:?}: {found:?}");
+        }
     }
-    // Kinds of the other content.
-    for kind in [Logged::Dsse, Logged::Intoto] {
-        let bundle = signing.bundle(&authority, &[kind]);
-        assert_eq!(case.verify(&bundle).map(drop).unwrap_err().reason, RefusalReason::Unsupported);
-    }
-    let case = Case::new(&authority, &key, true, true);
-    let bundle = case.signing().bundle(&authority, &[Logged::HashedRekord]);
-    assert_eq!(case.verify(&bundle).map(drop).unwrap_err().reason, RefusalReason::Unsupported);
+}
+
+/// Whoever holds a key may have certificates of it under several names; what is logged is one of them.
+#[test]
+fn an_entry_about_another_certificate_of_the_same_key_or_the_bare_key_is_none_about_this() {
+    each_case(|case| {
+        if !case.by_certificate {
+            return;
+        }
+        let form = case.key.form;
+        let signing = case.signing();
+        let another = case.key.certificate_without_proof(case.authority);
+        assert_ne!(Some(&another), signing.certificate.as_ref());
+        let kinds: &[Logged] =
+            if case.is_envelope { &[Logged::Dsse, Logged::Intoto] } else { &[Logged::HashedRekord] };
+        for kind in kinds.iter().filter(|kind| is_of_a_log(form, &[**kind])) {
+            for certificate in [Some(another.clone()), None] {
+                let logged = Signing { certificate, ..signing.clone() };
+                let logged = entry(case.authority, *kind, &logged.body(*kind));
+                let found = case.verify(&signing.bundle_with(vec![logged])).map(drop).unwrap_err();
+                assert_eq!(found.reason, RefusalReason::BadLogEntry, "{form:?} {kind:?}: {found:?}");
+            }
+        }
+    });
 }
 
 /// The log's word for the scheme is the signature's own: neither stands in for the other.
