@@ -29,11 +29,13 @@ pub(crate) fn check_shape(bundle: &Bundle) -> Result<(), Refusal> {
         return Err(too_large("timestamps", TIMESTAMPS_MAX, timestamps.len()));
     }
     for (position, entry) in entries.iter().enumerate() {
-        let same_place = |other: &TransparencyLogEntry| {
-            other.canonicalized_body == entry.canonicalized_body
-                || (other.log_id == entry.log_id && other.log_index == entry.log_index)
+        // Of two logs each has an entry of its own, with one body.
+        let is_same = |other: &TransparencyLogEntry| {
+            other.log_id == entry.log_id
+                && (other.canonicalized_body == entry.canonicalized_body
+                    || other.log_index == entry.log_index)
         };
-        if entries[..position].iter().any(same_place) {
+        if entries[..position].iter().any(is_same) {
             return Err(malformed("each log entry once", "one twice"));
         }
         check_entry(entry)?;

@@ -104,6 +104,43 @@ fn authorities_and_logs_may_have_keys_on_p521() {
 }
 
 #[test]
+fn one_signature_may_be_in_two_logs_with_the_same_body() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let bundle =
+        authority.bundle(&authority.identity(&release_claims()), &statement(PROVENANCE, provenance()));
+    let first = bundle["verificationMaterial"]["tlogEntries"][0].clone();
+    let body = STANDARD.decode(first["canonicalizedBody"].as_str().unwrap()).unwrap();
+    let (promise, proof) = other.entry(&body);
+    let mut second = first.clone();
+    second["logId"]["keyId"] = json!(STANDARD.encode(other.log_id()));
+    second["inclusionPromise"]["signedEntryTimestamp"] = json!(STANDARD.encode(promise));
+    second["inclusionProof"] = proof;
+    let with = |entries: &[&Value]| {
+        let mut changed = bundle.clone();
+        changed["verificationMaterial"]["tlogEntries"] = json!(entries);
+        changed
+    };
+    let mut both = authority.root_json(None);
+    both["tlogs"].as_array_mut().unwrap().push(other.root_json(None)["tlogs"][0].clone());
+    let both = TrustRoot::from_json("test", &both.to_string(), Demands::default()).unwrap();
+    let both = TrustSet::new(vec![both], vec![]).unwrap();
+    let found = verified(check(&with(&[&first, &second]), &both));
+    assert_release(&found);
+    let logs = &found.rests_on.logs;
+    assert!(logs.is_superset(&authority.parts().logs) && logs.len() == authority.parts().logs.len() + 1);
+    // Each entry counts, and in each log once.
+    assert_eq!(reason(&with(&[&first, &second, &first]), &both), RefusalReason::Malformed);
+    let one = trust(&authority, Demands::default());
+    assert_eq!(reason(&with(&[&first, &second]), &one), RefusalReason::BadLogEntry);
+    let mut unsigned = second.clone();
+    unsigned["inclusionPromise"] = first["inclusionPromise"].clone();
+    assert_eq!(reason(&with(&[&first, &unsigned]), &both), RefusalReason::BadLogEntry);
+    unsigned = second.clone();
+    unsigned["inclusionProof"] = first["inclusionProof"].clone();
+    assert_eq!(reason(&with(&[&first, &unsigned]), &both), RefusalReason::BadLogEntry);
+}
+
+#[test]
 fn a_certificate_between_may_have_a_key_on_p521() {
     let root = Authority::new();
     let (between, certificate) = root.between_on_p521();
