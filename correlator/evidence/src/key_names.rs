@@ -27,6 +27,12 @@ pub(crate) fn candidates<'a>(called: &[&str], keys: &'a [TrustedKey]) -> Vec<&'a
     keys.iter().filter(|key| may_mean(key)).collect()
 }
 
+/// The first of the names that no key answers to.
+pub(crate) fn unanswered<'a>(called: &[&'a str], keys: &[TrustedKey]) -> Option<&'a str> {
+    let mut given = called.iter().copied().filter(|name| !name.is_empty());
+    given.find(|name| candidates(&[name], keys).is_empty())
+}
+
 /// Whether a name is a fingerprint of this key (SubjectPublicKeyInfo in DER).
 pub(crate) fn names(name: &str, spki: &[u8]) -> bool {
     let of_spki: [u8; 32] = sha2::Sha256::digest(spki).into();

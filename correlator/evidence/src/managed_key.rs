@@ -29,10 +29,15 @@ pub(crate) fn prove(
         Content::Envelope(envelope) => envelope.key_id.as_str(),
         Content::Message => "",
     };
-    let keys = key_names::candidates(&[hint, key_id], trust.keys());
+    let called = [hint, key_id];
+    let keys = key_names::candidates(&called, trust.keys());
     if keys.is_empty() && !trust.keys().is_empty() {
         let expected: Vec<String> = trust.keys().iter().map(key_names::shown).collect();
-        let found = format!("a key named {}", shown(if hint.is_empty() { key_id } else { hint }));
+        let found = match key_names::unanswered(&called, trust.keys()) {
+            Some(name) => format!("a key named {}", shown(name)),
+            None if called == ["", ""] => "a key without a name".to_owned(),
+            None => format!("two keys, named {} and {}", shown(hint), shown(key_id)),
+        };
         return Err(refusal(
             RefusalReason::UntrustedSigner,
             format!("one of the keys {}", expected.join(", ")),

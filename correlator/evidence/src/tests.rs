@@ -226,6 +226,26 @@ fn key_ids_in_every_form_that_signers_write_are_read() {
 }
 
 #[test]
+fn a_refused_name_of_a_key_is_the_one_that_no_key_answers_to() {
+    let (key, other) = (Key::generate(), Key::generate());
+    let trust = TrustSet::new(vec![], [&key, &other].map(|key| key.trusted(LogDemand::NotRequired)).into());
+    let trust = trust.unwrap();
+    let (known, of_other) = (key.fingerprint().hex(), other.fingerprint().hex());
+    for (hint, key_id, found) in [
+        (&*known, "nobody's", "a key named nobody's".to_owned()),
+        ("nobody's", &*known, "a key named nobody's".to_owned()),
+        ("", "nobody's", "a key named nobody's".to_owned()),
+        (&*known, &*of_other, format!("two keys, named {known} and {of_other}")),
+    ] {
+        let mut bundle = key.bundle(&statement(PROVENANCE, provenance()));
+        bundle["verificationMaterial"]["publicKey"]["hint"] = json!(hint);
+        bundle["dsseEnvelope"]["signatures"][0]["keyid"] = json!(key_id);
+        let refused = refused(verify_bytes(BUNDLE, bundle.to_string().as_bytes(), &trust));
+        assert_eq!((refused.reason, refused.found), (RefusalReason::UntrustedSigner, found));
+    }
+}
+
+#[test]
 fn statements_that_bind_nothing_are_refused() {
     let key = Key::generate();
     let reason = |change: &dyn Fn(&mut Value)| {
