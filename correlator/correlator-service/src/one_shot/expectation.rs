@@ -167,7 +167,7 @@ impl Expectation {
             let repository = source.repository()?;
             // No forge is asked, so nothing can be reviewed: repository and ref are what the signed claims say they are.
             spec["source"] = json!({ "repository": repository.path(), "refs": source.refs()?, "reviews": 0 });
-            spec["provenance"] = json!({ "builders": self.builders() });
+            spec["provenance"] = json!({ "builders": self.builders(), "slsaLevel": self.level() });
             // Only a certificate says which ref a commit was on; what a key's holder wrote about it is not proven.
             if !by_key {
                 require.push("source");
@@ -198,6 +198,25 @@ impl Expectation {
                 let generators = builders.map(|file| format!("{GENERATOR}{file}@refs/tags/v*"));
                 std::iter::once("github-hosted".to_owned()).chain(generators).collect()
             }
+        }
+    }
+}
+
+impl Expectation {
+    /// The level of the builders that are expected, where the table of builders tells it: of those that GitHub's issuer
+    /// vouches for. Below it the builder ran where nobody knows what else does.
+    fn level(&self) -> u8 {
+        let is_told = match &self.signer {
+            Some(Signer::Certificate(Identity { issuer: Text::Exact(issuer), .. })) => {
+                issuer.starts_with(GITHUB_ISSUER)
+            }
+            signer => !matches!(signer, Some(Signer::Key(_))),
+        };
+        let generator = GENERATOR.trim_start_matches("https://");
+        match &self.builder {
+            None if is_told => 2,
+            Some(_) if is_told && self.builders().iter().all(|builder| builder.contains(generator)) => 3,
+            _ => 0,
         }
     }
 }

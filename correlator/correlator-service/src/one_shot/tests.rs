@@ -236,6 +236,35 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
     assert!(matches!(refused(rootless), ExpectationError::Root { .. }));
 }
 
+/// On a runner of somebody's own even an isolated workflow is at level 1. Of keys and private issuers no level is told.
+#[test]
+fn a_builder_is_expected_at_its_level() {
+    let key = SigningKey::generate();
+    let level = |signer: Option<Signer>, builder: Option<&str>| {
+        let source = Some(Source { uri: "github.com/acme/api".to_owned(), git_ref: Ref::Any });
+        let builder = builder.map(str::to_owned);
+        let expectation = Expectation { signer, source, builder, ..expecting(&key, Lenience::default()) };
+        let set = contracts::check(&expectation.contracts().unwrap(), Timestamp::now()).unwrap();
+        set.pipelines["command-line"].provenance.slsa_level
+    };
+    let issued_by = |issuer: &str| {
+        let [subject, issuer] = ["ann@acme.example", issuer].map(|text| Text::Exact(text.to_owned()));
+        Some(Signer::Certificate(Identity { subject, issuer }))
+    };
+    let workflow = "slsa-framework/slsa-github-generator/.github/workflows/generator_generic_slsa3.yml";
+    let generators = [workflow.to_owned(), format!("https://github.com/{workflow}@v2.1.0")];
+    for signer in [None, issued_by(GITHUB_ISSUER)] {
+        assert_eq!(level(signer.clone(), None), 2);
+        for generator in &generators {
+            assert_eq!(level(signer.clone(), Some(generator)), 3, "{generator}");
+        }
+        assert_eq!(level(signer, Some("acme/ci/.github/workflows/build.yml")), 0);
+    }
+    let private = issued_by("https://login.acme.example");
+    assert_eq!((level(private.clone(), None), level(private, Some(&generators[0]))), (0, 0));
+    assert_eq!(level(Some(Signer::Key(key.public_pem())), None), 0);
+}
+
 /// Who names an issuer says that it counts: under the public instance, or under the root that is given, and nowhere else.
 #[test]
 fn a_root_speaks_for_the_issuer_that_is_expected() {
