@@ -31,6 +31,8 @@ pub(crate) struct UnverifiedBundle {
     pub(crate) key_hint: Option<String>,
     /// A log entry of a kind that bundles cannot hold.
     pub(crate) older_entry: Option<OlderEntry>,
+    /// What its timestamps are over, where that is not the signature.
+    pub(crate) stamped: Option<Vec<u8>>,
 }
 
 impl UnverifiedBundle {
@@ -67,7 +69,7 @@ impl UnverifiedBundle {
             VerificationMaterialContent::PublicKey(key) => Some(key.hint.clone()),
             _ => None,
         };
-        Ok(UnverifiedBundle { bundle, content, key_hint, older_entry: None })
+        Ok(UnverifiedBundle { bundle, content, key_hint, older_entry: None, stamped: None })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::bundle::UnverifiedBundle;
 use crate::envelope::{Envelope, decode};
 use crate::older_entry::OlderEntry;
 use crate::refusal::{malformed, not_json, refusal, unsupported};
-use crate::{older_entry, pem, strict_json};
+use crate::{older_entry, pem, strict_json, timestamps};
 
 /// The layer of an image signature.
 pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -62,7 +62,11 @@ pub(crate) fn bundle_of_envelope(
     let certificate = text(annotations, CERTIFICATE).or(envelope.certificate.as_deref());
     let certificates = certificates(certificate, text(annotations, CHAIN))?;
     let content = SignatureContent::DsseEnvelope(envelope.to_sigstore());
-    assemble(layer, certificates, annotations, content, Some(envelope))
+    let bundle = assemble(layer, certificates, annotations, content, Some(envelope))?;
+    // Until 2025 cosign had the layer as a whole dated, and verifies it so (sigstore/cosign, pkg/cosign/verify.go,
+    // `VerifyRFC3161Timestamp`); since then the envelope's signature. The layer holds the signature, so either dates it.
+    let stamped = timestamps::are_over(&bundle.bundle, layer).then(|| layer.to_vec());
+    Ok(UnverifiedBundle { stamped, ..bundle })
 }
 
 fn assemble(

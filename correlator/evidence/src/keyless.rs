@@ -7,6 +7,7 @@ use sigstore_verify::crypto::{CertificateInfo, KeyAlgorithm};
 use sigstore_verify::types::{Bundle, DerPublicKey, SignatureContent, VerificationMaterialContent, pae};
 use x509_cert::der::{Decode, Encode};
 
+use crate::bundle::UnverifiedBundle;
 use crate::other_schemes::{self, Signature};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, unsupported};
@@ -17,11 +18,12 @@ use crate::{certificate, claims, key_names, log_entries, rests_on, timestamps};
 
 /// Verifies the bundle against each root until one fits. Who may sign is judged by the core, from the claims.
 pub(crate) fn prove(
-    bundle: &Bundle,
+    unverified: &UnverifiedBundle,
     artifact: Artifact<'_>,
     trust: &TrustSet,
     work: &mut Work,
 ) -> Result<Proof, Refusal> {
+    let bundle = &unverified.bundle;
     let certificates = certificates(bundle);
     let key = certificates.first().and_then(|leaf| key_of(leaf)).unwrap_or_default();
     let envelope_bytes;
@@ -34,7 +36,8 @@ pub(crate) fn prove(
         _ => return Err(unsupported("a message signature or an envelope", "another content")),
     };
     let scheme = signature::scheme_of(&key, bytes, signed);
-    let signature = Signature { bundle, bytes, signed, scheme, key: &key };
+    let stamped = unverified.stamped.as_deref().unwrap_or(bytes);
+    let signature = Signature { bundle, bytes, signed, stamped, scheme, key: &key };
     let verifier = Verifier::of(&signature, &certificates)?;
     let mut failures = Vec::new();
     for root in trust.roots() {
@@ -55,7 +58,7 @@ pub(crate) fn prove(
 }
 
 /// What is asked to verify a bundle. It depends on the certificate's key, the scheme that fitted it, the hash of the log
-/// entries, and the keys of the authorities and logs alone.
+/// entries, what is stamped, and the keys of the authorities and logs alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verifier {
     Crate,
@@ -71,7 +74,7 @@ impl Verifier {
         let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
         let is_p521 = |other: &Vec<u8>| key_of(other).is_some_and(|key| signature::is_p521(&key));
         match signature.scheme {
-            _ if certificates.iter().skip(1).any(is_p521) => Ok(Verifier::Own),
+            _ if signature.is_more_stamped() || certificates.iter().skip(1).any(is_p521) => Ok(Verifier::Own),
             Ok(scheme) if !other_schemes::is_known(signature.bundle, signature.key, scheme) => {
                 Ok(Verifier::Own)
             }

@@ -81,8 +81,14 @@ fn attempt(
     };
     other_schemes::check_message_digest(&bundle.bundle, signed)?;
     let scheme = check_signature(bytes, signed, key)?;
-    let signature =
-        Signature { bundle: &bundle.bundle, bytes, signed, scheme: Ok(scheme), key: key.der().as_bytes() };
+    let signature = Signature {
+        bundle: &bundle.bundle,
+        bytes,
+        signed,
+        stamped: bundle.stamped.as_deref().unwrap_or(bytes),
+        scheme: Ok(scheme),
+        key: key.der().as_bytes(),
+    };
 
     // 2. A log entry, where there is one in a log that some root knows, verifies with it in all its parts.
     let material = &bundle.bundle.verification_material;
@@ -137,7 +143,7 @@ fn with_roots(
         signature.scheme.is_ok_and(|scheme| other_schemes::is_known(bundle, signature.key, scheme));
     let mut failures = Vec::new();
     for root in roots {
-        let times = if is_known && !root.is_beyond_crate() {
+        let times = if is_known && !signature.is_more_stamped() && !root.is_beyond_crate() {
             by_crate(signature, artifact, key, is_logged, root, work)
         } else {
             other_schemes::by_key(signature, is_logged, root, work)

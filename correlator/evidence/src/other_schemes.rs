@@ -1,6 +1,6 @@
 //! Bundles that the verifying crate has no words for: ECDSA P-521 (of signers, authorities and logs), RSASSA-PSS and
-//! Ed25519ph, the hash that is not the key's usual one, and log entries about another digest than SHA-256. Everything that
-//! the crate checks is checked here, in the order of sigstore/architecture-docs, client-spec.md, section 4; the sections
+//! Ed25519ph, the hash that is not the key's usual one, log entries about another digest than SHA-256, and timestamps that
+//! are over more than the signature. Everything that the crate checks is checked here, in the order of sigstore/architecture-docs, client-spec.md, section 4; the sections
 //! stand beside the steps.
 //!
 //! The pieces are those of the crate wherever it offers them: the shape of bundles, timestamps, Merkle trees, the keys of
@@ -47,10 +47,19 @@ pub(crate) struct Signature<'a> {
     pub(crate) bundle: &'a Bundle,
     pub(crate) bytes: &'a [u8],
     pub(crate) signed: Signed<'a>,
+    /// What its timestamps are over: the signature, or more that holds it.
+    pub(crate) stamped: &'a [u8],
     /// The scheme by which the signer's key made it, where it did.
     pub(crate) scheme: Result<Scheme, Unfitting>,
     /// The signer's key (SubjectPublicKeyInfo in DER).
     pub(crate) key: &'a [u8],
+}
+
+impl Signature<'_> {
+    /// Whether its timestamps are over more than itself, for which the verifying crate has no words.
+    pub(crate) fn is_more_stamped(&self) -> bool {
+        self.stamped != self.bytes
+    }
 }
 
 /// Verifies a signature by a certificate of the root. Who may sign is judged elsewhere.
@@ -136,14 +145,14 @@ fn check_shape(bundle: &Bundle, is_logged: bool) -> Result<(), Failed> {
     validate_bundle_with_options(bundle, &options).map_err(|error| from_sigstore(&Error::Bundle(error)))
 }
 
-/// Each timestamp is over the signature, by an authority of the root that was valid then.
+/// Each timestamp is over what is said to be stamped, by an authority of the root that was valid then.
 fn timestamps(signature: &Signature<'_>, root: &TrustRoot) -> Result<Vec<Timestamp>, Failed> {
     let stamped = &signature.bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
     if stamped.is_empty() {
         return Ok(Vec::new());
     }
     let authorities = root.trusted_root().tsa_authorities();
-    let bytes = SignatureBytes::from_bytes(signature.bytes);
+    let bytes = SignatureBytes::from_bytes(signature.stamped);
     let mut times = Vec::new();
     for timestamp in stamped {
         let mut found = "no timestamp authority in the trust root".to_owned();

@@ -88,7 +88,7 @@ pub(crate) fn prove(
     once::remembering(|| match &bundle.key_hint {
         None if older_forms::is_one(bundle) => older_forms::prove(bundle, trust, work),
         Some(hint) => managed_key::prove(bundle, hint, artifact, trust, work),
-        None => keyless::prove(&bundle.bundle, artifact, trust, work),
+        None => keyless::prove(bundle, artifact, trust, work),
     })
 }
 

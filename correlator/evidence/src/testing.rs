@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod authority;
+pub(crate) mod timestamper;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ mod bad_input;
 mod keyless;
 mod producers;
 mod schemes;
+mod timestamps;
 
 use std::collections::BTreeMap;
 

@@ -6,18 +6,22 @@ use std::collections::BTreeSet;
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
 use sigstore_verify::trust_root::TrustedRoot;
-use sigstore_verify::types::Bundle;
+use sigstore_verify::types::{Bundle, HashAlgorithm, Rfc3161Timestamp};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
 
 use crate::refusal::refusal;
+use crate::signature::Signed;
 
 /// How many elements one list of a timestamp may have.
 const ELEMENTS_MAX: usize = 32;
 /// What a timestamp's content is called (RFC 3161, section 2.4.2).
 const TIMESTAMP_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
+const SHA256: &str = "2.16.840.1.101.3.4.2.1";
+const SHA384: &str = "2.16.840.1.101.3.4.2.2";
+const SHA512: &str = "2.16.840.1.101.3.4.2.3";
 /// A key of ECDSA and RSASSA-PSS: algorithms whose parameters say something.
 const PARAMETRISED: [ObjectIdentifier; 2] = [
     ObjectIdentifier::new_unwrap("1.2.840.10045.2.1"),
@@ -37,6 +41,38 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot) -> Result<(), R
         })?;
     }
     Ok(())
+}
+
+/// Whether a bundle has timestamps, and each says that it is over these bytes. Nothing about it is proven.
+pub(crate) fn are_over(bundle: &Bundle, bytes: &[u8]) -> bool {
+    let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+    let is_over = |timestamp: &Rfc3161Timestamp| {
+        let imprint = imprint(timestamp.signed_timestamp.as_bytes());
+        imprint.is_ok_and(|(hash, digest)| Signed::Bytes(bytes).digest(hash).as_deref() == Some(digest))
+    };
+    !timestamps.is_empty() && timestamps.iter().all(is_over)
+}
+
+/// `TSTInfo { version, policy, MessageImprint { hashAlgorithm, hashedMessage }, ... }` (RFC 3161, section 2.4.2)
+fn imprint(response: &[u8]) -> Result<(HashAlgorithm, &[u8]), String> {
+    let fields = elements(signed_data(response)?)?;
+    let [_version, _digests, content, ..] = fields.as_slice() else {
+        return Err("too few fields of signed data".to_owned());
+    };
+    let [_kind, content] = fixed(elements(*content)?)?;
+    let [octets] = fixed(elements(content)?)?;
+    let info = AnyRef::from_der(octets.value()).map_err(|error| error.to_string())?;
+    let [_version, _policy, imprint, ..] = elements(info)?[..] else {
+        return Err("too few fields of a timestamp".to_owned());
+    };
+    let [hash, digest] = fixed(elements(imprint)?)?;
+    let hash = match algorithm(hash)?.to_string().as_str() {
+        SHA256 => HashAlgorithm::Sha2256,
+        SHA384 => HashAlgorithm::Sha2384,
+        SHA512 => HashAlgorithm::Sha2512,
+        other => return Err(format!("a digest by {other}")),
+    };
+    Ok((hash, digest.value()))
 }
 
 /// The timestamp authorities of a root, by what timestamps call the certificates of their signers.
@@ -195,9 +231,6 @@ fn check_signer(fields: Vec<AnyRef<'_>>) -> Result<ObjectIdentifier, String> {
 
 /// Whether a signature algorithm is one over this digest, or leaves the digest open (RFC 5754, RFC 8017, RFC 8419).
 fn fits(signature: &str, digest: &str) -> bool {
-    const SHA256: &str = "2.16.840.1.101.3.4.2.1";
-    const SHA384: &str = "2.16.840.1.101.3.4.2.2";
-    const SHA512: &str = "2.16.840.1.101.3.4.2.3";
     match signature {
         "1.2.840.10045.4.3.2" | "1.2.840.113549.1.1.11" => digest == SHA256,
         "1.2.840.10045.4.3.3" | "1.2.840.113549.1.1.12" => digest == SHA384,
