@@ -41,7 +41,7 @@ pub(crate) fn prove(
     let verifier = Verifier::of(&signature, &certificates)?;
     let mut failures = Vec::new();
     for root in trust.roots() {
-        let verifier = if root.is_beyond_crate() { Verifier::Own } else { verifier };
+        let verifier = if root.is_beyond_crate(bundle) { Verifier::Own } else { verifier };
         match attempt(&signature, &certificates, artifact, verifier, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
@@ -147,7 +147,7 @@ fn attempt(
 
     // 8. Each entry's own log vouches for it, with a key that was valid then; timestamps hold nothing unsigned.
     log_entries::check_against(bundle, root, &times)
-        .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
+        .and_then(|()| timestamps::check_against(bundle, root))
         .map_err(|refused| Failed::at(Step::Binding, refused))?;
 
     // 9. The certificate names a subject, and is what the envelope's key id names.

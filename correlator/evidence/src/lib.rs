@@ -49,6 +49,7 @@ mod simple_signing;
 mod statement;
 mod strict_json;
 mod time;
+mod timestamp_signer;
 mod timestamps;
 mod trust;
 mod verification_summary;

@@ -143,7 +143,7 @@ fn with_roots(
         signature.scheme.is_ok_and(|scheme| other_schemes::is_known(bundle, signature.key, scheme));
     let mut failures = Vec::new();
     for root in roots {
-        let times = if is_known && !signature.is_more_stamped() && !root.is_beyond_crate() {
+        let times = if is_known && !signature.is_more_stamped() && !root.is_beyond_crate(bundle) {
             by_crate(signature, artifact, key, is_logged, root, work)
         } else {
             other_schemes::by_key(signature, is_logged, root, work)
@@ -157,7 +157,7 @@ fn with_roots(
         };
         other_schemes::check_bodies(signature, None)?;
         log_entries::check_against(bundle, root, &times)
-            .and_then(|()| timestamps::check_against(bundle, root.trusted_root()))
+            .and_then(|()| timestamps::check_against(bundle, root))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
         return Ok(Proof {
             signer: signer(key, is_logged),

@@ -1,7 +1,7 @@
 //! Bundles that the verifying crate has no words for: ECDSA P-521 (of signers, authorities and logs), RSASSA-PSS and
-//! Ed25519ph, the hash that is not the key's usual one, log entries about another digest than SHA-256, and timestamps that
-//! are over more than the signature. Everything that the crate checks is checked here, in the order of sigstore/architecture-docs, client-spec.md, section 4; the sections
-//! stand beside the steps.
+//! Ed25519ph, the hash that is not the key's usual one, log entries about another digest than SHA-256, timestamps that are
+//! over more than the signature, and those whose signer the root leaves out. Everything that the crate checks is checked
+//! here, in the order of sigstore/architecture-docs, client-spec.md, section 4; the sections stand beside the steps.
 //!
 //! The pieces are those of the crate wherever it offers them: the shape of bundles, timestamps, Merkle trees, the keys of
 //! logs. What [`crate::keyless`] and [`crate::managed_key`] check beyond the crate they check after these steps too, and what
@@ -23,7 +23,7 @@ use crate::scheme::Scheme;
 use crate::signature::{Signed, Unfitting};
 use crate::trust::TrustRoot;
 use crate::work::Work;
-use crate::{certificate, inclusion};
+use crate::{certificate, inclusion, timestamp_signer};
 
 /// Whether the verifying crate verifies a bundle with this key and scheme: it knows one scheme for each kind of key and
 /// digest, and log entries of that digest.
@@ -156,7 +156,12 @@ fn timestamps(signature: &Signature<'_>, root: &TrustRoot) -> Result<Vec<Timesta
     let mut times = Vec::new();
     for timestamp in stamped {
         let mut found = "no timestamp authority in the trust root".to_owned();
-        let time = authorities.iter().find_map(|authority| {
+        let left_out = root.timestamp_signers().left_out(timestamp.signed_timestamp.as_bytes());
+        let completed = left_out.iter().flat_map(|signer| {
+            authorities.iter().filter_map(|authority| timestamp_signer::with_signer(authority, signer))
+        });
+        let completed: Vec<_> = completed.collect();
+        let time = authorities.iter().chain(&completed).find_map(|authority| {
             verify_timestamp_for_authority(&timestamp.signed_timestamp, &bytes, authority)
                 .map_err(|error| found = error.to_string())
                 .ok()

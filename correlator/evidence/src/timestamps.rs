@@ -1,19 +1,15 @@
 //! What a timestamp (RFC 3161) must be beyond what the verifying crate checks: the fields of its envelope (CMS, RFC 5652)
-//! that no signature covers say what the signed ones say, and certificates it carries are the root's own.
+//! that no signature covers say what the signed ones say, and certificates it carries are the root's own, or the signer's
+//! where the root leaves that out.
 
-use std::collections::BTreeSet;
-
-use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
-use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::{Bundle, HashAlgorithm, Rfc3161Timestamp};
-use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
-use x509_cert::ext::pkix::SubjectKeyIdentifier;
 
 use crate::refusal::refusal;
 use crate::signature::Signed;
+use crate::trust::TrustRoot;
 
 /// How many elements one list of a timestamp may have.
 const ELEMENTS_MAX: usize = 32;
@@ -29,10 +25,13 @@ const PARAMETRISED: [ObjectIdentifier; 2] = [
 ];
 
 /// Checks all timestamps of a bundle that verified against `root`.
-pub(crate) fn check_against(bundle: &Bundle, root: &TrustedRoot) -> Result<(), Refusal> {
+pub(crate) fn check_against(bundle: &Bundle, root: &TrustRoot) -> Result<(), Refusal> {
     for timestamp in &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps {
-        let fields = signed_data(timestamp.signed_timestamp.as_bytes()).and_then(elements);
-        fields.and_then(|fields| check_signed_data(fields, root)).map_err(|found| {
+        let response = timestamp.signed_timestamp.as_bytes();
+        let signer = root.timestamp_signers().left_out(response);
+        let is_known = |der: &[u8]| signer.as_deref() == Some(der) || is_of_authority(der, root);
+        let fields = signed_data(response).and_then(elements);
+        fields.and_then(|fields| check_signed_data(fields, is_known)).map_err(|found| {
             refusal(
                 RefusalReason::BadTime,
                 "a timestamp whose unsigned fields agree with its signed ones",
@@ -75,82 +74,16 @@ fn imprint(response: &[u8]) -> Result<(HashAlgorithm, &[u8]), String> {
     Ok((hash, digest.value()))
 }
 
-/// The timestamp authorities of a root, by what timestamps call the certificates of their signers.
-#[derive(Debug)]
-pub(crate) struct Signers {
-    chains: Vec<Vec<Signer>>,
-}
-
-#[derive(Debug)]
-struct Signer {
-    certificate: Digest,
-    /// What it may be called; nothing where it cannot be read.
-    names: Vec<Name>,
-}
-
-/// What a timestamp calls its signer's certificate.
-#[derive(Debug, PartialEq, Eq)]
-enum Name {
-    /// By its issuer and the number that this gave it, in DER.
-    Number(Vec<u8>, Vec<u8>),
-    KeyIdentifier(Vec<u8>),
-}
-
-impl Signers {
-    pub(crate) fn of(root: &TrustedRoot) -> Signers {
-        let mut chains = Vec::new();
-        for authority in &root.timestamp_authorities {
-            let certificates = authority.cert_chain.certificates.iter();
-            chains.push(certificates.map(|one| Signer::of(one.raw_bytes.as_bytes())).collect());
-        }
-        Signers { chains }
-    }
-
-    /// The authorities that a bundle's timestamps are by, as the digests of their certificates.
-    pub(crate) fn authorities(&self, bundle: &Bundle) -> BTreeSet<Digest> {
-        let mut found = BTreeSet::new();
-        for timestamp in &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps {
-            let name = signer_name(timestamp.signed_timestamp.as_bytes()).ok();
-            let is_named = |signer: &Signer| name.as_ref().is_some_and(|name| signer.names.contains(name));
-            let named: Vec<_> = self.chains.iter().filter(|chain| chain.iter().any(is_named)).collect();
-            // A signer that no certificate of the root is named like leaves every authority possible.
-            let named = if named.is_empty() { self.chains.iter().collect() } else { named };
-            found.extend(named.into_iter().flatten().map(|signer| signer.certificate));
-        }
-        found
-    }
-}
-
-impl Signer {
-    fn of(der: &[u8]) -> Signer {
-        let names = Certificate::from_der(der).map_or_else(|_| Vec::new(), |certificate| names(&certificate));
-        Signer { certificate: Digest::sha256_of(der), names }
-    }
-}
-
-fn names(certificate: &Certificate) -> Vec<Name> {
-    let certificate = &certificate.tbs_certificate;
-    let mut names = Vec::new();
-    if let (Ok(issuer), Ok(number)) = (certificate.issuer.to_der(), certificate.serial_number.to_der()) {
-        names.push(Name::Number(issuer, number));
-    }
-    if let Ok(Some((_, identifier))) = certificate.get::<SubjectKeyIdentifier>() {
-        names.push(Name::KeyIdentifier(identifier.0.as_bytes().to_vec()));
-    }
-    names
-}
-
-fn signer_name(response: &[u8]) -> Result<Name, String> {
+/// What a timestamp calls its signer's certificate, and the certificates that it carries.
+pub(crate) fn signer_and_certificates(response: &[u8]) -> Result<(AnyRef<'_>, Vec<AnyRef<'_>>), String> {
     let fields = elements(signed_data(response)?)?;
-    let [.., signers] = fields.as_slice() else { return Err("no signers".to_owned()) };
+    let [_version, _digests, _content, optional @ .., signers] = fields.as_slice() else {
+        return Err("too few fields of signed data".to_owned());
+    };
     let [signer] = fixed(elements(*signers)?)?;
     let [_version, name, ..] = elements(signer)?[..] else { return Err("no name of the signer".to_owned()) };
-    if name.tag() != Tag::Sequence {
-        return Ok(Name::KeyIdentifier(name.value().to_vec()));
-    }
-    let [issuer, number] = fixed(elements(name)?)?;
-    let der = |value: AnyRef<'_>| value.to_der().map_err(|error| error.to_string());
-    Ok(Name::Number(der(issuer)?, der(number)?))
+    let certificates = optional.iter().find(|field| field.tag() == context(TagNumber::N0));
+    Ok((name, certificates.map_or_else(|| Ok(Vec::new()), |field| elements(*field))?))
 }
 
 /// `TimeStampResp { PKIStatusInfo { status, ... }, ContentInfo { signedData, [0] SignedData } }`
@@ -167,7 +100,7 @@ fn signed_data(response: &[u8]) -> Result<AnyRef<'_>, String> {
 }
 
 /// `SignedData { version, digestAlgorithms, encapContentInfo, [0] certificates?, [1] crls?, signerInfos }`
-fn check_signed_data(fields: Vec<AnyRef<'_>>, root: &TrustedRoot) -> Result<(), String> {
+fn check_signed_data(fields: Vec<AnyRef<'_>>, is_known: impl Fn(&[u8]) -> bool) -> Result<(), String> {
     let [version, digests, content, optional @ .., signers] = fields.as_slice() else {
         return Err("too few fields of signed data".to_owned());
     };
@@ -182,7 +115,7 @@ fn check_signed_data(fields: Vec<AnyRef<'_>>, root: &TrustedRoot) -> Result<(), 
         }
         for certificate in elements(*field)? {
             let der = certificate.to_der().map_err(|error| error.to_string())?;
-            if !is_of_authority(&der, root) {
+            if !is_known(&der) {
                 return Err("a certificate that is of no timestamp authority of the root".to_owned());
             }
         }
@@ -242,8 +175,8 @@ fn fits(signature: &str, digest: &str) -> bool {
     }
 }
 
-fn is_of_authority(der: &[u8], root: &TrustedRoot) -> bool {
-    let authorities = root.timestamp_authorities.iter();
+fn is_of_authority(der: &[u8], root: &TrustRoot) -> bool {
+    let authorities = root.trusted_root().timestamp_authorities.iter();
     let mut certificates = authorities.flat_map(|authority| &authority.cert_chain.certificates);
     certificates.any(|certificate| certificate.raw_bytes.as_bytes() == der)
 }
@@ -270,7 +203,7 @@ fn context(number: TagNumber) -> Tag {
 }
 
 /// The elements inside a constructed value.
-fn elements(value: AnyRef<'_>) -> Result<Vec<AnyRef<'_>>, String> {
+pub(crate) fn elements(value: AnyRef<'_>) -> Result<Vec<AnyRef<'_>>, String> {
     let mut reader = SliceReader::new(value.value()).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     while !reader.is_finished() {
@@ -282,7 +215,7 @@ fn elements(value: AnyRef<'_>) -> Result<Vec<AnyRef<'_>>, String> {
     Ok(found)
 }
 
-fn fixed<const LENGTH: usize>(elements: Vec<AnyRef<'_>>) -> Result<[AnyRef<'_>; LENGTH], String> {
+pub(crate) fn fixed<const LENGTH: usize>(elements: Vec<AnyRef<'_>>) -> Result<[AnyRef<'_>; LENGTH], String> {
     elements.try_into().map_err(|other: Vec<_>| format!("{} elements, not {LENGTH}", other.len()))
 }
 

@@ -17,13 +17,13 @@ use sigstore_verify::trust_root::{
     SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT,
     TrustedRoot,
 };
-use sigstore_verify::types::{DerPublicKey, TimeRange};
+use sigstore_verify::types::{Bundle, DerPublicKey, TimeRange};
 
 use crate::bounds::{KEY_BYTES_MAX, KEYS_MAX, ROOT_BYTES_MAX, ROOTS_MAX};
 use crate::log_key::{self, Log};
 use crate::once::{self, Authorities};
 use crate::signing_authority::SigningAuthorities;
-use crate::timestamps::Signers;
+use crate::timestamp_signer::Signers;
 use crate::{keyless, pem, rests_on, signature, strict_json};
 
 /// Why a trust root or key cannot be used.
@@ -187,7 +187,7 @@ pub struct TrustRoot {
     /// It has keys that the verifying crate has no words for.
     is_beyond_crate: bool,
     authorities: Arc<Authorities>,
-    /// Read when the first timestamp verified.
+    /// Read with the first timestamp.
     timestamp_signers: OnceLock<Signers>,
 }
 
@@ -243,10 +243,11 @@ impl TrustRoot {
         &self.trusted_root
     }
 
-    /// Whether it has keys that the verifying crate has no words for: then [`crate::other_schemes`] verifies all of its
-    /// evidence.
-    pub(crate) fn is_beyond_crate(&self) -> bool {
-        self.is_beyond_crate
+    /// Whether it has keys that the verifying crate has no words for, or the bundle's timestamps bring along what it leaves
+    /// out: then [`crate::other_schemes`] verifies.
+    pub(crate) fn is_beyond_crate(&self, bundle: &Bundle) -> bool {
+        let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+        self.is_beyond_crate || (!timestamps.is_empty() && self.timestamp_signers().are_left_out())
     }
 
     /// The signature log of this id.

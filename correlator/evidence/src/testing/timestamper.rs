@@ -35,16 +35,22 @@ pub(crate) struct Timestamper {
 /// One of its signers.
 pub(crate) struct TimeSigner {
     pub(crate) certificate: Vec<u8>,
-    key: KeyPair,
+    key: rcgen::KeyPair,
 }
 
 impl Timestamper {
     pub(crate) fn new() -> Timestamper {
-        let mut params = named("test timestamps");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let params = of_authority("test timestamps");
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().der().to_vec();
+        Timestamper { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// One that this one vouches for.
+    pub(crate) fn between(&self) -> Timestamper {
+        let params = of_authority("test timestamps between");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
         Timestamper { issuer: Issuer::new(params, key), certificate }
     }
 
@@ -54,14 +60,16 @@ impl Timestamper {
 
     /// The same with the certificate changed before it is issued.
     pub(crate) fn signer_with(&self, change: impl FnOnce(&mut CertificateParams)) -> TimeSigner {
+        self.certify(rcgen::KeyPair::generate().unwrap(), change)
+    }
+
+    fn certify(&self, key: rcgen::KeyPair, change: impl FnOnce(&mut CertificateParams)) -> TimeSigner {
         let mut params = named("test signer");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::TimeStamping];
         params.serial_number = Some(SerialNumber::from(9));
         change(&mut params);
-        let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
-        let key = KeyPair::from_pkcs8_der(&key.serialize_der()).unwrap();
         TimeSigner { certificate, key }
     }
 }
@@ -83,6 +91,12 @@ pub(crate) fn authority_json(certificates: &[&[u8]], until: Option<&str>) -> Val
 }
 
 impl TimeSigner {
+    /// The same key with another certificate of an authority.
+    pub(crate) fn renewed_by(&self, authority: &Timestamper) -> TimeSigner {
+        let key = rcgen::KeyPair::try_from(self.key.serialized_der()).unwrap();
+        authority.certify(key, |params| params.serial_number = Some(SerialNumber::from(11)))
+    }
+
     /// The answer that dates these bytes, with certificates in it or none.
     pub(crate) fn stamp(&self, bytes: &[u8], at: i64, embedded: &[&[u8]]) -> Vec<u8> {
         let own = Certificate::from_der(&self.certificate).unwrap().tbs_certificate;
@@ -107,7 +121,8 @@ impl TimeSigner {
             attribute(&MESSAGE_DIGEST, element(OCTETS, &[Digest::sha256_of(&info).bytes()])),
         ]
         .concat();
-        let signature = self.key.sign(&element(SET, &[&attributes])).unwrap().into_bytes();
+        let key = KeyPair::from_pkcs8_der(self.key.serialized_der()).unwrap();
+        let signature = key.sign(&element(SET, &[&attributes])).unwrap().into_bytes();
         let signer = element(
             SEQUENCE,
             &[
@@ -135,6 +150,14 @@ impl TimeSigner {
             element(SEQUENCE, &[&element(OID, &[&SIGNED_DATA]), &element(CONTEXT_0, &[&signed_data])]);
         element(SEQUENCE, &[&element(SEQUENCE, &[&element(INTEGER, &[&[0]])]), &token])
     }
+}
+
+fn of_authority(name: &str) -> CertificateParams {
+    let mut params = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::TimeStamping];
+    params
 }
 
 fn named(name: &str) -> CertificateParams {
