@@ -169,7 +169,7 @@ fn log_entry(annotation: &str, layer: &[u8]) -> Result<LogEntry, Refusal> {
             log_index: wire.payload.log_index,
             log_id,
             promise,
-            envelope: Digest::sha256_of(layer),
+            layer: Digest::sha256_of(layer),
         }));
     };
     let log_id = LogId::new(LogKeyId::new(log_id));
@@ -179,14 +179,14 @@ fn log_entry(annotation: &str, layer: &[u8]) -> Result<LogEntry, Refusal> {
     Ok(LogEntry::Known(entry))
 }
 
-/// `None` for the kind that bundles cannot hold.
+/// `None` for the kinds that bundles cannot hold.
 fn kind(body: &[u8]) -> Result<Option<KindVersion>, Refusal> {
     let wire: WireBody = strict_json::read(body).map_err(|error| not_json("a log entry's body", error))?;
     match (wire.kind.as_str(), wire.api_version.as_str()) {
         ("hashedrekord", "0.0.1") => Ok(Some(KindVersion::HashedRekordV001)),
         ("dsse", "0.0.1") => Ok(Some(KindVersion::DsseV001)),
         ("intoto", "0.0.2") => Ok(Some(KindVersion::IntotoV002)),
-        older_entry::KIND => Ok(None),
+        older_entry::INTOTO | older_entry::REKORD => Ok(None),
         (kind, version) => Err(unsupported("a log entry of a known kind", format!("{kind}/{version}"))),
     }
 }

@@ -6,8 +6,7 @@ use sigstore_verify::PublicKeyVerificationPolicy;
 use sigstore_verify::types::SignatureContent;
 
 use crate::bundle::{Content, UnverifiedBundle};
-use crate::envelope::Envelope;
-use crate::older_entry::{LoggedSigner, OlderEntry};
+use crate::older_entry::{LoggedContent, LoggedSigner, OlderEntry};
 use crate::other_schemes::{self, Signature};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, shown, unsupported};
@@ -15,7 +14,7 @@ use crate::scheme::Scheme;
 use crate::signature::{self, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
 use crate::work::Work;
-use crate::{key_names, log_entries, logged_body, rests_on, signature_pair, timestamps};
+use crate::{key_names, log_entries, rests_on, signature_pair, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
@@ -101,10 +100,14 @@ fn attempt(
             return with_roots(&signature, artifact, key, &roots, true, work);
         }
     }
-    if let (Some(entry), Content::Envelope(envelope)) = (&bundle.older_entry, &bundle.content) {
+    if let Some(entry) = &bundle.older_entry {
         let roots: Vec<&TrustRoot> = trust.roots().filter(|root| root.knows_log(&entry.log_id)).collect();
         if !roots.is_empty() {
-            return with_older_entry(entry, envelope, scheme, key, &roots);
+            let content = match &bundle.content {
+                Content::Envelope(envelope) => LoggedContent::Envelope(envelope),
+                Content::Message => LoggedContent::Signature(bytes),
+            };
+            return with_older_entry(entry, content, scheme, key, &roots);
         }
     }
     if key.log() == LogDemand::Required {
@@ -170,10 +173,10 @@ fn with_roots(
     Err(Failed::at(Step::Binding, refused))
 }
 
-/// A log entry of the older kind: the log's promise, and that it is about this envelope and this key.
+/// A log entry of an older kind: the log's promise, and that it is about this content and this key.
 fn with_older_entry(
     entry: &OlderEntry,
-    envelope: &Envelope,
+    content: LoggedContent<'_>,
     scheme: Scheme,
     key: &TrustedKey,
     roots: &[&TrustRoot],
@@ -187,8 +190,8 @@ fn with_older_entry(
                 continue;
             }
         };
-        logged_body::check_envelope_scheme(scheme)
-            .and_then(|()| entry.check_body(envelope, LoggedSigner::Key(key.der().as_bytes())))
+        entry
+            .check_body(content, scheme, LoggedSigner::Key(key.der().as_bytes()))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
         let logs = rests_on::log(&entry.log_id, root);
         return Ok(Proof {

@@ -1,16 +1,23 @@
-//! Log entries of kind `intoto` 0.0.1, which cosign wrote for attestations until August 2023 and writes when it is told to
-//! (sigstore/rekor, pkg/types/intoto/v0.0.1): the entry holds the hash of the whole envelope, and the certificate or key.
+//! Log entries of kinds that bundles cannot hold, each with the certificate or key:
+//!
+//! - `intoto` 0.0.1, which cosign wrote for attestations until August 2023 and writes when it is told to (sigstore/rekor,
+//!   pkg/types/intoto/v0.0.1), with the hash of the whole envelope;
+//! - `rekord` 0.0.1, which cosign wrote for signatures of images in 2021 (sigstore/rekor, pkg/types/rekord/v0.0.1), with the
+//!   hash of what is signed, and the signature.
 
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sigstore_verify::types::HashAlgorithm;
 
 use crate::envelope::{Envelope, decode};
 use crate::promise::Promise;
 use crate::refusal::{Failed, not_json, refusal};
+use crate::scheme::Scheme;
 use crate::trust::TrustRoot;
-use crate::{pem, strict_json};
+use crate::{logged_body, pem, strict_json};
 
 /// An entry with the log's promise. Nothing about it is proven.
 #[derive(Debug)]
@@ -20,8 +27,16 @@ pub(crate) struct OlderEntry {
     pub(crate) log_index: i64,
     pub(crate) log_id: Vec<u8>,
     pub(crate) promise: Vec<u8>,
-    /// The digest of the envelope as it lies in the registry.
-    pub(crate) envelope: Digest,
+    /// The digest of the envelope, or of what is signed, as it lies in the registry.
+    pub(crate) layer: Digest,
+}
+
+/// What an entry must be about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LoggedContent<'a> {
+    Envelope(&'a Envelope),
+    /// A signature over the layer itself.
+    Signature(&'a [u8]),
 }
 
 /// Whom an entry must name, in DER.
@@ -32,7 +47,10 @@ pub(crate) enum LoggedSigner<'a> {
     Key(&'a [u8]),
 }
 
-pub(crate) const KIND: (&str, &str) = ("intoto", "0.0.1");
+/// Of attestations.
+pub(crate) const INTOTO: (&str, &str) = ("intoto", "0.0.1");
+/// Of signatures of images.
+pub(crate) const REKORD: (&str, &str) = ("rekord", "0.0.1");
 
 impl OlderEntry {
     /// Verifies the promise, which gives the entry's time.
@@ -47,47 +65,109 @@ impl OlderEntry {
         promise.verify(root)
     }
 
-    /// Checks that the entry is about this envelope, byte for byte, and this signer.
-    pub(crate) fn check_body(&self, envelope: &Envelope, signer: LoggedSigner<'_>) -> Result<(), Refusal> {
-        let wire: Wire =
+    /// Checks that the entry is about this content, byte for byte, and this signer, by a scheme that logs verify it by.
+    pub(crate) fn check_body(
+        &self,
+        content: LoggedContent<'_>,
+        scheme: Scheme,
+        signer: LoggedSigner<'_>,
+    ) -> Result<(), Refusal> {
+        let wire: WireKind =
             strict_json::read(&self.body).map_err(|error| not_json("a log entry's body", error))?;
-        let mismatch = |what: &str| {
-            refusal(RefusalReason::BadLogEntry, format!("a log entry about this {what}"), "one about another")
+        let expected = match content {
+            LoggedContent::Envelope(_) => INTOTO,
+            LoggedContent::Signature(_) => REKORD,
         };
-        if (wire.kind.as_str(), wire.api_version.as_str()) != KIND {
+        if (wire.kind.as_str(), wire.api_version.as_str()) != expected {
             return Err(mismatch("kind"));
         }
-        if wire.spec.content.hash.digest() != Some(self.envelope) {
+        match content {
+            LoggedContent::Envelope(envelope) => self.check_intoto(envelope, scheme, signer),
+            LoggedContent::Signature(signature) => self.check_rekord(signature, scheme, signer),
+        }
+    }
+
+    fn check_intoto(
+        &self,
+        envelope: &Envelope,
+        scheme: Scheme,
+        signer: LoggedSigner<'_>,
+    ) -> Result<(), Refusal> {
+        logged_body::check_envelope_scheme(scheme)?;
+        let Intoto { content, public_key } = self.read()?;
+        if content.hash.digest() != Some(self.layer) {
             return Err(mismatch("envelope"));
         }
-        if wire.spec.content.payload_hash.digest() != Some(Digest::sha256_of(&envelope.payload)) {
+        if content.payload_hash.digest() != Some(Digest::sha256_of(&envelope.payload)) {
             return Err(mismatch("payload"));
         }
-        let (what, label, der) = match signer {
-            LoggedSigner::Certificate(der) => ("certificate", "CERTIFICATE", der),
-            LoggedSigner::Key(der) => ("key", "PUBLIC KEY", der),
-        };
-        let logged = decode(&format!("the log entry's {what}"), &wire.spec.public_key)?;
-        let logged = String::from_utf8(logged).map_err(|_| mismatch(what))?;
-        let logged = pem::blocks(&logged, label, 1).map_err(|_| mismatch(what))?;
-        if logged.first().map(Vec::as_slice) != Some(der) {
-            return Err(mismatch(what));
-        }
-        Ok(())
+        check_signer(&public_key, signer)
     }
+
+    fn check_rekord(
+        &self,
+        signature: &[u8],
+        scheme: Scheme,
+        signer: LoggedSigner<'_>,
+    ) -> Result<(), Refusal> {
+        // The log has all of what is signed, and no other hash (sigstore/rekor, pkg/pki/x509).
+        if !matches!(scheme.hash(), None | Some(HashAlgorithm::Sha2256)) {
+            return Err(mismatch("scheme"));
+        }
+        let Rekord { data, signature: logged } = self.read()?;
+        if data.hash.digest() != Some(self.layer) {
+            return Err(mismatch("digest"));
+        }
+        if logged.format != "x509" {
+            return Err(mismatch("format of signatures"));
+        }
+        if decode("the log entry's signature", &logged.content)? != signature {
+            return Err(mismatch("signature"));
+        }
+        check_signer(&logged.public_key.content, signer)
+    }
+
+    fn read<Spec: DeserializeOwned>(&self) -> Result<Spec, Refusal> {
+        let wire: Wire<Spec> =
+            strict_json::read(&self.body).map_err(|error| not_json("a log entry's body", error))?;
+        Ok(wire.spec)
+    }
+}
+
+/// The one certificate or key of an entry, as PEM in base64.
+fn check_signer(logged: &str, signer: LoggedSigner<'_>) -> Result<(), Refusal> {
+    let (what, label, der) = match signer {
+        LoggedSigner::Certificate(der) => ("certificate", "CERTIFICATE", der),
+        LoggedSigner::Key(der) => ("key", "PUBLIC KEY", der),
+    };
+    let logged = decode(&format!("the log entry's {what}"), logged)?;
+    let logged = String::from_utf8(logged).map_err(|_| mismatch(what))?;
+    let logged = pem::blocks(&logged, label, 1).map_err(|_| mismatch(what))?;
+    if logged.first().map(Vec::as_slice) != Some(der) {
+        return Err(mismatch(what));
+    }
+    Ok(())
+}
+
+fn mismatch(what: &str) -> Refusal {
+    refusal(RefusalReason::BadLogEntry, format!("a log entry about this {what}"), "one about another")
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct WireKind {
     kind: String,
     api_version: String,
+}
+
+#[derive(Deserialize)]
+struct Wire<Spec> {
     spec: Spec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct Intoto {
     content: Content,
     public_key: String,
 }
@@ -97,6 +177,30 @@ struct Spec {
 struct Content {
     hash: Hash,
     payload_hash: Hash,
+}
+
+#[derive(Deserialize)]
+struct Rekord {
+    data: Data,
+    signature: Signature,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    hash: Hash,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Signature {
+    format: String,
+    content: String,
+    public_key: PublicKey,
+}
+
+#[derive(Deserialize)]
+struct PublicKey {
+    content: String,
 }
 
 #[derive(Deserialize)]

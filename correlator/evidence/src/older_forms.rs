@@ -1,4 +1,4 @@
-//! Envelopes signed with a certificate in forms from before bundles: with a log entry of kind `intoto` 0.0.1, or with
+//! What was signed with a certificate in forms from before bundles: with a log entry of an older kind, or envelopes with
 //! nothing that dates them. The steps are those of [`crate::keyless`], each made here.
 //!
 //! An envelope without log entry and timestamp proves that its key signed, not when: whoever gets hold of the key after
@@ -7,18 +7,18 @@
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use jiff::Timestamp;
 use sigstore_verify::crypto::CertificateInfo;
+use sigstore_verify::types::SignatureContent;
 
 use crate::bundle::{Content, UnverifiedBundle};
-use crate::envelope::Envelope;
-use crate::older_entry::{LoggedSigner, OlderEntry};
-use crate::proof::{Proof, furthest};
+use crate::older_entry::{LoggedContent, LoggedSigner, OlderEntry};
+use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, refusal, unsupported};
 use crate::signature::Signed;
 use crate::trust::{TrustRoot, TrustSet};
 use crate::work::Work;
-use crate::{certificate, claims, keyless, logged_body, rests_on, signature};
+use crate::{certificate, claims, keyless, rests_on, signature};
 
-/// Whether a bundle is of these forms: a certificate's envelope with an older entry, or with no entry and no timestamp.
+/// Whether a bundle is of these forms: by a certificate with an older entry, or with no entry and no timestamp.
 pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
     let material = &bundle.bundle.verification_material;
     let undated = material.tlog_entries.is_empty()
@@ -26,10 +26,34 @@ pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
     bundle.key_hint.is_none() && (bundle.older_entry.is_some() || undated)
 }
 
-pub(crate) fn prove(bundle: &UnverifiedBundle, trust: &TrustSet, work: &mut Work) -> Result<Proof, Refusal> {
-    let Content::Envelope(envelope) = &bundle.content else {
-        let reason = RefusalReason::BadLogEntry;
-        return Err(refusal(reason, "a log entry or a timestamp", "neither"));
+/// The content, its signature and what that is over.
+struct Signature<'a> {
+    content: LoggedContent<'a>,
+    bytes: &'a [u8],
+    signed: Signed<'a>,
+}
+
+pub(crate) fn prove(
+    bundle: &UnverifiedBundle,
+    artifact: Artifact<'_>,
+    trust: &TrustSet,
+    work: &mut Work,
+) -> Result<Proof, Refusal> {
+    let encoded;
+    let signature = match (&bundle.content, &bundle.bundle.content) {
+        (Content::Envelope(envelope), _) => {
+            encoded = envelope.signed_bytes();
+            let content = LoggedContent::Envelope(envelope);
+            Signature { content, bytes: &envelope.signature, signed: Signed::Bytes(&encoded) }
+        }
+        (Content::Message, SignatureContent::MessageSignature(message)) if bundle.older_entry.is_some() => {
+            let bytes = message.signature.as_bytes();
+            Signature { content: LoggedContent::Signature(bytes), bytes, signed: artifact.to_signed() }
+        }
+        _ => {
+            let reason = RefusalReason::BadLogEntry;
+            return Err(refusal(reason, "a log entry or a timestamp", "neither"));
+        }
     };
     let certificates = keyless::certificates(&bundle.bundle);
     let Some((leaf, others)) = certificates.split_first() else {
@@ -37,7 +61,7 @@ pub(crate) fn prove(bundle: &UnverifiedBundle, trust: &TrustSet, work: &mut Work
     };
     let mut failures = Vec::new();
     for root in trust.roots() {
-        match attempt(bundle, envelope, leaf, others, root, work) {
+        match attempt(bundle, &signature, leaf, others, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
@@ -47,7 +71,7 @@ pub(crate) fn prove(bundle: &UnverifiedBundle, trust: &TrustSet, work: &mut Work
 
 fn attempt(
     bundle: &UnverifiedBundle,
-    envelope: &Envelope,
+    signature: &Signature<'_>,
     leaf: &[u8],
     others: &[Vec<u8>],
     root: &TrustRoot,
@@ -71,16 +95,14 @@ fn attempt(
     // 3. Certificates beside the signer's are the root's own, or needed for the chain.
     chain.check_others(others, root)?;
 
-    // 4. The certificate's key signed the envelope.
-    let signed = envelope.signed_bytes();
-    let scheme =
-        signature::scheme_of(info.public_key.as_bytes(), &envelope.signature, Signed::Bytes(&signed));
+    // 4. The certificate's key signed the content.
+    let scheme = signature::scheme_of(info.public_key.as_bytes(), signature.bytes, signature.signed);
     let scheme = scheme.map_err(|unfitting| Failed::at(Step::Signature, unfitting.refused()))?;
 
-    // 5. The entry is about this envelope and certificate (CVE-2022-36056), by a scheme that logs verify envelopes by.
+    // 5. The entry is about this content and certificate (CVE-2022-36056), by a scheme that logs verify it by.
     if let Some(entry) = &bundle.older_entry {
-        logged_body::check_envelope_scheme(scheme)
-            .and_then(|()| entry.check_body(envelope, LoggedSigner::Certificate(leaf)))
+        entry
+            .check_body(signature.content, scheme, LoggedSigner::Certificate(leaf))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
     }
 

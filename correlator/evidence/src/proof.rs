@@ -86,7 +86,7 @@ pub(crate) fn prove(
     work: &mut Work,
 ) -> Result<Proof, Refusal> {
     once::remembering(|| match &bundle.key_hint {
-        None if older_forms::is_one(bundle) => older_forms::prove(bundle, trust, work),
+        None if older_forms::is_one(bundle) => older_forms::prove(bundle, artifact, trust, work),
         Some(hint) => managed_key::prove(bundle, hint, artifact, trust, work),
         None => keyless::prove(bundle, artifact, trust, work),
     })

@@ -446,6 +446,10 @@ impl Identity {
         pem_of(&self.certificate)
     }
 
+    pub(crate) fn sign(&self, message: &[u8]) -> String {
+        self.key.sign(message).unwrap().to_base64()
+    }
+
     /// An envelope as an attestation layer holds it.
     pub(crate) fn envelope(&self, statement: &Value) -> Value {
         let payload_type = "application/vnd.in-toto+json";

@@ -274,6 +274,94 @@ fn image_signatures_and_attestations_of_cosigns_older_formats_are_verified() {
     assert_eq!(refused(verify(&unknown)).reason, RefusalReason::Unsupported);
 }
 
+/// An entry of kind `rekord` 0.0.1, as cosign wrote it for signatures of images in 2021.
+#[test]
+fn the_older_entry_of_an_image_signature_is_read() {
+    let (authority, key, stranger) = (Authority::new(), Key::generate(), Key::generate());
+    let identity = authority.identity(&release_claims());
+    let layer = simple_signing("cosign container image signature", &image().to_string());
+    let other_layer = layer.replace("\"7\"", "\"8\"");
+    assert_ne!(layer, other_layer);
+    let signer = [(&identity.pem(), Some(&*identity.certificate)), (&key.pem(), None)];
+    for (pem, certificate) in signer {
+        let sign = |layer: &str| match certificate {
+            Some(_) => identity.sign(layer.as_bytes()),
+            None => key.sign(layer.as_bytes()),
+        };
+        let signature = sign(&layer);
+        let body = |layer: &str, signature: &str, pem: &str| {
+            let hash = json!({ "algorithm": "sha256", "value": Digest::sha256_of(layer.as_bytes()).hex() });
+            let public_key = json!({ "content": STANDARD.encode(pem) });
+            let signature = json!({ "content": signature, "format": "x509", "publicKey": public_key });
+            json!({
+                "apiVersion": "0.0.1",
+                "kind": "rekord",
+                "spec": { "data": { "hash": hash }, "signature": signature },
+            })
+        };
+        let keys = match certificate {
+            Some(_) => vec![],
+            None => vec![key.trusted(LogDemand::Required)],
+        };
+        let trust = TrustSet::new(vec![authority.root(Demands::default())], keys).unwrap();
+        let verify_as = |media_type: &str, layer: &str, by: &Authority, body: &Value| {
+            let annotations = by.annotations_of(certificate, body.to_string().as_bytes());
+            let mut annotations: BTreeMap<String, String> = annotations.into_iter().collect();
+            annotations.insert(super::SIGNATURE.to_owned(), signature.clone());
+            annotations.remove("dev.sigstore.cosign/chain");
+            verify_layer(media_type, layer.as_bytes(), &annotations, &trust)
+        };
+        let verify = |body: &Value| verify_as(SIMPLE_SIGNING, &layer, &authority, body);
+        let good = body(&layer, &signature, pem);
+        let found = verified(verify(&good));
+        assert_eq!(found.signed_at.map(|time| time.as_second()), Some(SIGNED_AT + 60));
+        assert_eq!(found.subjects, [image()]);
+        match certificate {
+            Some(_) => assert_eq!(found.rests_on, authority.parts()),
+            None => {
+                assert_eq!(found.signer, Signer::Key { fingerprint: key.fingerprint(), logged: true });
+                let log = Digest::Sha256(authority.log_id().try_into().unwrap());
+                assert_eq!(found.rests_on.logs, [log].into());
+            }
+        }
+        let changed = |place: &str, value: Value| {
+            let mut changed = good.clone();
+            *changed.pointer_mut(place).unwrap() = value;
+            changed
+        };
+        let another_certificate = authority.identity_without_proof(&release_claims()).pem();
+        for other in [
+            body(&other_layer, &signature, pem),
+            body(&layer, &sign(&layer), pem),
+            body(&layer, &sign(&other_layer), pem),
+            body(&layer, &signature, &stranger.pem()),
+            body(&layer, &signature, &another_certificate),
+            body(&layer, &signature, &format!("{pem}{pem}")),
+            changed("/kind", json!("intoto")),
+            changed("/apiVersion", json!("0.0.2")),
+            changed("/spec/signature/format", json!("pgp")),
+            changed("/spec/data/hash/algorithm", json!("sha512")),
+        ] {
+            let found = refused(verify(&other)).reason;
+            let reasons = [RefusalReason::BadLogEntry, RefusalReason::Unsupported];
+            assert!(reasons.contains(&found), "{found:?}: {other}");
+        }
+        // Signed by nobody, promised by nobody, and no entry of an attestation.
+        let logged = body(&other_layer, &signature, pem);
+        let found = refused(verify_as(SIMPLE_SIGNING, &other_layer, &authority, &logged));
+        assert_eq!(found.reason, RefusalReason::BadSignature);
+        let found = refused(verify_as(SIMPLE_SIGNING, &layer, &Authority::new(), &good));
+        assert!(matches!(found.reason, RefusalReason::BadLogEntry | RefusalReason::BadTime), "{found:?}");
+        let envelope = match certificate {
+            Some(_) => identity.envelope(&statement(PROVENANCE, provenance())),
+            None => key.envelope(&statement(PROVENANCE, provenance())),
+        };
+        let envelope = envelope.to_string();
+        let found = refused(verify_as(DSSE, &envelope, &authority, &body(&envelope, &signature, pem)));
+        assert_eq!(found.reason, RefusalReason::BadLogEntry);
+    }
+}
+
 /// An entry of kind `intoto` 0.0.1 by a key, as `cosign attest --key` wrote it until 2023.
 #[test]
 fn the_older_entry_of_an_envelope_may_name_a_key() {
