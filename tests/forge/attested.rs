@@ -85,7 +85,7 @@ async fn a_bundle_that_is_kept_elsewhere_is_not_fetched_and_that_is_said() {
         );
     }
     let answered = world.ask(question(&world, digest)).await;
-    answered.check_end(Unavailable::Unconfigured, "1 bundles are kept on a host that is not configured");
+    answered.check_end(Unavailable::Denied, "1 bundles are kept on a host that is not configured");
     assert_eq!(attached(&answered).len(), 1);
     world.end();
 }

@@ -39,7 +39,11 @@ pub(crate) trait Contents: Debug + Send + Sync {
 #[async_trait]
 impl Contents for RegistryClient {
     async fn manifest(&self, repository: &ImageRepository, digest: &Digest) -> Result<Manifest, ApiError> {
-        RegistryClient::manifest(self, repository, digest).await
+        let manifest = RegistryClient::manifest(self, repository, digest).await;
+        if matches!(manifest, Err(ApiError::NotFound)) {
+            self.check_is_there().await?;
+        }
+        manifest
     }
 
     async fn tagged(&self, repository: &ImageRepository, tag: &str) -> Result<Manifest, ApiError> {

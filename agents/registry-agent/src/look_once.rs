@@ -87,7 +87,13 @@ async fn resolve(client: &RegistryClient, image: &ImageRef) -> Result<Digest, Lo
         image: image.to_string(),
         reason: error.to_string(),
     })?;
-    client.tag_digest(&image.repository, &tag).await.map_err(|error| {
+    let mut found = client.tag_digest(&image.repository, &tag).await;
+    if matches!(found, Err(ApiError::NotFound))
+        && let Err(error) = client.check_is_there().await
+    {
+        found = Err(error);
+    }
+    found.map_err(|error| {
         let (image, reason) = (format!("{}:{tag}", image.repository), error.to_string());
         match error {
             ApiError::NotFound => LookError::NotThere { image, reason },

@@ -77,6 +77,11 @@ async fn what_is_not_there_is_told_apart_from_what_cannot_be_asked() {
     fake.set().token = None;
     let missing = bus_schema::Digest::sha256_of(json!("none").to_string().as_bytes());
     assert!(look(&fake, &format!("acme/app@{missing}")).await.unwrap().is_missing);
+    // What stands in front of a registry that is away knows nothing at all.
+    fake.fault("/v2/", Fault::Status(404));
+    assert!(matches!(look(&fake, "acme/app:v2").await, Err(LookError::Unresolved { .. })));
+    let found = look(&fake, &format!("acme/app@{missing}")).await.unwrap();
+    assert!(!found.is_missing && found.end != Unavailable::NotFound, "{found:?}");
     let elsewhere = Settings::of_named_host("registry.example", None).unwrap();
     let image = format!("{}/acme/app:v1", fake.host).parse().unwrap();
     assert!(matches!(look_once(&elsewhere, &image).await, Err(LookError::Unconfigured { .. })));

@@ -74,9 +74,11 @@ fn end(found: usize, elsewhere: usize, too_large: usize, cut: bool) -> LookUpEnd
         (0, 0) if cut => LookUpEnd::cut_off(format!("more than {ATTESTATIONS_MAX} attestations")),
         (0, 0) => LookUpEnd::complete(format!("{found} attestations")),
         (0, _) => LookUpEnd::cut_off(format!("{too_large} bundles are larger than {BLOB_BYTES_MAX} bytes")),
-        _ => {
-            LookUpEnd::unconfigured(format!("{elsewhere} bundles are kept on a host that is not configured"))
-        }
+        // The forge has them, and nobody read them: that is no answer that there are none.
+        _ => LookUpEnd::new(
+            Unavailable::Denied,
+            format!("{elsewhere} bundles are kept on a host that is not configured"),
+        ),
     }
 }
 
