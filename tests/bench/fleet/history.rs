@@ -1,7 +1,8 @@
 //! What a growing history costs: memory of the correlator, time per event, and the start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use serde::Serialize;
 
 use crate::load::{EVENTS_PER_IMAGE, Load, Signatures};
@@ -13,6 +14,8 @@ const SHORTEST: u64 = 1_000;
 const STEP_IMAGES: u64 = 2_500;
 /// Restarts of the container of each image: with them an image has ten events.
 const RESTARTS: u64 = 3;
+/// How long changed contracts may wait until they are taken.
+const CHANGED_WITHIN: Duration = Duration::from_secs(60);
 /// What is measured is fed so often; the fastest counts.
 const ROUNDS: usize = 3;
 
@@ -44,6 +47,19 @@ pub(crate) struct Starts {
     pub(crate) memory: Memory,
 }
 
+/// Changed contracts at the longest history: all of it is judged again.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JudgedAgain {
+    pub(crate) digests: u64,
+    /// From the first entry that the change brought to the last of all verdicts.
+    pub(crate) seconds: f64,
+    /// How long an event waited meanwhile, from its publishing to its judging, in milliseconds.
+    pub(crate) event_p50_ms: f64,
+    pub(crate) event_max_ms: f64,
+    pub(crate) memory: Memory,
+}
+
 struct Fed {
     place: Place,
     load: Load,
@@ -53,7 +69,7 @@ struct Fed {
 }
 
 /// `digests` is the longest history; it has ten events of each.
-pub(crate) async fn measure(digests: u64) -> anyhow::Result<(Vec<History>, Starts)> {
+pub(crate) async fn measure(digests: u64) -> anyhow::Result<(Vec<History>, JudgedAgain, Starts)> {
     let mut fed = Fed::nothing().await?;
     let mut rows: Vec<History> = Vec::new();
     for until in [SHORTEST, digests / 10, digests] {
@@ -78,8 +94,9 @@ pub(crate) async fn measure(digests: u64) -> anyhow::Result<(Vec<History>, Start
         let cost = judged_beside / judged;
         rows.push(History { events, digests, memory, judged, judged_beside, cost });
     }
+    let judged_again = fed.judged_again().await?;
     let starts = fed.starts().await?;
-    Ok((rows, starts))
+    Ok((rows, judged_again, starts))
 }
 
 impl Fed {
@@ -111,6 +128,37 @@ impl Fed {
         let took = self.correlator.judge(&self.place.wire, messages).await?;
         self.correlator.published().await?;
         Ok(took)
+    }
+
+    /// Changes the contracts, and publishes one event after the other until everything is judged again.
+    async fn judged_again(&mut self) -> anyhow::Result<JudgedAgain> {
+        let file = self.place.contracts().join("all.yaml");
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, format!("{text}  settle: 91s\n"))?;
+        let asked = Instant::now();
+        while !self.correlator.is_judging_again().await? {
+            ensure!(asked.elapsed() < CHANGED_WITHIN, "nobody took the changed contracts");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let began = Instant::now();
+        let mut waits = Vec::new();
+        while self.correlator.is_judging_again().await? {
+            // The last start of so many is one that nobody heard of.
+            let message = self.load.restarts(0, RESTARTS + 1 + waits.len() as u64)?.pop();
+            let published = Instant::now();
+            self.correlator.judge(&self.place.wire, message.into_iter().collect()).await?;
+            waits.push(published.elapsed().as_secs_f64() * 1e3);
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        self.correlator.published().await?;
+        waits.sort_by(f64::total_cmp);
+        Ok(JudgedAgain {
+            digests: self.images,
+            seconds,
+            event_p50_ms: waits.get(waits.len() / 2).copied().unwrap_or_default(),
+            event_max_ms: waits.last().copied().unwrap_or_default(),
+            memory: self.correlator.memory()?,
+        })
     }
 
     async fn starts(&mut self) -> anyhow::Result<Starts> {

@@ -220,6 +220,13 @@ impl Correlator {
         }
     }
 
+    /// Whether it is judging everything again under changed contracts.
+    pub(crate) async fn is_judging_again(&self) -> anyhow::Result<bool> {
+        let url = format!("{}/api/v1/status", self.process.address("api"));
+        let status: Value = self.client.get(url).send().await?.error_for_status()?.json().await?;
+        Ok(!status["waiting"]["judgedAgainSince"].is_null())
+    }
+
     /// The last position of the log that it has applied.
     pub(crate) async fn position(&self) -> anyhow::Result<f64> {
         Ok(self.done().await?.position)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::ClusterAgent;
 use crate::flood::Flood;
-use crate::history::{History, Starts};
+use crate::history::{History, JudgedAgain, Starts};
 use crate::latency::Latency;
 use crate::place::Memory;
 use crate::rates::Rate;
@@ -35,7 +35,7 @@ pub(crate) fn latencies(rows: Vec<Latency>) -> Value {
     as_json(&rows)
 }
 
-pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
+pub(crate) fn history((rows, again, starts): (Vec<History>, JudgedAgain, Starts)) -> Value {
     eprintln!(
         "{:>9} {:>8} {:>10} {:>10} {:>9} {:>9} {:>6}",
         "events", "digests", "memory MB", "at most", "judged/s", "beside/s", "cost"
@@ -47,10 +47,20 @@ pub(crate) fn history((rows, starts): (Vec<History>, Starts)) -> Value {
         );
     }
     eprintln!(
+        "changed contracts at {} digests: all judged again in {:.1} s; an event meanwhile {:.0} ms, at most {:.0} ms; {:.1} MB, \
+         at most {:.1} MB",
+        again.digests,
+        again.seconds,
+        again.event_p50_ms,
+        again.event_max_ms,
+        again.memory.now,
+        again.memory.most
+    );
+    eprintln!(
         "start at {} digests, {} entries: {:.2} s with the index ({:.1} MB), {:.1} s rebuilding it",
         starts.digests, starts.entries, starts.with_index, starts.memory.now, starts.rebuilding
     );
-    json!({ "rows": rows, "starts": starts })
+    json!({ "rows": rows, "judgedAgain": again, "starts": starts })
 }
 
 pub(crate) fn flood(flood: Flood) -> Value {
