@@ -23,7 +23,7 @@ A name with a registry is an image; other names are a file or folder where there
 like an image. A layout with several images needs :tag or @digest behind its path.
 
 What flags speak of is required, and nothing else. No forge is asked, so no flag can say that a commit was reviewed: --source-…
-compares repository and ref with what a verified certificate says.
+compares repository and ref with what a verified certificate says, or with --key with what the key's holder wrote.
 
 Evidence that neither a log nor a timestamp dates is refused, as slsa-verifier's older .intoto.jsonl files are:
 --allow-undated lets it pass, and with it whatever a stolen key signed later.

@@ -1,6 +1,8 @@
 //! The provenance link of one statement: it binds this digest, is signed by a trusted builder, and names the contract's
 //! repository, ref and commit.
 
+mod claims_of_key;
+
 use bus_schema::WorkflowRef;
 use bus_schema::ci::RunnerEnvironment;
 use bus_schema::verdict::{Break, BreakReason};
@@ -38,7 +40,7 @@ pub(crate) fn judge(
                     breaks.push(a_break(BreakReason::WrongSigner, expected, found));
                 }
             }
-            check_claims_of_key(source, provenance, &mut breaks);
+            claims_of_key::check(pipeline, source, &bound.statement.signer, provenance, &mut breaks);
         }
     }
     if provenance.slsa_level < pipeline.provenance.slsa_level {
@@ -73,15 +75,21 @@ fn check_origin(source: &SourceContract, identity: &CertificateIdentity, breaks:
             breaks.push(a_break(BreakReason::WrongRepository, shown_repository(&source.repository), found));
         }
     }
-    let is_allowed = |text: &str| source.refs.iter().any(|glob| glob.matches(text));
-    match &identity.git_ref {
-        Some(found) if is_allowed(found.as_str()) => {}
-        found => {
-            let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
-            let found = found.as_ref().map_or("no ref in the certificate", |git_ref| git_ref.as_str());
-            breaks.push(a_break(BreakReason::WrongRef, expected, found));
-        }
+    check_ref(
+        source,
+        identity.git_ref.as_ref().map(|git_ref| git_ref.as_str()),
+        "no ref in the certificate",
+        breaks,
+    );
+}
+
+/// A ref against the contract's; `missing` says what was found where there is none.
+fn check_ref(source: &SourceContract, found: Option<&str>, missing: &str, breaks: &mut Vec<Break>) {
+    if found.is_some_and(|found| source.refs.iter().any(|glob| glob.matches(found))) {
+        return;
     }
+    let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
+    breaks.push(a_break(BreakReason::WrongRef, expected, found.unwrap_or(missing)));
 }
 
 pub(crate) fn shown_repository(repository: &bus_schema::RepositoryRef) -> String {
@@ -120,8 +128,7 @@ fn check_builder(
     if fits {
         return;
     }
-    let expected =
-        pipeline.provenance.builders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+    let expected = shown_builders(pipeline);
     let signer = identity
         .signer_workflow
         .as_ref()
@@ -130,6 +137,10 @@ fn check_builder(
     let on_behalf = delegate.map(|delegate| format!(" for {delegate}")).unwrap_or_default();
     let found = format!("{signer}{on_behalf} on a {runner} runner");
     breaks.push(a_break(BreakReason::WrongBuilder, expected, found));
+}
+
+fn shown_builders(pipeline: &Pipeline) -> String {
+    pipeline.provenance.builders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// Whether the signer workflow lies in the builder's repository. A builder in the contract's own repository is compared by
@@ -158,22 +169,4 @@ fn is_revision(glob: &Glob, workflow: &WorkflowRef) -> bool {
             || git_ref.as_tag().is_some_and(|tag| glob.matches(tag))
             || git_ref.as_branch().is_some_and(|branch| glob.matches(branch))
     })
-}
-
-/// A key says nothing about the repository: what the predicate states must fit, and the CI agent must confirm the run.
-fn check_claims_of_key(source: &SourceContract, provenance: &Provenance, breaks: &mut Vec<Break>) {
-    match &provenance.repository {
-        Some(found) if source.repository.is_same(found) => {}
-        found => {
-            let found =
-                found.as_ref().map_or_else(|| "no repository in the predicate".to_owned(), shown_repository);
-            breaks.push(a_break(BreakReason::WrongRepository, shown_repository(&source.repository), found));
-        }
-    }
-    if let Some(found) = &provenance.git_ref
-        && !source.refs.iter().any(|glob| glob.matches(found.as_str()))
-    {
-        let expected = source.refs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" or ");
-        breaks.push(a_break(BreakReason::WrongRef, expected, found.as_str()));
-    }
 }

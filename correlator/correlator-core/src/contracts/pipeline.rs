@@ -61,6 +61,8 @@ impl Mode {
 pub struct SourceContract {
     pub repository: RepositoryRef,
     pub refs: Vec<Glob>,
+    /// The contract itself writes refs, and they leave some branch or tag out: what names no ref is not one of them.
+    pub restricts_refs: bool,
     pub reviews: u32,
     pub code_owners_for: Vec<Glob>,
     pub signed_commits: bool,
@@ -80,6 +82,8 @@ pub struct BuildContract {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenanceContract {
     pub builders: Vec<Builder>,
+    /// The contract itself writes its builders.
+    pub names_builders: bool,
     pub slsa_level: u8,
 }
 
@@ -427,6 +431,7 @@ impl SourceSpec {
         if reviews > REVIEWS_MAX {
             problem(format!("source.reviews: {reviews} approvals, the limit is {REVIEWS_MAX}"));
         }
+        let restricts_refs = self.refs.as_ref().is_some_and(|refs| !allow_every_ref(refs));
         let refs = match self.refs {
             Some(refs) => refs,
             None => Glob::parse("refs/heads/main").into_iter().collect(),
@@ -446,6 +451,7 @@ impl SourceSpec {
         Some(SourceContract {
             repository,
             refs,
+            restricts_refs,
             reviews,
             code_owners_for: self.code_owners_for,
             signed_commits: self.signed_commits,
@@ -453,6 +459,12 @@ impl SourceSpec {
             bots_may_review: self.reviewers.is_some_and(|reviewers| reviewers.bots),
         })
     }
+}
+
+/// Whether no branch and no tag is left out.
+fn allow_every_ref(refs: &[Glob]) -> bool {
+    let has = |text: &str| refs.iter().any(|glob| glob.as_str() == text);
+    has("refs/**") || (has("refs/heads/**") && has("refs/tags/**"))
 }
 
 impl BuildSpec {
@@ -479,6 +491,7 @@ fn check_provenance(spec: Option<ProvenanceSpec>, problem: &mut impl FnMut(Strin
     if slsa_level > 3 {
         problem(format!("provenance.slsaLevel: {slsa_level}, the highest build level is 3"));
     }
+    let names_builders = builders.is_some();
     let texts = builders.unwrap_or_else(|| vec!["github-hosted".to_owned()]);
     let mut checked = Vec::new();
     for text in texts {
@@ -487,7 +500,7 @@ fn check_provenance(spec: Option<ProvenanceSpec>, problem: &mut impl FnMut(Strin
             Err(reason) => problem(format!("provenance.builders: {reason}")),
         }
     }
-    ProvenanceContract { builders: checked, slsa_level }
+    ProvenanceContract { builders: checked, names_builders, slsa_level }
 }
 
 fn parse_builder(text: &str) -> Result<Builder, String> {

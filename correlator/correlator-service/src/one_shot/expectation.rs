@@ -167,9 +167,10 @@ impl Expectation {
             let repository = source.repository()?;
             // No forge is asked, so nothing can be reviewed: repository and ref are what the signed claims say they are.
             spec["source"] = json!({ "repository": repository.path(), "refs": source.refs()?, "reviews": 0 });
-            spec["provenance"] = json!({ "builders": self.builders(), "slsaLevel": self.level() });
-            // Only a certificate says which ref a commit was on; what a key's holder wrote about it is not proven.
+            // Only a certificate says which builder ran and which ref a commit was on; what a key's holder wrote about them is
+            // not proven, and the ref is compared with it all the same.
             if !by_key {
+                spec["provenance"] = json!({ "builders": self.builders(), "slsaLevel": self.level() });
                 require.push("source");
             }
             require.push("provenance");

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod claims_of_key;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bus_schema::verdict::{BreakReason, LinkKind, LinkState, UnknownReason, VerdictState};
@@ -58,8 +60,12 @@ fn envelope(key: &SigningKey, subject: Digest) -> Vec<u8> {
         "subject": [{ "name": "any", "digest": { subject.algorithm(): subject.hex() } }],
         "predicateType": "https://example.com/tested/v1",
         "predicate": {},
-    })
-    .to_string();
+    });
+    signed(key, &statement)
+}
+
+fn signed(key: &SigningKey, statement: &serde_json::Value) -> Vec<u8> {
+    let statement = statement.to_string();
     let payload_type = "application/vnd.in-toto+json";
     let signed = format!("DSSEv1 {} {payload_type} {} {statement}", payload_type.len(), statement.len());
     json!({
