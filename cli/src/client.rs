@@ -1,19 +1,22 @@
 //! Asks the running process over its API on loopback.
 //!
-//! In: what `running.json` says. Out: answers of the API's own types, or a failure that says what to do. A process that is
-//! gone is no failure here: its data folder is opened instead.
+//! In: the folder's lock, and what `running.json` says. Out: answers of the API's own types, or a failure that says what to do.
+//! A process that is gone is no failure here: its data folder is opened instead.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use correlator_service::api::types::ApiError;
 use correlator_service::api::{CHANGE_HEADER, PREFIX};
+use correlator_store::Store;
+use fleet_runtime::instance::INSTANCE_HEADER;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::DataFolder;
 use crate::exit::Failure;
+use crate::house::store_failure;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
@@ -29,33 +32,44 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// The API of the process that has the folder, if one answers.
+    /// The API of the process that has the folder. Who has it, the folder's lock says, which ends with the process; one that
+    /// has it and does not answer is a failure, and so is another that answers in its place.
     pub(crate) async fn of_running(data: &DataFolder) -> anyhow::Result<Option<Api>> {
-        let Some(running) = data.running()? else { return Ok(None) };
-        let base: Url = match running.api.parse() {
-            Ok(base) => base,
-            Err(_) => return Ok(None),
+        let running = data.running()?;
+        let holder = Store::holder(&data.correlator()).map_err(|error| store_failure(&error))?;
+        let Some(holder) = holder else { return Ok(None) };
+        let noted = running.filter(|noted| holder.process.is_none_or(|process| process == noted.process));
+        let process = holder.process.or(noted.as_ref().map(|noted| noted.process));
+        let silent = |why: &str| silent(data, process, why);
+        let Some(noted) = noted else {
+            return Err(silent("has the folder, and has not said yet where it answers"));
         };
-        // What the file says is not trusted further than this machine.
-        let is_loopback = match base.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            _ => false,
-        };
-        if !is_loopback {
-            return Ok(None);
-        }
+        let base = on_loopback(&noted.api).ok_or_else(|| {
+            silent(&format!("has the folder, and answers at {}: only this machine is asked", noted.api))
+        })?;
         let client = Client::builder()
             .connect_timeout(CONNECT_TIME_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
             .context("make an HTTP client")?;
-        let api = Api { client, base, process: running.process, time_max: REQUEST_TIME_MAX };
-        let probe = api.client.get(api.url("/log/head")?).timeout(CONNECT_TIME_MAX).send().await;
-        match probe {
-            Ok(response) if response.status().is_success() => Ok(Some(api)),
-            _ => Ok(None),
+        let api = Api { client, base, process: noted.process, time_max: REQUEST_TIME_MAX };
+        let probed = api.client.get(api.url("/log/head")?).timeout(CONNECT_TIME_MAX).send().await;
+        let response = probed.map_err(|error| {
+            let cause = fleet_runtime::error_chain(&error.without_url());
+            silent(&format!("has the folder, and does not answer: {cause}"))
+        })?;
+        if !is_of(&response, &noted.instance) {
+            return Err(silent(&format!("has the folder, and another one answers at {}", noted.api)));
+        }
+        match response.status() {
+            status if status.is_success() => Ok(Some(api)),
+            status => {
+                let said = bounded(response).await.ok();
+                let said = said.and_then(|bytes| serde_json::from_slice::<ApiError>(&bytes).ok());
+                let said = said.map_or_else(|| status.to_string(), |error| error.message);
+                Err(silent(&format!("has the folder, and does not answer: {said}")))
+            }
         }
     }
 
@@ -114,6 +128,29 @@ impl Api {
             _ => Failure::usage(message),
         })
     }
+}
+
+/// What the note says is not trusted further than this machine.
+fn on_loopback(api: &str) -> Option<Url> {
+    let base: Url = api.parse().ok()?;
+    let is_loopback = match base.host()? {
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
+        url::Host::Domain(_) => false,
+    };
+    is_loopback.then_some(base)
+}
+
+/// Whether an answer is of the process that wrote the note.
+pub(crate) fn is_of(response: &Response, instance: &str) -> bool {
+    let said = response.headers().get(INSTANCE_HEADER).and_then(|value| value.to_str().ok());
+    said.is_some_and(|said| said == instance)
+}
+
+fn silent(data: &DataFolder, process: Option<u32>, why: &str) -> anyhow::Error {
+    let process =
+        process.map_or_else(|| "another custody process".to_owned(), |number| format!("process {number}"));
+    Failure::unreachable(format!("{process} {why} (the data folder is {})", data.path().display()))
 }
 
 async fn bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {

@@ -34,6 +34,9 @@ pub(crate) struct Running {
     pub(crate) process: u32,
     /// Where its API answers: `http://127.0.0.1:9465`.
     pub(crate) api: String,
+    /// What its answers carry, so that they are known from those of whatever else has the address.
+    #[serde(default)]
+    pub(crate) instance: String,
 }
 
 /// What an agent says of itself that is a process of its own. It has no API.
@@ -43,6 +46,9 @@ pub(crate) struct RunningAgent {
     pub(crate) process: u32,
     /// Where its health is: `http://127.0.0.1:9464`.
     pub(crate) operations: String,
+    /// As that of [`Running`].
+    #[serde(default)]
+    pub(crate) instance: String,
 }
 
 /// A note of who runs, which is taken back when it is dropped.
@@ -193,8 +199,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::at(folder.path());
         assert_eq!(data.running().unwrap(), None);
-        let running = Running { process: 7, api: "http://127.0.0.1:1".to_owned() };
-        let agent = RunningAgent { process: 8, operations: "http://127.0.0.1:2".to_owned() };
+        let running =
+            Running { process: 7, api: "http://127.0.0.1:1".to_owned(), instance: "7-1".to_owned() };
+        let agent = RunningAgent {
+            process: 8,
+            operations: "http://127.0.0.1:2".to_owned(),
+            instance: "8-1".to_owned(),
+        };
         std::fs::create_dir_all(data.agent("registry")).unwrap();
         let noted = data.note_running(&running).unwrap();
         let noted_agent = data.note_agent("registry", &agent).unwrap();

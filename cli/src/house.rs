@@ -104,13 +104,16 @@ impl House {
     /// Says in the folder that this process has it, where its API answers, and which bus it uses.
     pub(crate) fn note_running(&mut self, api: String) -> anyhow::Result<()> {
         self.on.note(&self.data)?;
-        self.noted = Some(self.data.note_running(&Running { process: std::process::id(), api })?);
+        let running =
+            Running { process: std::process::id(), api, instance: self.health.instance().to_string() };
+        self.noted = Some(self.data.note_running(&running)?);
         Ok(())
     }
 
     /// Says in an agent's folder that this process is the agent, and where its health is. On a full disk it goes on without.
     pub(crate) fn note_agent(&mut self, agent: &AgentId, operations: String) {
-        let running = RunningAgent { process: std::process::id(), operations };
+        let instance = self.health.instance().to_string();
+        let running = RunningAgent { process: std::process::id(), operations, instance };
         match self.data.note_agent(agent.as_str(), &running) {
             Ok(noted) => self.noted = Some(noted),
             Err(error) => tracing::warn!(error = format!("{error:#}"), "the doctor will not see this agent"),

@@ -31,6 +31,8 @@ mod policy;
 mod questions;
 #[path = "command/refusals.rs"]
 mod refusals;
+#[path = "command/who_answers.rs"]
+mod who_answers;
 
 use std::path::Path;
 use std::process::{Command, Output};

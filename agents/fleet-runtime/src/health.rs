@@ -13,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 
+use crate::instance::Instance;
 use crate::metrics::Metrics;
 
 const REASON_CHARS_MAX: usize = 300;
@@ -21,6 +22,7 @@ const REASON_CHARS_MAX: usize = 300;
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     inner: Arc<Mutex<Inner>>,
+    instance: Instance,
     ready: Family<CheckLabel, Gauge>,
     restarts: Family<LoopLabel, Counter>,
 }
@@ -77,6 +79,11 @@ impl Health {
             registry.register("check_ready", help, self.ready.clone());
             registry.register("loop_restarts", "Loops started again after an end", self.restarts.clone());
         });
+    }
+
+    /// Whose checks these are.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// Adds a check, which is not ready until its owner says so.

@@ -12,6 +12,7 @@ mod error_chain;
 pub mod health;
 pub mod heartbeat;
 pub mod http;
+pub mod instance;
 pub mod intake;
 pub mod kept_file;
 pub mod metrics;

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -24,6 +25,11 @@ pub fn default_address() -> SocketAddr {
 /// The routes of a process, whose metrics show its checks from now on. Once per process.
 pub fn router(health: Health, metrics: Metrics) -> Router {
     health.show_in(&metrics);
+    let instance = health.instance().clone();
+    let say_who = move |mut response: Response| {
+        instance.sign(response.headers_mut());
+        std::future::ready(response)
+    };
     let health_routes = Router::new()
         .route(
             "/healthz",
@@ -42,7 +48,7 @@ pub fn router(health: Health, metrics: Metrics) -> Router {
             }),
         )
         .with_state(metrics);
-    health_routes.merge(metrics_routes)
+    health_routes.merge(metrics_routes).layer(map_response(say_who))
 }
 
 fn answer(report: Report, is_good: impl Fn(&Report) -> bool) -> Response {

@@ -36,7 +36,7 @@ pub(crate) fn write_settings(folder: &Path, alert: &str, forge: &str) {
     fs::write(folder.join("custody.toml"), settings).unwrap();
 }
 
-fn finding<'a>(doctor: &'a Value, what: &str) -> &'a Value {
+pub(crate) fn finding<'a>(doctor: &'a Value, what: &str) -> &'a Value {
     let findings = doctor["findings"].as_array().unwrap();
     findings
         .iter()

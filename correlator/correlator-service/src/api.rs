@@ -20,6 +20,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use fleet_runtime::bus::Bus;
+use fleet_runtime::instance::Instance;
 use tokio::sync::Semaphore;
 
 use crate::deliver::Resend;
@@ -40,16 +41,25 @@ pub(crate) struct Api {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) resend: Arc<Resend>,
     hosts: Arc<Vec<String>>,
+    /// Who answers, as every answer says.
+    instance: Instance,
     places: Arc<Semaphore>,
 }
 
 impl Api {
-    pub(crate) fn new(settings: &ApiSettings, answers: Answers, bus: Arc<dyn Bus>, resend: Resend) -> Api {
+    pub(crate) fn new(
+        settings: &ApiSettings,
+        instance: Instance,
+        answers: Answers,
+        bus: Arc<dyn Bus>,
+        resend: Resend,
+    ) -> Api {
         Api {
             answers,
             bus,
             resend: Arc::new(resend),
             hosts: Arc::new(settings.hosts.clone()),
+            instance,
             places: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
         }
     }

@@ -181,7 +181,8 @@ impl Correlator {
         );
         parts::spawn_doers(&mut running.doers, &settings, &context, &shared, recorder, &stages.doing);
         let resend = Resend::new(&settings.alerts)?;
-        let api = Api::new(&settings.api, shared.answers.clone(), Arc::clone(&context.bus), resend);
+        let instance = context.health.instance().clone();
+        let api = Api::new(&settings.api, instance, shared.answers.clone(), Arc::clone(&context.bus), resend);
         let serving = http::serve(listener, api.router(), HttpLimits::default(), stages.taking.clone());
         running.takers.spawn(async move { serving.await.map_err(anyhow::Error::from) });
 

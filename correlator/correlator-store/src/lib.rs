@@ -25,4 +25,4 @@ pub use log::{
 };
 pub use receipt::{DeliveryOutcome, Lane, OutboxId, Receipt};
 pub use replay::{Recorded, Replay, Together};
-pub use store::{Store, StoreError, StoreSettings};
+pub use store::{Holder, Store, StoreError, StoreSettings};

@@ -19,6 +19,8 @@ use crate::log::{EvidenceLog, Identity, LogError, LogSettings};
 use crate::replay::Replay;
 use lock::FolderLock;
 
+pub use lock::Holder;
+
 const LOG_FOLDER: &str = "log";
 const INDEX_FILE: &str = "index.redb";
 const INDEX_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -120,6 +122,11 @@ impl Store {
     /// Refuses a folder of another version and touches nothing; one in which nothing began is fine.
     pub fn check_format(folder: &Path) -> Result<(), StoreError> {
         format::is_marked(folder, &folder.join(LOG_FOLDER)).map(|_| ())
+    }
+
+    /// Who has the folder to write in it, if anybody has.
+    pub fn holder(folder: &Path) -> Result<Option<Holder>, StoreError> {
+        Holder::of(folder)
     }
 
     /// Opens the folder to be read, while nothing writes to it. Nothing in it is changed; an index that needs repair is

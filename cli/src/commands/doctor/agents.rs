@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Host;
 
 use super::Finding;
+use crate::client::is_of;
 use crate::data::RunningAgent;
 
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
@@ -42,9 +43,20 @@ async fn one(name: &str, running: &RunningAgent) -> Finding {
             format!("process {process} says to run, and that its health is at {}", running.operations);
         return Finding::lacks(what, detail, "ask it there: only loopback is asked from here");
     };
-    let Some(report) = ask(url).await else {
-        let detail = format!("process {process} said to run, and does not answer");
-        return Finding::lacks(what, detail, START_IT);
+    let report = match ask(url, &running.instance).await {
+        Answer::Its(report) => report,
+        Answer::Nobodys => {
+            let detail = format!("process {process} said to run, and does no more");
+            return Finding::lacks(what, detail, START_IT);
+        }
+        Answer::Anothers => {
+            let detail = format!("process {process} said to run, and another one answers at its address");
+            return Finding::lacks(what, detail, START_IT);
+        }
+        Answer::None(why) => {
+            let detail = format!("process {process} does not answer: {why}");
+            return Finding::fails(what, detail, "see its log; stop it, and start it again");
+        }
     };
     let runs = format!("process {process} runs and answers");
     let waiting: Vec<String> = report.checks.iter().filter_map(|(check, said)| said.unready(check)).collect();
@@ -78,11 +90,31 @@ fn on_this_machine(operations: &str) -> Option<Url> {
     (address.is_unspecified() || address.is_loopback()).then_some(url)
 }
 
-async fn ask(url: Url) -> Option<Report> {
+/// What came back from where an agent said to be.
+enum Answer {
+    Its(Report),
+    /// Nothing listens there.
+    Nobodys,
+    Anothers,
+    /// Something listens, and says nothing of use.
+    None(String),
+}
+
+async fn ask(url: Url, instance: &str) -> Answer {
     let redirects = reqwest::redirect::Policy::none();
-    let client = Client::builder().timeout(ANSWER_TIME_MAX).redirect(redirects).no_proxy().build().ok()?;
-    // Not ready is 503, with the same report.
-    client.get(url).send().await.ok()?.json().await.ok()
+    let none = |error: reqwest::Error| Answer::None(fleet_runtime::error_chain(&error.without_url()));
+    let client = Client::builder().timeout(ANSWER_TIME_MAX).redirect(redirects).no_proxy().build();
+    let asked = match client {
+        Ok(client) => client.get(url).send().await,
+        Err(error) => return none(error),
+    };
+    match asked {
+        Ok(response) if !is_of(&response, instance) => Answer::Anothers,
+        // Not ready is 503, with the same report.
+        Ok(response) => response.json().await.map_or_else(none, Answer::Its),
+        Err(error) if error.is_connect() && !error.is_timeout() => Answer::Nobodys,
+        Err(error) => none(error),
+    }
 }
 
 #[cfg(test)]

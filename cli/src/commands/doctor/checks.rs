@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{Finding, agents, alerts, forges, process, servers};
 use crate::client::Api;
 use crate::data::DataFolder;
+use crate::exit::{Exit, exit_of};
 use crate::settings::Settings;
 
 /// Less space than this stops the fleet soon.
@@ -24,7 +25,12 @@ pub(super) async fn data(data: &DataFolder) -> Vec<Finding> {
         }
         Ok(None) => findings.extend(agents_of(data).await),
         Err(error) => {
-            let advice = "run this as the user whose folder it is";
+            let advice = match exit_of(&error) {
+                Exit::Unreachable => {
+                    "see its log; if it does not answer in a while, stop it and start it again"
+                }
+                _ => "run this as the user whose folder it is",
+            };
             findings.push(Finding::fails("process", format!("{error:#}"), advice))
         }
     }

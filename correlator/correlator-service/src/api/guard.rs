@@ -11,6 +11,7 @@ use super::{Api, CHANGE_HEADER};
 /// Refuses requests under other names (a page that rebinds its name to this machine), and changes that a page of another
 /// site could send. Bounds how many requests are worked on.
 pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let instance = api.instance.clone();
     let mut response = match check(&api, request.method(), request.headers(), request.uri()) {
         Ok(()) => match api.places.try_acquire() {
             Ok(_place) => next.run(request).await,
@@ -22,6 +23,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
         Err(refused) => refused.into_response(),
     };
     let headers = response.headers_mut();
+    instance.sign(headers);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));

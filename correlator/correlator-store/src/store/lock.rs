@@ -48,6 +48,23 @@ impl FolderLock {
     }
 }
 
+/// Who has the folder to write in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The process, as far as its lock file says it.
+    pub process: Option<u32>,
+}
+
+impl Holder {
+    pub(super) fn of(folder: &Path) -> Result<Option<Holder>, StoreError> {
+        match FolderLock::shared(folder) {
+            Ok(_) | Err(StoreError::NotAStore { .. }) => Ok(None),
+            Err(StoreError::InUse { process, .. }) => Ok(Some(Holder { process })),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 fn check(
     locked: Result<(), TryLockError>,
     file: &File,

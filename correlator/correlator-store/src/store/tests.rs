@@ -179,7 +179,10 @@ fn an_input_that_does_not_decode_stops_the_replay_by_its_position() {
 #[test]
 fn a_second_opener_is_told_who_has_the_folder_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Store::holder(folder.path()).unwrap(), None, "nobody began here");
     let store = open(folder.path());
+    let holder = Holder { process: Some(std::process::id()) };
+    assert_eq!(Store::holder(folder.path()).unwrap(), Some(holder));
     for error in [
         Store::open(folder.path(), settings()).unwrap_err(),
         Store::open_read_only(folder.path(), &settings()).unwrap_err(),
@@ -191,6 +194,7 @@ fn a_second_opener_is_told_who_has_the_folder_and_what_to_do() {
     }
     drop(store);
     let reader = Store::open_read_only(folder.path(), &settings()).unwrap();
+    assert_eq!(Store::holder(folder.path()).unwrap(), None, "who reads does not have it");
     Store::open_read_only(folder.path(), &settings()).unwrap();
     let error = Store::open(folder.path(), settings()).unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
