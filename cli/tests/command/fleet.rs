@@ -122,6 +122,7 @@ fn check_metrics(operations: SocketAddr) {
         "dead_lettered_total{agent=\"source-github\",kind=\"not-understood\"}",
         "correlator_refused_total{kind=\"unknown_agent\"}",
         "correlator_refused_total{kind=\"scope\"}",
+        "correlator_refused_total{kind=\"unknown_version\"}",
         "verifications_total{kind=\"failed\"}",
         "alert_attempts_total{sink=\"on-call\",kind=\"retry\"}",
     ] {
@@ -138,6 +139,10 @@ fn check_metrics(operations: SocketAddr) {
         let is_known = |name: &str| is_served(name) || name == "custody_api_budget_left";
         let unknown: Vec<&&str> = named.iter().filter(|name| !is_known(name)).collect();
         assert!(unknown.is_empty(), "{file} names {unknown:?}, which nobody serves");
+        // The correlator speaks when a verdict changes: its silence is none.
+        let spoken = "custody_last_published_seconds";
+        let of_agents = format!("{spoken}{{agent!=");
+        assert!(names.contains(&of_agents) && !names.replace(&of_agents, "").contains(spoken), "{file}");
         let is_counted = |name: &&&str| file == "alerts.yaml" && name.ends_with("_total");
         for counted in named.iter().filter(is_counted) {
             let mut series = text.lines().filter(|line| line.starts_with(*counted));
