@@ -178,6 +178,7 @@ pub(crate) fn bus_failure(error: &BusError) -> anyhow::Error {
             "{said}: stop it, ask it through its API, or choose another folder with --data"
         )),
         BusError::Unavailable { .. } => Failure::unreachable(said),
+        BusError::NoRoom { .. } => Failure::usage(said),
         BusError::Format { .. } => Failure::usage(format!(
             "{said}: use the version that wrote it, or choose another folder with --data"
         )),

@@ -119,6 +119,9 @@ async fn whether_each_server_takes_a_login_is_told_without_a_wait() {
         let settings = NatsSettings::from_raw(settings(&urls, Some(&login))).unwrap();
         let probed = nats::probe(&settings.for_agent(&"ci-agent".parse().unwrap())).await;
         assert_eq!(probed[0].answer.is_ok(), is_taken, "{probed:?}");
+        if let Ok(said) = &probed[0].answer {
+            assert!(said.has_jetstream && said.message_bytes_max == 2 << 20, "{said:?}");
+        }
         assert!(probed[1].answer.is_err(), "{probed:?}");
     }
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
@@ -206,6 +209,23 @@ async fn a_server_that_takes_less_is_told_and_large_payloads_are_refused_by_name
     let large = Message::new(SUBJECT, "large", vec![0; PAYLOAD_BYTES_MAX]);
     let refused = bus.publish(large).await;
     assert!(matches!(refused, Err(BusError::PayloadTooLarge { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_for_a_stream_is_told_which_and_what_to_do() {
+    let folder = folder();
+    // The later block counts.
+    let server =
+        Nats::start_with(folder.path(), "jetstream { store_dir: js, max_file_store: 64MB }\n").await.unwrap();
+    let raw = settings(&[server.url().to_owned()], None);
+    let refused = NatsBus::connect(NatsSettings::from_raw(raw).unwrap()).await.unwrap_err();
+    let BusError::NoRoom { stream, mib, .. } = &refused else { panic!("{refused:?}") };
+    let said = refused.to_string();
+    for expected in
+        [stream.clone(), format!("{mib} MiB"), "[bus.limits]".to_owned(), "max_file_store".to_owned()]
+    {
+        assert!(said.contains(&expected), "no {expected:?} in {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,12 @@ pub enum BusError {
     /// The bound that is reached and who holds the oldest message, so that a person knows what to do.
     #[error("{what} is full at {bound}{}", held_by.as_deref().map(|h| format!(", held by {h}")).unwrap_or_default())]
     Full { what: String, bound: String, held_by: Option<String> },
+    /// The servers keep room for each stream from its beginning, and have none left.
+    #[error(
+        "the servers have no room for the stream {stream}, which reserves {mib} MiB ({reason}): give them a larger \
+         max_file_store, or let custody ask for less with [bus.limits]"
+    )]
+    NoRoom { stream: String, mib: u64, reason: String },
     #[error("`{key}` of bucket {bucket} has revision {found}, expected {expected}")]
     Conflict { bucket: String, key: String, expected: u64, found: u64 },
     #[error("the watch of bucket {bucket} fell more than {changes_max} changes behind")]
@@ -58,8 +64,14 @@ impl BusError {
         BusError::Storage { action, source: std::sync::Arc::new(source) }
     }
 
-    /// True when the same call may succeed later without anybody changing it: full, storage, unavailable.
+    /// True when the same call may succeed later without anybody changing it: full, no room, storage, unavailable.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, BusError::Full { .. } | BusError::Storage { .. } | BusError::Unavailable { .. })
+        matches!(
+            self,
+            BusError::Full { .. }
+                | BusError::NoRoom { .. }
+                | BusError::Storage { .. }
+                | BusError::Unavailable { .. }
+        )
     }
 }

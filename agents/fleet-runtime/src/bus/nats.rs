@@ -55,7 +55,7 @@ use super::{
 
 pub use apply::Drift;
 pub use declared::{NatsLimits, files as declared_files};
-pub use probe::{Probed, probe};
+pub use probe::{Answered, Probed, probe};
 pub use rights::{Right, Rights, Role, table as table_of_rights};
 pub use roles::{blob_bucket_of, inbox_prefix_of};
 pub use settings::{NatsSettings, RawNatsLimits, RawNatsSettings};
@@ -150,7 +150,7 @@ impl Shared {
             let link = self.link.clone();
             async move {
                 let applied = apply::apply(&link, &declaration).await;
-                applied.map_err(|fault| fault.into_bus(&format!("declare stream {}", declaration.name)))
+                applied.map_err(|fault| fault.of_declaration(&declaration))
             }
         });
         let mut applied = futures::stream::iter(applying).buffer_unordered(AT_ONCE);
@@ -315,7 +315,7 @@ impl Bus for NatsBus {
         let declaration = declared::key_value(bucket, &shared.settings.limits, shared.replicas);
         if shared.settings.manages && !shared.order.looks_after(&declaration.name) {
             let applied = apply::apply(&shared.link, &declaration).await;
-            applied.map_err(|fault| fault.into_bus("open a bucket"))?;
+            applied.map_err(|fault| fault.of_declaration(&declaration))?;
             shared.order.look_after([declaration]);
         }
         Ok(Arc::new(NatsBucket::new(shared.link.clone(), shared.outbound.clone(), bucket)))

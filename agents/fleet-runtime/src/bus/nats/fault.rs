@@ -8,6 +8,9 @@ use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishErrorKind, RequestErrorKind};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
 
+use serde_json::Value;
+
+use super::declared::Declaration;
 use crate::bus::BusError;
 
 /// Numbers of the servers' errors that mean something to us.
@@ -61,6 +64,17 @@ impl Fault {
 
     pub(super) fn has_code(&self, wanted: u64) -> bool {
         matches!(self, Fault::Answer { code, .. } if *code == wanted)
+    }
+
+    /// As [`Fault::into_bus`], of a stream that could not be made or changed.
+    pub(super) fn of_declaration(self, declared: &Declaration) -> BusError {
+        let bytes = declared.config.get("max_bytes").and_then(Value::as_u64);
+        match (self, bytes) {
+            (Fault::Answer { code, text }, Some(bytes)) if code::NO_RESOURCES.contains(&code) => {
+                BusError::NoRoom { stream: declared.name.clone(), mib: bytes >> 20, reason: text }
+            }
+            (fault, _) => fault.into_bus(&format!("declare stream {}", declared.name)),
+        }
     }
 
     /// What the caller of the bus is told; `action` is what was tried.
