@@ -26,6 +26,10 @@ pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesignin
 /// The layer of an attestation.
 pub(crate) const DSSE_ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 
+/// A signature over a file, in base64: what `cosign sign-blob` writes, with certificate and log entry as annotations. cosign has
+/// no media type for it; this is the program's own.
+pub const BLOB_SIGNATURE: &str = "application/vnd.custody.cosign.blob-signature";
+
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 const CHAIN: &str = "dev.sigstore.cosign/chain";
@@ -51,6 +55,21 @@ pub(crate) fn bundle_of_signature(
         .with_message_digest(MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::from(digest.bytes())));
     let certificates = certificates(text(annotations, CERTIFICATE), text(annotations, CHAIN))?;
     assemble(layer, certificates, annotations, SignatureContent::MessageSignature(message), None)
+}
+
+/// The bundle that a signature over a file and its annotations amount to. What it is over, only a log entry says.
+pub(crate) fn bundle_of_blob_signature(
+    signature: &[u8],
+    annotations: &Annotations,
+) -> Result<UnverifiedBundle, Refusal> {
+    let text_of = std::str::from_utf8(signature)
+        .map_err(|error| malformed("the signature in base64", error.to_string()))?;
+    let mut message = MessageSignature::new(SignatureBytes::new(decode("the signature", text_of.trim())?));
+    if let Some(logged) = text(annotations, LOG_ENTRY).map(logged_digest).transpose()?.flatten() {
+        message = message.with_message_digest(logged);
+    }
+    let certificates = certificates(text(annotations, CERTIFICATE), text(annotations, CHAIN))?;
+    assemble(signature, certificates, annotations, SignatureContent::MessageSignature(message), None)
 }
 
 /// The bundle that an attestation layer and its annotations amount to.
@@ -144,6 +163,42 @@ struct WirePayload {
 struct WireBody {
     kind: String,
     api_version: String,
+}
+
+#[derive(Deserialize)]
+struct WireHashed {
+    spec: WireHashedSpec,
+}
+
+#[derive(Deserialize)]
+struct WireHashedSpec {
+    data: WireHashedData,
+}
+
+#[derive(Deserialize)]
+struct WireHashedData {
+    hash: WireHash,
+}
+
+#[derive(Deserialize)]
+struct WireHash {
+    algorithm: String,
+    value: String,
+}
+
+/// The digest in a log entry for a signature over one (`hashedrekord`): SHA-256 is what cosign signs blobs by.
+fn logged_digest(annotation: &str) -> Result<Option<MessageDigest>, Refusal> {
+    let wire: WireLogEntry =
+        strict_json::read(annotation.as_bytes()).map_err(|error| not_json("a log entry", error))?;
+    let body = decode("the log entry's body", &wire.payload.body)?;
+    if kind(&body)? != Some(KindVersion::HashedRekordV001) {
+        return Ok(None);
+    }
+    let wire: WireHashed = strict_json::read(&body).map_err(|error| not_json("a log entry's body", error))?;
+    let WireHash { algorithm, value } = wire.spec.data.hash;
+    let Ok(digest) = format!("{algorithm}:{value}").parse::<Digest>() else { return Ok(None) };
+    Ok(matches!(digest, Digest::Sha256(_))
+        .then(|| MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::from(digest.bytes()))))
 }
 
 enum LogEntry {

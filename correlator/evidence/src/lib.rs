@@ -66,6 +66,7 @@ pub use bounds::EVIDENCE_BYTES_MAX;
 pub use builders::{Builder, GENERATOR, GENERATOR_WORKFLOWS, builder_of};
 pub use cloud_build::{MEDIA_TYPE as CLOUD_BUILD, split as split_cloud_build};
 pub use correlator_core::contracts::trust_root::Demands;
+pub use cosign::BLOB_SIGNATURE;
 pub use proof::{Artifact, Proof, verify_bundle};
 pub use sbom::{SbomError, read as read_sbom};
 pub use trust::{

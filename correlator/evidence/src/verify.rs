@@ -77,6 +77,10 @@ pub(crate) fn attempt(
             let bundle = cosign::bundle_of_envelope(evidence.bytes, evidence.annotations)?;
             of_bundle(bundle, file, trust)
         }
+        Form::BlobSignature => {
+            let bundle = cosign::bundle_of_blob_signature(evidence.bytes, evidence.annotations)?;
+            of_bundle(bundle, file, trust)
+        }
         Form::PythonAttestation => of_bundle(pep740::bundle(evidence.bytes)?, file, trust),
         Form::CloudBuild => cloud_build::verify(evidence.bytes, trust),
         Form::SimpleSigning => of_simple_signing(evidence, trust),
@@ -184,6 +188,7 @@ enum Form {
     Bundle,
     Envelope,
     SimpleSigning,
+    BlobSignature,
     PythonAttestation,
     CloudBuild,
     UnsignedStatement,
@@ -199,6 +204,7 @@ impl Form {
         match media_type.as_str() {
             cosign::DSSE_ENVELOPE => Form::Envelope,
             cosign::SIMPLE_SIGNING => Form::SimpleSigning,
+            cosign::BLOB_SIGNATURE => Form::BlobSignature,
             pep740::MEDIA_TYPE => Form::PythonAttestation,
             cloud_build::MEDIA_TYPE => Form::CloudBuild,
             IN_TOTO => Form::UnsignedStatement,

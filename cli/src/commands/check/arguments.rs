@@ -48,7 +48,8 @@ failure.";
 pub(crate) struct Check {
     /// An image reference, the folder of an OCI image layout, a file, or the digest of one.
     pub(crate) subject: String,
-    /// Evidence beside what is attached: a bundle, an envelope, attestations of npm, GitHub or PyPI, an SBOM.
+    /// Evidence beside what is attached: a bundle or signature of cosign's, an envelope, attestations of npm, GitHub or PyPI,
+    /// an SBOM.
     #[arg(long, value_name = "FILE", visible_aliases = ["bundle", "provenance-path"])]
     pub(crate) evidence: Vec<PathBuf>,
     /// The contract: a file with a pipeline, or a folder of contracts.

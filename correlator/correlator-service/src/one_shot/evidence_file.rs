@@ -3,12 +3,14 @@
 //! In: the bytes of one file. Out: each piece of evidence in it, with the media type under which the verifier reads it, or
 //! why it is none. What a file calls itself decides only how it is read, never what it proves.
 
+mod blob;
+
 use std::collections::BTreeMap;
 
 use bus_schema::Digest;
 use bus_schema::registry::{BlobRef, EvidenceItem};
 use bytes::Bytes;
-use evidence::{CLOUD_BUILD, EVIDENCE_BYTES_MAX, split_cloud_build};
+use evidence::{BLOB_SIGNATURE, CLOUD_BUILD, EVIDENCE_BYTES_MAX, split_cloud_build};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -39,7 +41,8 @@ pub enum EvidenceFileError {
     NotJson { line: usize, reason: String },
     #[error(
         "{what} is none of: a Sigstore bundle, a DSSE envelope, attestations of npm, GitHub or PyPI, a downloaded \
-             cosign signature, provenance of Google Cloud Build, an in-toto statement, an SBOM"
+         cosign signature, what `cosign sign-blob` and `attest-blob` write, provenance of Google Cloud Build, an in-toto \
+         statement, an SBOM"
     )]
     Unknown { what: String },
 }
@@ -52,6 +55,10 @@ pub fn pieces(bytes: &[u8]) -> Result<Vec<Piece>, EvidenceFileError> {
     let mut found = Vec::new();
     if let Ok(whole) = serde_json::from_slice::<&RawValue>(bytes) {
         read_document(whole, 0, &mut found)?;
+        return Ok(found);
+    }
+    if let Some(signature) = blob::signature(bytes) {
+        add(&mut found, BLOB_SIGNATURE, signature.as_bytes(), BTreeMap::new())?;
         return Ok(found);
     }
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -102,6 +109,8 @@ struct Outline<'a> {
     signature: Option<String>,
     #[serde(rename = "Payload")]
     signed_payload: Option<String>,
+    #[serde(rename = "base64Signature")]
+    blob_signature: Option<String>,
 }
 
 fn read_document(document: &RawValue, level: usize, found: &mut Vec<Piece>) -> Result<(), EvidenceFileError> {
@@ -141,6 +150,10 @@ fn read_document(document: &RawValue, level: usize, found: &mut Vec<Piece>) -> R
     }
     if let (Some(signature), Some(payload)) = (outline.signature, outline.signed_payload) {
         return add_downloaded(found, text, signature, &payload);
+    }
+    if let Some(signature) = outline.blob_signature {
+        let read = blob::read(text, signature).map_err(unknown)?;
+        return add(found, read.media_type, &read.bytes, read.annotations);
     }
     let media_type = match (&outline.statement_type, &outline.bom_format, &outline.spdx_version) {
         (Some(_), _, _) => STATEMENT,
@@ -229,6 +242,9 @@ fn add(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn media_types(text: &str) -> Result<Vec<String>, EvidenceFileError> {
@@ -259,6 +275,14 @@ mod tests {
         check(r#"{"bomFormat":"CycloneDX"}"#, &[CYCLONEDX]);
         check(r#"{"spdxVersion":"SPDX-2.3"}"#, &[SPDX]);
         check(r#"{"Base64Signature":"AAAA","Payload":"e30="}"#, &[SIMPLE_SIGNING]);
+        let signature = STANDARD.encode([7; 70]);
+        check(&format!("{signature}\n"), &[BLOB_SIGNATURE]);
+        check(
+            &format!(r#"{{"base64Signature":"{signature}","cert":"","rekorBundle":null}}"#),
+            &[BLOB_SIGNATURE],
+        );
+        let envelope = STANDARD.encode(r#"{"payload":"e30=","payloadType":"t","signatures":[]}"#);
+        check(&format!(r#"{{"base64Signature":"{envelope}"}}"#), &[ENVELOPE]);
         let lines = "{\"payload\":\"\",\"signatures\":[]}\n\n{\"_type\":\"x\"}\n";
         check(lines, &[ENVELOPE, STATEMENT]);
     }
@@ -273,6 +297,9 @@ mod tests {
             "[]",
             "7",
             r#"{"payload":"x"}"#,
+            r#"{"base64Signature":"!"}"#,
+            r#"{"base64Signature":"AAAA","cert":"no certificate"}"#,
+            r#"{"base64Signature":"AAAA","cert":7}"#,
             r#"{"attestations":[7]}"#,
         ] {
             assert!(matches!(media_types(text), Err(EvidenceFileError::Unknown { .. })), "{text:?}");
