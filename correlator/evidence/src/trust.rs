@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bus_schema::Digest;
-use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot};
+use correlator_core::contracts::trust_root::{Demands, EmbeddedRoot, rsa_key_info};
 use correlator_core::facts::{RootParts, RootVersion};
 use jiff::Timestamp;
 use sigstore::crypto::CosignVerificationKey;
@@ -359,7 +359,11 @@ impl TrustedKey {
             return Err(TrustError::KeyTooLarge { name: name.to_owned() });
         }
         let malformed = |why: String| TrustError::KeyMalformed { name: name.to_owned(), why };
-        let blocks = pem::blocks(text, "PUBLIC KEY", 1).map_err(|error| malformed(error.to_string()))?;
+        let blocks = pem::blocks(text, "PUBLIC KEY", 1).or_else(|error| {
+            let of_rsa = pem::blocks(text, "RSA PUBLIC KEY", 1);
+            of_rsa.map(|keys| keys.iter().map(|key| rsa_key_info(key)).collect()).map_err(|_| error)
+        });
+        let blocks = blocks.map_err(|error: pem::PemError| malformed(error.to_string()))?;
         let Some(der) = blocks.into_iter().next() else {
             return Err(malformed("no PEM block".to_owned()));
         };
@@ -422,6 +426,8 @@ impl TrustedKey {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use correlator_core::contracts::trust_root::pem_fingerprint;
 
     use super::*;
     use crate::testing::Key;
@@ -491,6 +497,40 @@ mod tests {
         assert_ne!(base, hash(vec![root("a", all)], keys()));
         let weaker = vec![key(&one, LogDemand::NotRequired), key(&two, LogDemand::Required)];
         assert_ne!(base, hash(vec![root("a", all), root("b", all)], weaker));
+    }
+
+    /// One key of OpenSSL's, as `rsa -RSAPublicKey_out` and as `rsa -pubout` write it.
+    const OLDER_RSA_KEY: &str = "\
+-----BEGIN RSA PUBLIC KEY-----
+MIIBCgKCAQEAoyvZIJfypFqwCJfGJBwDTw+k5mibIhlWV0gT2IHSCNe16YHdmdXj
+6pVR8M0rvBDUaN48c6Z12HsfjhIClzVfjSnK2pLHPg/MNkXhcTRB/Wi/lwTvTN2k
+VpISlYcjUa5gkyh92KW7JJ6LC9fgHgxpONivdcyDo+iEpnI+jmlsO6RLhX8dB2rm
+OgM8Xr5GCiKU+HmBlwaK2gkI/roEVsJiUqevEy2kOyAjZvjxg080fXnrqO1ehr8X
+BYx1CyC6w/U4oDbWoToYYjn/cKxc+L8Ru2AnB1rsGpKlmYtKqGtJEBwzUEJbZex5
++ifpQomFz9D7+WuhuM1TAf8XGoC4MZAW8wIDAQAB
+-----END RSA PUBLIC KEY-----
+";
+    const RSA_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAoyvZIJfypFqwCJfGJBwD
+Tw+k5mibIhlWV0gT2IHSCNe16YHdmdXj6pVR8M0rvBDUaN48c6Z12HsfjhIClzVf
+jSnK2pLHPg/MNkXhcTRB/Wi/lwTvTN2kVpISlYcjUa5gkyh92KW7JJ6LC9fgHgxp
+ONivdcyDo+iEpnI+jmlsO6RLhX8dB2rmOgM8Xr5GCiKU+HmBlwaK2gkI/roEVsJi
+UqevEy2kOyAjZvjxg080fXnrqO1ehr8XBYx1CyC6w/U4oDbWoToYYjn/cKxc+L8R
+u2AnB1rsGpKlmYtKqGtJEBwzUEJbZex5+ifpQomFz9D7+WuhuM1TAf8XGoC4MZAW
+8wIDAQAB
+-----END PUBLIC KEY-----
+";
+
+    #[test]
+    fn a_key_of_rsa_is_the_same_in_its_older_form() {
+        let key = |text| TrustedKey::from_pem("k", text, LogDemand::Required).unwrap().fingerprint();
+        assert_eq!(key(OLDER_RSA_KEY), key(RSA_KEY));
+        for text in [OLDER_RSA_KEY, RSA_KEY] {
+            assert_eq!(pem_fingerprint(text), Some(key(RSA_KEY)));
+        }
+        let mixed = OLDER_RSA_KEY.replacen("RSA PUBLIC", "PUBLIC", 1);
+        assert!(TrustedKey::from_pem("k", &mixed, LogDemand::Required).is_err());
     }
 
     #[test]

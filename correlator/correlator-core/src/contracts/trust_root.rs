@@ -302,14 +302,48 @@ pub struct TrustedKeyContract {
     pub revoked_from: Option<Timestamp>,
 }
 
-/// The digest of the DER inside a PEM public key (RFC 7468, section 13).
+/// The digest of the DER of a PEM public key (RFC 7468, section 13), whichever of the two forms it is in.
 pub fn pem_fingerprint(pem: &str) -> Option<Digest> {
-    use base64::Engine as _;
-    let (_, rest) = pem.split_once("-----BEGIN PUBLIC KEY-----")?;
-    let (body, _) = rest.split_once("-----END PUBLIC KEY-----")?;
-    let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
+    let of_any = pem_block(pem, "PUBLIC KEY");
+    let der = of_any.or_else(|| pem_block(pem, "RSA PUBLIC KEY").map(|key| rsa_key_info(&key)))?;
     Some(Digest::sha256_of(&der))
+}
+
+fn pem_block(pem: &str, label: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
+    let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    base64::engine::general_purpose::STANDARD.decode(body).ok()
+}
+
+/// The older form of an RSA key (`BEGIN RSA PUBLIC KEY`, RFC 8017, appendix A.1.1) in the one of every key, which names the
+/// algorithm before it (RFC 3279, section 2.3.1).
+pub fn rsa_key_info(key: &[u8]) -> Vec<u8> {
+    const SEQUENCE: u8 = 0x30;
+    const BIT_STRING: u8 = 0x03;
+    /// `rsaEncryption` with its parameter NULL.
+    const ALGORITHM: [u8; 15] =
+        [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+    let bits = der(BIT_STRING, &[&[0], key].concat());
+    der(SEQUENCE, &[&ALGORITHM[..], &bits].concat())
+}
+
+/// One value in DER: its tag, its length, its content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let mut encoded = vec![tag];
+    match u8::try_from(content.len()) {
+        Ok(short @ 0..=0x7f) => encoded.push(short),
+        // The bytes of a length are eight at most.
+        _ => {
+            encoded.push(0x80 | u8::try_from(length.len()).unwrap_or(u8::MAX));
+            encoded.extend_from_slice(length);
+        }
+    }
+    encoded.extend_from_slice(content);
+    encoded
 }
 
 /// The document as it is written.
