@@ -109,6 +109,11 @@ pub enum ExpectationError {
     BuilderWithoutSource,
     #[error("a builder is read from a certificate, and a key has none: name either")]
     BuilderOfKey,
+    #[error(
+        "provenance of Google Cloud Build is signed by keys of Google's, and no flag names one: write a contract with such a \
+         key and its id (`key: {{ file: …, id: projects/verified-builder/… }}`), and name it with --pipeline"
+    )]
+    BuilderOfGoogle,
     #[error("the source is no repository")]
     Source(#[from] ParseError),
     #[error("the key is no public key in PEM{}", if *is_private { ": it is a private one" } else { "" })]
@@ -160,6 +165,9 @@ impl Expectation {
         }
         if self.builder.is_some() && by_key {
             return Err(ExpectationError::BuilderOfKey);
+        }
+        if self.builder.as_deref().is_some_and(is_of_google) {
+            return Err(ExpectationError::BuilderOfGoogle);
         }
         let mut spec = json!({ "images": [self.repository.to_string()] });
         let mut require = Vec::new();
@@ -255,6 +263,12 @@ impl Text {
             Text::Regexp(text) => into[format!("{key}Regexp")] = json!(text),
         }
     }
+}
+
+/// Whether a builder is named as provenance of Google Cloud Build names it.
+fn is_of_google(builder: &str) -> bool {
+    let location = builder.strip_prefix("https://").unwrap_or(builder);
+    location.split('/').next() == Some("cloudbuild.googleapis.com")
 }
 
 /// Whether a workflow begins with the name of a forge.

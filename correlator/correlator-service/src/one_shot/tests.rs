@@ -226,6 +226,14 @@ fn flags_become_a_contract_that_requires_what_they_speak_of() {
         ..expecting(&key, IGNORE_LOG)
     };
     assert_eq!(refused(keyed), ExpectationError::BuilderOfKey);
+    for builder in ["GoogleHostedWorker", "GoogleHostedWorker@v0.3"] {
+        let of_google = Expectation {
+            builder: Some(format!("https://cloudbuild.googleapis.com/{builder}")),
+            source: source("github.com/acme/api", Ref::Any),
+            ..base()
+        };
+        assert_eq!(refused(of_google), ExpectationError::BuilderOfGoogle);
+    }
     let by = |signer| refused(Expectation { signer: Some(signer), ..base() });
     for text in ["", "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----", "{}"] {
         assert!(matches!(by(Signer::Key(text.to_owned())), ExpectationError::Key { .. }));
