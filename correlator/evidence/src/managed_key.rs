@@ -30,7 +30,15 @@ pub(crate) fn prove(
     };
     let called = [hint, key_id];
     let keys = key_names::candidates(&called, trust.keys());
-    if keys.is_empty() && !trust.keys().is_empty() {
+    if trust.keys().is_empty() {
+        let expected = "a certificate: nobody expects a key";
+        return Err(refusal(
+            RefusalReason::UntrustedSigner,
+            expected,
+            "a signature without one, as keys make it",
+        ));
+    }
+    if keys.is_empty() {
         let expected: Vec<String> = trust.keys().iter().map(key_names::shown).collect();
         let found = match key_names::unanswered(&called, trust.keys()) {
             Some(name) => format!("a key named {}", shown(name)),
