@@ -179,6 +179,7 @@ fn alert(body: &AlertBody, screen: Screen) -> String {
         lines.extend(link.found.iter().map(|found| format!("       found    {}", shown(found))));
     }
     lines.extend(text.runs_at.iter().map(|place| format!("       runs at  {}", shown(place))));
+    lines.extend(text.covered_by.iter().map(|covering| format!("       covered  {}", shown(covering))));
     lines.extend(text.resolution.iter().map(|resolution| format!("       because  {}", shown(resolution))));
     lines.push(format!("       next     {}", shown(&text.next_step)));
     lines.join("\n")

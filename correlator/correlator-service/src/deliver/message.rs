@@ -3,8 +3,8 @@
 //! In: the case after a change. Out: a CloudEvent in JSON, the same bytes for the same change. Text from outside is made
 //! harmless.
 
-use bus_schema::TraceParent;
 use bus_schema::case::{Case, CaseState, Finding};
+use bus_schema::{CaseId, TraceParent};
 use correlator_core::decision::CaseChange;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -37,6 +37,9 @@ pub struct AlertText {
     pub runs_at: Vec<String>,
     /// The links that broke, with what was expected and what was found.
     pub links: Vec<AlertLink>,
+    /// Which open case is told in place of this one, when one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_by: Option<String>,
     /// Why it is over, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<String>,
@@ -111,10 +114,11 @@ fn text(change: CaseChange, case: &Case, links: &Links<'_>) -> AlertText {
         what,
         runs_at,
         links: told.filter_map(link).collect(),
+        covered_by: case.covered_by.as_ref().map(|covering| covered(covering, links.public_url)),
         resolution: case.resolution.as_deref().map(shown),
         next_step: shown(&case.next_step),
         runbook: runbook(case, links.runbooks_url),
-        page: page(case, links.public_url),
+        page: page(&case.id, links.public_url),
     }
 }
 
@@ -124,6 +128,7 @@ fn title(change: CaseChange, case: &Case) -> String {
         (CaseChange::Resolved, _) | (_, CaseState::Resolved) => "resolved",
         (CaseChange::Opened, _) if case.reopened > 0 => "is back",
         (CaseChange::Opened, _) => "opened",
+        (CaseChange::Updated, _) if case.covered_by.is_some() => "is covered by another case",
         (CaseChange::Updated, _) => "changed",
     };
     shown(&format!("[{severity}] {} {said}: {}", case.rule, case.subject))
@@ -146,6 +151,41 @@ fn runbook(case: &Case, base: Option<&Url>) -> String {
     }
 }
 
-fn page(case: &Case, base: &Url) -> String {
-    format!("{}/api/v1/cases/{}", base.as_str().trim_end_matches('/'), case.id)
+fn page(case: &CaseId, base: &Url) -> String {
+    format!("{}/api/v1/cases/{case}", base.as_str().trim_end_matches('/'))
+}
+
+fn covered(covering: &CaseId, base: &Url) -> String {
+    shown(&format!("it is told as part of case {covering}, {}", page(covering, base)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_case_that_another_covers_names_it_in_words() {
+        let (own, other) = (format!("case-{}", "a".repeat(32)), format!("case-{}", "b".repeat(32)));
+        let case = |covered_by: Option<&str>| -> Case {
+            let mut case = json!({
+                "id": own, "rule": "push-outside-ci", "subject": "ghcr.io acme/api", "severity": "medium", "state": "open",
+                "openedAt": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-02T09:01:00Z", "reopened": 0, "revision": 2,
+                "findings": [], "findingsTotal": 0, "nextStep": "look", "runbook": "runbooks/push-outside-ci.md",
+            });
+            if let Some(covering) = covered_by {
+                case["coveredBy"] = json!(covering);
+            }
+            serde_json::from_value(case).unwrap()
+        };
+        let url = "http://custody.example/".parse().unwrap();
+        let links = Links { log: "log".to_owned(), public_url: &url, runbooks_url: None };
+        let covered = text(CaseChange::Updated, &case(Some(&other)), &links);
+        assert!(covered.title.contains("is covered by another case"), "{}", covered.title);
+        let said = covered.covered_by.unwrap();
+        assert!(said.contains(&other) && said.contains("http://custody.example/api/v1/cases/"), "{said}");
+        let alone = text(CaseChange::Updated, &case(None), &links);
+        assert!(alone.covered_by.is_none() && alone.title.contains("changed"), "{}", alone.title);
+    }
 }
