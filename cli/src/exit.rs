@@ -42,6 +42,10 @@ impl Failure {
         Failure { exit: Exit::Usage, message: message.into() }.into()
     }
 
+    pub(crate) fn failed(message: impl Into<String>) -> anyhow::Error {
+        Failure { exit: Exit::Failed, message: message.into() }.into()
+    }
+
     pub(crate) fn unreachable(message: impl Into<String>) -> anyhow::Error {
         Failure { exit: Exit::Unreachable, message: message.into() }.into()
     }

@@ -14,6 +14,8 @@ use serde::Serialize;
 
 use paint::Paint;
 
+use crate::exit::Failure;
+
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
@@ -49,7 +51,8 @@ impl Output {
         match write!(out, "{text}{end}").and_then(|()| out.flush()) {
             // The verdict is the same when nobody reads it.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
+            Err(error) => Err(not_written(&error)),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -70,4 +73,11 @@ impl Output {
             Format::Text => self.text(&text(self.paint)),
         }
     }
+}
+
+/// Without the system's number, by which a data folder without room is known: this is where the output goes.
+fn not_written(error: &io::Error) -> anyhow::Error {
+    let said = error.to_string();
+    let said = said.split(" (os error").next().unwrap_or_default();
+    Failure::failed(format!("standard output cannot be written to: {said}"))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::play::{play, undisturbed};
-use crate::{err, in_folder};
+use crate::{custody, err, in_folder};
 
 /// Limits of a file's size, in KiB, under which the play cannot end: the first is met while the databases are made, the second
 /// in the middle of the play, by the index and by the bus.
@@ -36,4 +36,16 @@ fn play_with_files_of(kib: u32, folder: &Path, data: &Path) -> Output {
         .arg(data)
         .output()
         .unwrap()
+}
+
+#[test]
+fn an_output_without_room_is_no_data_folder_without_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    play(folder.path(), &data, &[]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = custody(folder.path()).arg("cases").arg("--data").arg(&data).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", err(&output));
+    assert!(err(&output).contains("standard output cannot be written to"), "{}", err(&output));
+    assert!(!err(&output).contains("data folder"), "{}", err(&output));
 }
