@@ -22,6 +22,11 @@ impl Subject {
         if let Ok(digest) = text.parse() {
             return Ok(Subject::Digest(digest));
         }
+        // As `gh attestation verify` takes images.
+        if let Some(image) = text.strip_prefix("oci://") {
+            let image = image.parse::<ImageRef>();
+            return image.map(Subject::Image).map_err(|error| Failure::usage(format!("{text}: {error}")));
+        }
         let is_path = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
         if is_path || !names_a_registry(text) {
             if let Some(subject) = local(text)? {
@@ -58,6 +63,12 @@ fn names_a_registry(text: &str) -> bool {
 
 fn local(text: &str) -> anyhow::Result<Option<Subject>> {
     let path = Path::new(text);
+    if is_of_layout(path) {
+        return Err(Failure::usage(format!(
+            "{text} is a file inside an OCI image layout: name the layout's folder, {}",
+            path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).display()
+        )));
+    }
     if path.is_file() {
         return Ok(Some(Subject::File(path.to_owned())));
     }
@@ -66,6 +77,9 @@ fn local(text: &str) -> anyhow::Result<Option<Subject>> {
             return Err(Failure::usage(format!("{text} is a folder, and no OCI image layout")));
         }
         return Ok(Some(Subject::Layout { path: path.to_owned(), wanted: Wanted::Only }));
+    }
+    if path.exists() {
+        return Err(Failure::usage(format!("{text} is no regular file and no folder")));
     }
     if let Some((folder, digest)) = text.rsplit_once('@')
         && is_layout(Path::new(folder))
@@ -80,6 +94,13 @@ fn local(text: &str) -> anyhow::Result<Option<Subject>> {
         }
         _ => Ok(None),
     }
+}
+
+/// Whether it is one of the two files by which a folder is a layout, and no file of somebody's.
+fn is_of_layout(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    matches!(name, Some("oci-layout" | "index.json")) && path.is_file() && is_layout(folder)
 }
 
 #[cfg(test)]
@@ -114,6 +135,12 @@ mod tests {
         let chosen = Subject::parse(&path(&format!("layout@{digest}"))).unwrap();
         assert!(matches!(chosen, Subject::Layout { wanted: Wanted::Digest(found), .. } if found == digest));
         assert_eq!(kind(&digest.to_string()).unwrap(), "digest");
+        assert_eq!(kind("oci://ghcr.io/acme/app:v1").unwrap(), "image");
+        let refused = |text: &str| Subject::parse(text).unwrap_err().to_string();
+        assert!(refused("/dev/zero").contains("no regular file"), "{}", refused("/dev/zero"));
+        let inside = refused(&path("layout/oci-layout"));
+        assert!(inside.contains("layout's folder") && inside.ends_with(&path("layout")), "{inside}");
+        assert!(refused("oci://").contains("oci://"));
         assert_eq!(kind("ghcr.io/acme/app:v1").unwrap(), "image");
         for text in [path("none"), path(""), path("layout@sha256:12"), "NOT an image".to_owned()] {
             assert!(kind(&text).is_err(), "{text}");
