@@ -99,14 +99,25 @@ fn copies_of(data: &DataFolder) -> anyhow::Result<(TrustRootCopies, Option<tempf
 
 async fn check(folder: PathBuf, data: &DataFolder, output: Output) -> anyhow::Result<Exit> {
     if !folder.is_dir() {
-        return Err(Failure::usage(format!("the contracts folder {} is not there", folder.display())));
+        let shown = folder.display();
+        return Err(Failure::usage(match folder.exists() {
+            true => {
+                format!("{shown} is no folder: name the folder of all contracts, which are checked together")
+            }
+            false => format!("the contracts folder {shown} is not there"),
+        }));
     }
     let (copies, _kept) = copies_of(data)?;
     correlator_service::refresh_missing_roots(&folder, &copies).await;
-    let (set, problems) = match correlator_service::load_contracts(&folder, Some(&copies), Timestamp::now()) {
+    let now = Timestamp::now();
+    let (mut set, problems) = match correlator_service::load_contracts(&folder, Some(&copies), now) {
         Ok((_, set)) => (set, Vec::new()),
         Err(problems) => (ContractSet::empty(), problems),
     };
+    let ended = set.exceptions.values().filter(|exception| exception.expires <= now);
+    set.warnings.extend(ended.map(|exception| {
+        format!("exception {} ended at {} and covers nothing", exception.name, exception.expires)
+    }));
     let checked = Checked {
         folder,
         pipelines: set.pipelines.keys().cloned().collect(),

@@ -69,3 +69,32 @@ fn every_problem_has_its_file_line_and_column() {
     let nowhere = run(folder.path(), &["policy", "check", "nowhere"]);
     assert_eq!(nowhere.status.code(), Some(2));
 }
+
+#[test]
+fn an_exception_that_has_ended_is_told_and_is_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let contracts = folder.path().join("contracts");
+    fs::create_dir(&contracts).unwrap();
+    let text = "apiVersion: custody.dev/v1\nkind: Pipeline\nmetadata: { name: a }\nspec:\n  \
+        images: [ghcr.io/acme/a]\n  require: [artifact]\n---\n\
+        apiVersion: custody.dev/v1\nkind: Exception\nmetadata: { name: old }\nspec:\n  owner: alice\n  reason: hotfix\n  \
+        compensatingControl: reviewed\n  expires: 2026-01-01\n  scope: { pipeline: a, link: source }\n";
+    fs::write(contracts.join("a.yaml"), text).unwrap();
+    let check = || run(folder.path(), &["policy", "check"]);
+    let ended = check();
+    assert_eq!(ended.status.code(), Some(0), "{}{}", out(&ended), err(&ended));
+    assert!(out(&ended).contains("look at: exception old ended at 2026-01-01T00:00:00Z"), "{}", out(&ended));
+    fs::write(contracts.join("a.yaml"), text.replace("2026-01-01", "2126-01-01")).unwrap();
+    assert!(!out(&check()).contains("ended"), "{}", out(&check()));
+}
+
+#[test]
+fn a_file_is_no_folder_of_contracts() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), "").unwrap();
+    for (name, said) in [("a.yaml", "is no folder"), ("none", "is not there")] {
+        let output = run(folder.path(), &["policy", "check", name]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", out(&output));
+        assert!(err(&output).contains(said), "{name}: {}", err(&output));
+    }
+}
