@@ -65,6 +65,11 @@ impl ContractSet {
         }
     }
 
+    /// Whether a pipeline claims the repository.
+    pub fn claims(&self, repository: &ImageRepository) -> bool {
+        matches!(self.claim(repository), Claim::Claimed(_))
+    }
+
     /// The pipeline of a repository, after mirrors are mapped to their origins; the longest entry wins.
     pub fn claim(&self, repository: &ImageRepository) -> Claim<'_> {
         let origin = self.installation.origin(repository);

@@ -20,6 +20,8 @@ use crate::state::placement::PlacementRecord;
 const CARRIERS_MAX: usize = 512;
 /// The most digests that are asked about for one.
 const ASKED_ABOUT_MAX: usize = 16;
+/// The most questions about them, each at one repository.
+const ASKED_AT_MAX: usize = 64;
 
 pub(crate) struct ImageFacts {
     pub(crate) digest: Digest,
@@ -120,8 +122,8 @@ impl ImageFacts {
             }
             asked_at.extend(at.into_iter().map(|repository| (repository, *asked)));
         }
-        is_asked_in_part |= asked_at.len() > ASKED_ABOUT_MAX;
-        asked_at.truncate(ASKED_ABOUT_MAX);
+        is_asked_in_part |= asked_at.len() > ASKED_AT_MAX;
+        asked_at.truncate(ASKED_AT_MAX);
         let mut facts = ImageFacts {
             digest,
             asked_about,

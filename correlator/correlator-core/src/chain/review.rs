@@ -28,6 +28,8 @@ use crate::state::unit::fact;
 const HISTORY_PUSHES_MAX: usize = 20_000;
 /// The most commits below one whose reviews elsewhere mark what is built from it.
 const DEPENDED_ON_MAX: usize = 256;
+/// The most branches that are followed below a commit, each made from the next.
+const BRANCHES_MAX: usize = 8;
 /// The most pushes that may bring one commit.
 const PUSHES_OF_COMMIT_MAX: usize = 64;
 
@@ -35,8 +37,8 @@ const PUSHES_OF_COMMIT_MAX: usize = 64;
 pub(crate) struct History {
     /// The pushes to allowed branches that brought the commit.
     bringing: Vec<PushRecord>,
-    /// The branch up to the push that brought the commit.
-    below: Branch,
+    /// The branch up to the push that brought the commit, and those that it was made from, each up to where it was.
+    below: Vec<Below>,
     /// The branch up to now, where a later forced push may have dropped the commit.
     forced_later: Option<Branch>,
     git_ref: Option<GitRef>,
@@ -85,10 +87,7 @@ impl History {
         let key = inquiry.source_key(repository)?;
         inquiry.depend_on(fact::commit(&key, commit));
         let mut bringing = pushes_of(inquiry, source, commit)?;
-        bringing.retain(|push| {
-            let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
-            is_allowed && push.git_ref.as_branch().is_some()
-        });
+        bringing.retain(|push| is_to_allowed_branch(source, push));
         // The claimed branch first, where it is one; then by time.
         bringing.sort_by_key(|push| (Some(&push.git_ref) != git_ref, push.pushed_at));
         let mut merges = merges_of(inquiry, source, commit)?;
@@ -103,7 +102,7 @@ impl History {
             .or_else(|| git_ref.filter(|git_ref| git_ref.as_branch().is_some()).cloned());
         let mut history = History {
             bringing,
-            below: Branch::default(),
+            below: Vec::new(),
             forced_later: None,
             git_ref: branch.clone(),
             commit: commit.clone(),
@@ -115,18 +114,32 @@ impl History {
         let up_to = history.bringing.first().map(|push| push.pushed_at).or(merged_at);
         let Some(up_to) = up_to else { return Ok(history) };
         inquiry.depend_on(fact::history(&key, &branch, up_to));
-        history.walk(inquiry, source, &branch, up_to)?;
+        let mut below = history.walk(inquiry, source, &branch, up_to, commit)?;
+        let mut walked = BTreeSet::from([branch]);
+        while let Some(one) = below {
+            let made_from = made_from(inquiry, source, &one.branch, &walked)?;
+            history.below.push(one);
+            below = match made_from {
+                Some((push, commit)) if walked.len() < BRANCHES_MAX => {
+                    inquiry.depend_on(fact::history(&key, &push.git_ref, push.pushed_at));
+                    walked.insert(push.git_ref.clone());
+                    history.walk(inquiry, source, &push.git_ref, push.pushed_at, &commit)?
+                }
+                _ => None,
+            };
+        }
         Ok(history)
     }
 
-    /// Follows the branch up to the commit, and on to now where something was forced later.
+    /// Follows a branch up to a commit; the one that brought the commit in hand on to now where something was forced later.
     fn walk(
         &mut self,
         inquiry: &Inquiry<'_>,
         source: &SourceContract,
         branch: &GitRef,
         up_to: Timestamp,
-    ) -> Result<(), RecordsError> {
+        commit: &CommitId,
+    ) -> Result<Option<Below>, RecordsError> {
         let prefix = source::pushes_prefix(&inquiry.source_key(&source.repository)?, branch);
         let pushes: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
         let mut pushes: Vec<PushRecord> = pushes
@@ -139,14 +152,13 @@ impl History {
         pushes.drain(..surplus);
         let from = pushes.first().filter(|_| surplus > 0).map_or(Timestamp::MIN, |first| first.pushed_at);
         let (merges, ground) = merges_into(inquiry, source, branch, from)?;
-        let Some(ground) = pushes.first().map(|push| push.ground.clone()).or(ground) else { return Ok(()) };
-        if pushes.iter().any(|push| push.pushed_at > up_to && push.forced) {
+        let Some(ground) = pushes.first().map(|push| push.ground.clone()).or(ground) else { return Ok(None) };
+        if self.below.is_empty() && pushes.iter().any(|push| push.pushed_at > up_to && push.forced) {
             self.forced_later = Some(Branch::of(&pushes, &merges, &ground));
         }
         pushes.retain(|push| push.pushed_at <= up_to);
         let merges: Vec<Merge> = merges.into_iter().filter(|merge| merge.merged_at <= up_to).collect();
-        self.below = Branch::of(&pushes, &merges, &ground);
-        Ok(())
+        Ok(Some(Below { branch: Branch::of(&pushes, &merges, &ground), commit: commit.clone() }))
     }
 
     pub(crate) fn is_on_allowed_ref(&self) -> bool {
@@ -195,20 +207,23 @@ impl History {
         let mut unreviewed = Vec::new();
         let since = self.covered_since.unwrap_or(Timestamp::MIN);
         let mut elsewhere = Elsewhere { since, reviewed: BTreeMap::new(), depended_on: 0 };
-        for step in self.below.line.iter().filter(|step| step.push.pushed_at >= since) {
-            inquiry.rest_on(std::slice::from_ref(&step.push.ground));
-            for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
-                let is_below = below != *commit
-                    && step.commits.contains(&below)
-                    // Commits of the same push that come after the commit are not below it.
-                    && !is_after(&step.push, commit, &below);
-                if is_below && !elsewhere.is_reviewed(inquiry, source, &step.push.git_ref, &below)? {
-                    unreviewed.push((below, found));
+        for Below { branch, commit: last } in &self.below {
+            for step in branch.line.iter().filter(|step| step.push.pushed_at >= since) {
+                inquiry.rest_on(std::slice::from_ref(&step.push.ground));
+                for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
+                    let is_below = below != *commit
+                        && step.commits.contains(&below)
+                        // Commits of the same push that come after the commit are not below it.
+                        && !is_after(&step.push, last, &below);
+                    if is_below && !elsewhere.is_reviewed(inquiry, source, &step.push.git_ref, &below)? {
+                        unreviewed.push((below, found));
+                    }
                 }
             }
         }
-        let (first, missed) = self.below.gaps(since);
-        for missed in missed {
+        let gaps = self.below.iter().map(|below| below.branch.gaps(since));
+        let (first, missed): (Vec<_>, Vec<_>) = gaps.unzip();
+        for missed in missed.into_iter().flatten() {
             inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, &missed));
             if !is_merged_with_review(inquiry, source, &missed)? {
                 unreviewed.push((missed, "nobody saw how it was pushed".to_owned()));
@@ -217,7 +232,7 @@ impl History {
         // The push before the first one that is known may have been missed; most often the branch stood there when the
         // coverage began. A merge is known before its push is, and what lies below is known with the push.
         let unseen = (!self.is_on_allowed_ref()).then(|| commit.clone());
-        for asked in first.into_iter().chain(unseen).filter(|_| self.covered_since.is_some()) {
+        for asked in first.into_iter().flatten().chain(unseen).filter(|_| self.covered_since.is_some()) {
             self.ask_how_it_was_pushed(inquiry, source, &asked)?;
         }
         Ok(unreviewed)
@@ -275,12 +290,48 @@ impl History {
     }
 
     /// Whether every push that brought the commit and knows its changed paths says that they do not concern the pipeline.
+    /// One that made a branch does not tell what lies below its commits.
     fn touches_nothing(&self, source: &SourceContract, commit: &CommitId) -> bool {
+        if self.bringing.first().is_none_or(|push| push.before.is_none()) {
+            return false;
+        }
         let reports = self.bringing.iter().flat_map(|push| &push.commits);
         let known: Vec<&[String]> =
             reports.filter(|known| known.id == *commit).filter_map(|known| known.paths.as_deref()).collect();
         !known.is_empty() && known.iter().all(|paths| !touches(source, Some(paths)))
     }
+}
+
+/// A branch up to a commit.
+struct Below {
+    branch: Branch,
+    commit: CommitId,
+}
+
+/// Where a branch was made from, where its first known push made it at a commit that another allowed branch has: the push
+/// that brought it there first, and the commit.
+fn made_from(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    branch: &Branch,
+    walked: &BTreeSet<GitRef>,
+) -> Result<Option<(PushRecord, CommitId)>, RecordsError> {
+    let Some(first) = branch.line.first().filter(|step| step.push.before.is_none()) else { return Ok(None) };
+    let start = match first.push.commits.first() {
+        Some(commit) => commit.parents.first(),
+        None => first.push.after.as_ref(),
+    };
+    let Some(start) = start else { return Ok(None) };
+    inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, start));
+    let pushes = pushes_of(inquiry, source, start)?.into_iter();
+    let others = pushes.filter(|push| is_to_allowed_branch(source, push) && !walked.contains(&push.git_ref));
+    let brought = others.min_by_key(|push| push.pushed_at);
+    Ok(brought.map(|push| (push, start.clone())))
+}
+
+fn is_to_allowed_branch(source: &SourceContract, push: &PushRecord) -> bool {
+    let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
+    is_allowed && push.git_ref.as_branch().is_some()
 }
 
 /// Reviews of commits that were pushed to other allowed branches too: what a branch was made from, or brought up to.
@@ -308,8 +359,7 @@ impl Elsewhere {
             return Ok(true);
         }
         for push in pushes_of(inquiry, source, commit)? {
-            let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
-            if push.git_ref == *here || !is_allowed || push.git_ref.as_branch().is_none() {
+            if push.git_ref == *here || !is_to_allowed_branch(source, &push) {
                 continue;
             }
             if push.pushed_at < self.since {
@@ -538,9 +588,9 @@ fn judge_push(
             // The change covers its own commits, which end here: a longer range was not all part of it.
             let covered = usize::try_from(merge.commit_count).unwrap_or(usize::MAX).saturating_add(1);
             let first = range_start.max((index + 1).saturating_sub(covered));
-            let range = &commits[first..=index];
             // Where its head was pushed as it was, so were the others: a merge by hand can bring more than they are.
-            let is_listed = !merge.commits.is_empty() && range.contains(&merge.head);
+            let is_listed = !merge.commits.is_empty() && commits.contains(&merge.head);
+            let range = if is_listed { &commits[..=index] } else { &commits[first..=index] };
             let is_own = |commit: &&CommitId| {
                 !is_listed || *commit == &merge.merge_commit || merge.commits.contains(commit)
             };
@@ -569,9 +619,11 @@ fn unreviewed_of(
 ) -> Result<Vec<(CommitId, String)>, RecordsError> {
     let mut judged = judge_push(inquiry, source, push)?;
     let mut unreviewed = Vec::new();
+    // What lies below the commits with which a branch was made is not known to be nothing of the pipeline's.
+    let is_made = push.before.is_none();
     for commit in &push.commits {
         if let Some(Reviewed::No { found }) = judged.remove(&commit.id)
-            && touches(source, commit.paths.as_deref())
+            && (is_made || touches(source, commit.paths.as_deref()))
         {
             unreviewed.push((commit.id.clone(), found));
         }

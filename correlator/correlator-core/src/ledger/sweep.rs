@@ -227,36 +227,38 @@ impl Work<'_> {
             return Ok(());
         }
         for (unit, trace) in &resolved.others {
-            let Some((digest, pipeline)) = self.looks_at(unit)? else { continue };
-            let known: Option<VerdictRecord> =
-                self.draft.get(Table::Verdicts, &verdict::key(&digest, &pipeline))?;
-            if known.is_none_or(|known| known.verdict.policy != self.contracts.hash) {
-                let image = Unit::Image { digest, pipeline };
-                resolved.images.entry(image).or_insert_with(|| trace.clone());
+            let Some((digests, pipeline)) = self.looks_at(unit)? else { continue };
+            for digest in digests {
+                let known: Option<VerdictRecord> =
+                    self.draft.get(Table::Verdicts, &verdict::key(&digest, &pipeline))?;
+                if known.is_none_or(|known| known.verdict.policy != self.contracts.hash) {
+                    let image = Unit::Image { digest, pipeline: pipeline.clone() };
+                    resolved.images.entry(image).or_insert_with(|| trace.clone());
+                }
             }
         }
         Ok(())
     }
 
-    /// The digest and the pipeline of the verdict that a unit looks at.
-    fn looks_at(&self, unit: &Unit) -> Result<Option<(Digest, String)>, RecordsError> {
-        let (digest, repository) = match unit {
+    /// The digests and the pipeline of the verdicts that a unit looks at.
+    fn looks_at(&self, unit: &Unit) -> Result<Option<(Vec<Digest>, String)>, RecordsError> {
+        let (digests, repository): (Vec<Digest>, _) = match unit {
             Unit::Placement { key } => {
                 let record: Option<PlacementRecord> = self.draft.get(Table::Placements, key)?;
-                let repository = record.as_ref().and_then(|record| record.image.as_ref());
-                let repository = repository.map(|image| image.repository.clone());
-                (record.and_then(|record| record.digest), repository)
+                let image = record.as_ref().and_then(|record| record.image.as_ref());
+                let repository = image.map(|image| image.repository.clone());
+                (record.and_then(|record| record.digest).into_iter().collect(), repository)
             }
             Unit::Tag { repository, tag } => {
                 let record: Option<TagRecord> = self.draft.get(Table::Tags, &tag::key(repository, tag))?;
-                let last = record.and_then(|record| record.moves.iter().rev().find_map(|a_move| a_move.to));
-                (last, Some(repository.clone()))
+                let moves = record.into_iter().flat_map(|record| record.moves);
+                (moves.filter_map(|a_move| a_move.to).collect(), Some(repository.clone()))
             }
-            _ => (None, None),
+            _ => (Vec::new(), None),
         };
-        let (Some(digest), Some(repository)) = (digest, repository) else { return Ok(None) };
+        let Some(repository) = repository else { return Ok(None) };
         Ok(match self.contracts.claim(&repository) {
-            Claim::Claimed(pipeline) => Some((digest, pipeline.name.clone())),
+            Claim::Claimed(pipeline) => Some((digests, pipeline.name.clone())),
             Claim::Unclaimed => None,
         })
     }

@@ -37,12 +37,12 @@ pub(super) fn find(context: &TagContext<'_>) -> Result<Option<Vec<Raised>>, Reco
     let mut is_open_again = false;
     let mut overwritten = None;
     for (a_move, to) in moves {
-        overwritten = None;
         if to == expected {
+            overwritten = None;
             continue;
         }
         match judge_move(context, a_move, &to)? {
-            Moved::Rightly => expected = to,
+            Moved::Rightly => (expected, overwritten) = (to, None),
             Moved::Wrongly => overwritten = Some((a_move, to)),
             Moved::NotSettled => {
                 is_open_again |= verdict_of(context, &to)?.is_some_and(|record| record.is_open_again());

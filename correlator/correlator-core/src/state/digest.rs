@@ -13,10 +13,6 @@ use crate::state::Ground;
 pub const PUSHES_MAX: usize = 128;
 /// The most repositories, tags and parents of one digest that are remembered.
 pub const PLACES_MAX: usize = 256;
-/// The most repositories where those beyond [`PLACES_MAX`] are claimed by a pipeline: what is none of anybody's contracts
-/// hides nothing from them.
-const REPOSITORIES_MAX: usize = 2 * PLACES_MAX;
-
 /// A digest as the events tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestRecord {
@@ -81,51 +77,49 @@ pub(crate) fn push_window(observation: &Observation) -> (bool, Option<Timestamp>
 }
 
 impl DigestRecord {
-    /// Notes that it lies in a repository, which a pipeline claims or not.
-    pub fn learn_repository(&mut self, repository: &ImageRepository, is_claimed: bool) {
-        let max = if is_claimed { REPOSITORIES_MAX } else { PLACES_MAX };
-        match self.repositories.len() < max || self.repositories.contains(repository) {
-            true => _ = self.repositories.insert(repository.clone()),
-            false => self.cut = true,
-        }
-    }
-
-    /// Notes a tag that points at it. Many tags in one repository leave room for those in another.
-    pub fn learn_tag(&mut self, repository: &ImageRepository, tag: &Tag) {
-        let new = (repository.clone(), tag.clone());
-        if self.tags.len() >= PLACES_MAX && !self.tags.contains(&new) {
+    /// Notes that it lies in a repository. Beyond the bound those that no pipeline claims give way: what is none of anybody's
+    /// contracts hides nothing from them.
+    pub fn learn_repository(
+        &mut self,
+        repository: &ImageRepository,
+        is_claimed: impl Fn(&ImageRepository) -> bool,
+    ) {
+        self.repositories.insert(repository.clone());
+        if self.repositories.len() > PLACES_MAX {
             self.cut = true;
-            let mut counts: BTreeMap<&ImageRepository, usize> = BTreeMap::new();
-            for (known, _) in &self.tags {
-                *counts.entry(known).or_default() += 1;
-            }
-            let own = counts.get(repository).copied().unwrap_or_default();
-            let most =
-                counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1);
-            let gives_way = most.and_then(|(most, _)| self.tags.iter().rfind(|(known, _)| known == most));
-            let Some(gives_way) = gives_way.cloned() else { return };
-            self.tags.remove(&gives_way);
+            let unclaimed = self.repositories.iter().rfind(|known| !is_claimed(known));
+            let gives_way = unclaimed.or(self.repositories.last()).cloned();
+            gives_way.map(|gives_way| self.repositories.remove(&gives_way));
         }
-        self.tags.insert(new);
     }
 
-    /// Notes a push of it. Beyond the bound the pushes of every repository and account have their share, and of each the
-    /// earliest stay: many pushes of one hide none of another.
-    pub fn learn_push(&mut self, push: Push) {
+    /// Notes a tag that points at it. Beyond the bound each repository has its share, and one that a pipeline claims before
+    /// any other.
+    pub fn learn_tag(
+        &mut self,
+        repository: &ImageRepository,
+        tag: &Tag,
+        is_claimed: impl Fn(&ImageRepository) -> bool,
+    ) {
+        self.tags.insert((repository.clone(), tag.clone()));
+        if self.tags.len() > PLACES_MAX {
+            self.cut = true;
+            let gives_way = last_of_the_most(self.tags.iter().map(|(repository, _)| repository), is_claimed);
+            let gives_way = self.tags.iter().nth(gives_way).cloned();
+            gives_way.map(|gives_way| self.tags.remove(&gives_way));
+        }
+    }
+
+    /// Notes a push of it. Beyond the bound each repository and account has its share, of which the earliest stay, and a
+    /// repository that a pipeline claims before any other: many pushes of one hide none of another.
+    pub fn learn_push(&mut self, push: Push, is_claimed: impl Fn(&ImageRepository) -> bool) {
         let Err(at) = self.pushes.binary_search(&push) else { return };
         self.pushes.insert(at, push);
-        if self.pushes.len() <= PUSHES_MAX {
-            return;
+        if self.pushes.len() > PUSHES_MAX {
+            self.cut = true;
+            let of_whom = self.pushes.iter().map(|push| (&push.repository, push.actor.as_deref()));
+            self.pushes.remove(last_of_the_most(of_whom, |(repository, _)| is_claimed(repository)));
         }
-        self.cut = true;
-        let mut counts: BTreeMap<(&ImageRepository, Option<&str>), usize> = BTreeMap::new();
-        let mut gives_way = (0, 0);
-        for (index, push) in self.pushes.iter().enumerate() {
-            let count = counts.entry((&push.repository, push.actor.as_deref())).or_default();
-            *count += 1;
-            gives_way = gives_way.max((*count, index));
-        }
-        self.pushes.remove(gives_way.1);
     }
 
     /// The digests below it: listed platforms of an index, or the config of a manifest. Attestation entries are none.
@@ -143,6 +137,17 @@ impl DigestRecord {
     pub fn tags_in<'a>(&'a self, repository: &'a ImageRepository) -> impl Iterator<Item = &'a Tag> {
         self.tags.iter().filter(move |(in_repository, _)| in_repository == repository).map(|(_, tag)| tag)
     }
+}
+
+/// The place of the last one of whom there are most, among those that are not claimed where there are any.
+fn last_of_the_most<T: Ord + Copy>(all: impl Iterator<Item = T>, is_claimed: impl Fn(T) -> bool) -> usize {
+    let mut counts: BTreeMap<T, (bool, usize)> = BTreeMap::new();
+    let ranks = all.enumerate().map(|(index, one)| {
+        let (is_unclaimed, count) = counts.entry(one).or_insert_with(|| (!is_claimed(one), 0));
+        *count += 1;
+        (*is_unclaimed, *count, index)
+    });
+    ranks.max().map(|(.., index)| index).unwrap_or_default()
 }
 
 /// Per repository: nothing but that it holds the digest. Kept for questions by image.
@@ -189,16 +194,21 @@ mod tests {
         }
     }
 
+    fn is_ours(repository: &ImageRepository) -> bool {
+        repository.name().starts_with("acme/")
+    }
+
     #[test]
     fn many_pushes_of_one_hide_none_of_another_in_any_order() {
-        let mut pushes: Vec<Push> = (0..500).map(|second| push("scratch", "mallory", second)).collect();
+        let mut pushes: Vec<Push> = (0..500).map(|second| push("acme/web", "mallory", second)).collect();
         pushes.extend((0..300).map(|second| push("acme/api", "ci-bot", second)));
+        pushes.extend((0..300).map(|second| push(&format!("scratch-{second}"), "mallory", second)));
         let late = push("acme/api", "alice", 100_000);
         pushes.push(late.clone());
         let mut forwards = DigestRecord::default();
-        pushes.iter().cloned().for_each(|push| forwards.learn_push(push));
+        pushes.iter().cloned().for_each(|push| forwards.learn_push(push, is_ours));
         let mut backwards = DigestRecord::default();
-        pushes.iter().rev().cloned().for_each(|push| backwards.learn_push(push));
+        pushes.iter().rev().cloned().for_each(|push| backwards.learn_push(push, is_ours));
         assert_eq!(forwards.pushes, backwards.pushes);
         assert!(forwards.cut && forwards.pushes.len() == PUSHES_MAX);
         assert!(forwards.pushes.contains(&late) && forwards.pushes.is_sorted());
@@ -206,21 +216,25 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_claims_keeps_no_claimed_repository_and_no_tag_of_it_out() {
+    fn what_nobody_claims_keeps_no_claimed_repository_tag_or_push_out() {
         let mut record = DigestRecord::default();
-        for number in 0..1000 {
-            record.learn_repository(&repository(&format!("scratch-{number}")), false);
-            record.learn_tag(&repository("scratch"), &format!("t{number}").parse().unwrap());
-        }
+        let scratch = |record: &mut DigestRecord, number: i64| {
+            let repository = repository(&format!("scratch-{number}"));
+            record.learn_repository(&repository, is_ours);
+            record.learn_tag(&repository, &"v1".parse().unwrap(), is_ours);
+            record.learn_push(push(&format!("scratch-{number}"), "mallory", number), is_ours);
+        };
+        (0..1000).for_each(|number| scratch(&mut record, number));
         assert!(record.cut && record.repositories.len() == PLACES_MAX && record.tags.len() == PLACES_MAX);
         let ours = repository("acme/api");
-        record.learn_repository(&ours, true);
-        record.learn_tag(&ours, &"v1".parse().unwrap());
+        record.learn_repository(&ours, is_ours);
+        record.learn_tag(&ours, &"v1".parse().unwrap(), is_ours);
+        let pushed = push("acme/api", "alice", 5000);
+        record.learn_push(pushed.clone(), is_ours);
+        (1000..2000).for_each(|number| scratch(&mut record, number));
         assert!(record.repositories.contains(&ours) && record.tags_in(&ours).count() == 1);
-        assert!(record.tags.len() == PLACES_MAX);
-        for number in 0..1000 {
-            record.learn_repository(&repository(&format!("acme/api-{number}")), true);
-        }
-        assert_eq!(record.repositories.len(), REPOSITORIES_MAX);
+        assert!(record.pushes.contains(&pushed));
+        let bounds = (record.repositories.len(), record.tags.len(), record.pushes.len());
+        assert_eq!(bounds, (PLACES_MAX, PLACES_MAX, PUSHES_MAX));
     }
 }

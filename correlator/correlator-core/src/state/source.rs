@@ -96,16 +96,21 @@ pub struct WorkflowChangeRecord {
 pub struct SourceKey(String);
 
 impl SourceKey {
-    /// The key of a repository: by its id where it has one that is known, else by who was heard of last at its path.
+    /// The key of a repository: by its id where it has one, else by who was heard of last at its path.
     pub fn of(draft: &Draft<'_>, repository: &RepositoryRef) -> Result<SourceKey, RecordsError> {
-        if let Some(known_as) = known_as_key(repository)
-            && let Some(key) = draft.get::<String>(Table::Source, &known_as)?
-        {
+        let path = path_key(repository);
+        let (Some(known_as), Some(id)) = (known_as_key(repository), &repository.id) else {
+            let at_path: Option<String> = draft.get(Table::Source, &known_at_key(&path))?;
+            return Ok(SourceKey(at_path.unwrap_or(path)));
+        };
+        if let Some(key) = draft.get::<String>(Table::Source, &known_as)? {
             return Ok(SourceKey(key));
         }
-        let path = path_key(repository);
-        let at_path: Option<String> = draft.get(Table::Source, &known_at_key(&path))?;
-        Ok(SourceKey(at_path.unwrap_or(path)))
+        // No path has such a sign in it.
+        Ok(match draft.get::<String>(Table::Source, &held_by_key(&path))? {
+            Some(holder) if holder != id.as_str() => SourceKey(format!("{path}#{id}")),
+            _ => SourceKey(path),
+        })
     }
 
     /// Its key where nothing is known of it: its path.
@@ -132,6 +137,11 @@ pub(crate) fn path_key(repository: &RepositoryRef) -> String {
 pub(crate) fn known_as_key(repository: &RepositoryRef) -> Option<String> {
     let id = repository.id.as_ref()?;
     Some(records::key(["known-as", repository.host.as_str(), id.as_str()]))
+}
+
+/// From a [`SourceKey`] that is a path to the id that holds it: another that is called so later has a key of its own.
+pub(crate) fn held_by_key(path: &str) -> String {
+    records::key(["held-by", path])
 }
 
 /// From a path to the [`SourceKey`] of the repository that was heard of there last, where that is another.

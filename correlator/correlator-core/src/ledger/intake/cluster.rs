@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bus_schema::ClusterId;
 use bus_schema::cluster::{Container, ContainerStopped, InventoryObserved};
@@ -16,6 +17,8 @@ use crate::state::{GROUND_EVENTS_MAX, Occasion, insert_bounded};
 
 /// The most placements of one slot among which a container is looked for that is told without its digest.
 const SIBLINGS_MAX: usize = 1000;
+/// Running placements that are looked at together.
+const RUNNING_PAGE: usize = 500;
 /// The most parts of one inventory.
 const INVENTORY_PARTS_MAX: usize = 10_000;
 
@@ -107,6 +110,7 @@ impl Work<'_> {
         let stopped = stopped.filter(|_| !record.unlisted.remove(container_key));
         if record.started.is_empty() {
             self.touch_unit(Unit::Placement { key: key.clone() });
+            self.touch_fact(fact::namespace(&record.workload.cluster, &record.workload.namespace));
             self.draft.remove(Table::Placements, &placement::running_key(&record.workload.cluster, &key));
             self.draft.remove(Table::Placements, &key);
         } else {
@@ -173,32 +177,47 @@ impl Work<'_> {
             return Ok(());
         }
         let prefix = placement::running_prefix(&part.cluster);
-        let mut next = self.draft.first_key_of(Table::Placements, &prefix, &prefix)?;
-        while let Some(running) = next {
-            next = self.draft.first_key_of(Table::Placements, &prefix, &format!("{running}\0"))?;
-            let key = running[prefix.len()..].to_owned();
-            let Some(mut known) = self.draft.get::<PlacementRecord>(Table::Placements, &key)? else {
-                continue;
-            };
-            let missing: Vec<String> = known
-                .started
-                .iter()
-                .filter(|(container, started)| {
-                    !known.stopped.contains_key(*container)
-                        && self.must_list(part.observed_at, **started)
-                        && record.covers(placement::pod_of(container))
-                        && !record.containers.contains(*container)
-                })
-                .map(|(container, _)| container.clone())
-                .collect();
-            if missing.is_empty() {
-                continue;
+        let mut from = prefix.clone();
+        loop {
+            let page = self.draft.keys_from(Table::Placements, &prefix, &from, RUNNING_PAGE)?;
+            for running in &page {
+                self.end_unlisted(occasion, part.observed_at, &record, &running[prefix.len()..])?;
             }
-            known.unlisted.extend(missing.iter().cloned());
-            known.stopped.extend(missing.into_iter().map(|container| (container, part.observed_at)));
-            self.finish_placement(occasion, key, known)?;
+            match page.last().filter(|_| page.len() == RUNNING_PAGE) {
+                Some(last) => from = format!("{last}\0"),
+                None => return Ok(()),
+            }
         }
-        Ok(())
+    }
+
+    /// What runs of a placement in the range of an inventory's part, and is not listed there, has stopped.
+    fn end_unlisted(
+        &mut self,
+        occasion: &Occasion,
+        observed_at: Timestamp,
+        part: &InventoryRecord,
+        key: &str,
+    ) -> Result<(), RecordsError> {
+        let Some(mut known) = self.draft.get::<PlacementRecord>(Table::Placements, key)? else {
+            return Ok(());
+        };
+        let missing: Vec<String> = known
+            .started
+            .iter()
+            .filter(|(container, started)| {
+                !known.stopped.contains_key(*container)
+                    && self.must_list(observed_at, **started)
+                    && part.covers(placement::pod_of(container))
+                    && !part.containers.contains(*container)
+            })
+            .map(|(container, _)| container.clone())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        known.unlisted.extend(missing.iter().cloned());
+        known.stopped.extend(missing.into_iter().map(|container| (container, observed_at)));
+        self.finish_placement(occasion, key.to_owned(), known)
     }
 
     /// When an inventory that must list the container does not: the inventory's time.
@@ -265,10 +284,10 @@ impl Work<'_> {
         insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         if let (None, Some(digest)) = (&known, container.digest) {
             let repository = container.image.as_ref().map(|image| image.repository.clone());
-            let is_claimed = repository.as_ref().is_some_and(|repository| self.is_claimed(repository));
+            let contracts = Arc::clone(&self.contracts);
             self.learn_digest(occasion, &digest, |record| {
                 if let Some(repository) = &repository {
-                    record.learn_repository(repository, is_claimed);
+                    record.learn_repository(repository, |repository| contracts.claims(repository));
                 }
             })?;
             self.touch_placed(digest);

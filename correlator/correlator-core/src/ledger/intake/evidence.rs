@@ -1,5 +1,7 @@
 //! Attached evidence, and what verification says about it.
 
+use std::sync::Arc;
+
 use bus_schema::Digest;
 use bus_schema::registry::AttestationAttached;
 use jiff::Timestamp;
@@ -22,10 +24,10 @@ impl Work<'_> {
         attached: &AttestationAttached,
     ) -> Result<(), RecordsError> {
         let repository = attached.repository.clone();
-        let is_claimed = repository.as_ref().is_some_and(|repository| self.is_claimed(repository));
+        let contracts = Arc::clone(&self.contracts);
         self.learn_digest(occasion, &attached.subject, |record| {
             if let Some(repository) = &repository {
-                record.learn_repository(repository, is_claimed);
+                record.learn_repository(repository, |repository| contracts.claims(repository));
             }
             record.cut |= attached.cut;
         })?;

@@ -1,12 +1,14 @@
 //! Pushes, resolutions, tag moves and deletions.
 
+use std::sync::Arc;
+
 use bus_schema::registry::{
     ImageDeleted, ImagePushed, ImageResolved, Observation, RegistryTagMoved, Resolved,
 };
 use bus_schema::{Digest, ImageRepository, Tag};
 
 use super::Work;
-use crate::contracts::Claim;
+use crate::contracts::ContractSet;
 use crate::records::{RecordsError, Table};
 use crate::state::digest::{self, DigestRecord, PLACES_MAX, Push, push_window};
 use crate::state::tag::{self, Move, TagRecord};
@@ -46,11 +48,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Whether a pipeline of the contracts in force claims the repository.
-    pub(super) fn is_claimed(&self, repository: &ImageRepository) -> bool {
-        matches!(self.contracts.claim(repository), Claim::Claimed(_))
-    }
-
     pub(super) fn take_image_pushed(
         &mut self,
         occasion: &Occasion,
@@ -58,9 +55,9 @@ impl Work<'_> {
     ) -> Result<(), RecordsError> {
         let (polled, not_before) = push_window(&push.observation);
         let actor = push.actor.as_ref().map(|actor| actor.name.clone());
-        let is_claimed = self.is_claimed(&push.repository);
+        let contracts = Arc::clone(&self.contracts);
         self.learn_digest(occasion, &push.digest, |record| {
-            learn_place(record, &push.repository, push.tag.as_ref(), is_claimed);
+            learn_place(record, &push.repository, push.tag.as_ref(), &contracts);
             record.media_type = record.media_type.take().or_else(|| push.media_type.clone());
             let push = Push {
                 at: push.pushed_at,
@@ -72,7 +69,7 @@ impl Work<'_> {
                 looked_up: matches!(push.observation, Observation::LookUp { .. }),
                 event: occasion.ground(),
             };
-            record.learn_push(push);
+            record.learn_push(push, |repository| contracts.claims(repository));
         })?;
         match &push.tag {
             Some(tag) => self.learn_move(
@@ -98,13 +95,13 @@ impl Work<'_> {
         moved: &RegistryTagMoved,
     ) -> Result<(), RecordsError> {
         let (polled, not_before) = push_window(&moved.observation);
-        let is_claimed = self.is_claimed(&moved.repository);
+        let contracts = Arc::clone(&self.contracts);
         self.learn_digest(occasion, &moved.to, |record| {
-            learn_place(record, &moved.repository, Some(&moved.tag), is_claimed)
+            learn_place(record, &moved.repository, Some(&moved.tag), &contracts)
         })?;
         if let Some(from) = &moved.from {
             self.learn_digest(occasion, from, |record| {
-                learn_place(record, &moved.repository, Some(&moved.tag), is_claimed)
+                learn_place(record, &moved.repository, Some(&moved.tag), &contracts)
             })?;
             self.learn_earlier_target(moved, *from, occasion)?;
         }
@@ -195,9 +192,9 @@ impl Work<'_> {
         resolved: &ImageResolved,
     ) -> Result<(), RecordsError> {
         let digest = resolved.digest;
-        let is_claimed = self.is_claimed(&resolved.repository);
+        let contracts = Arc::clone(&self.contracts);
         self.learn_digest(occasion, &digest, |record| {
-            learn_place(record, &resolved.repository, None, is_claimed);
+            learn_place(record, &resolved.repository, None, &contracts);
             record.media_type = Some(resolved.media_type.clone());
             // The digest fixes the content: two agents can only differ in where they cut a long list.
             record.resolved.get_or_insert_with(|| resolved.resolved.clone());
@@ -210,7 +207,7 @@ impl Work<'_> {
             }
             self.learn(occasion, &child, |record| {
                 record.is_image |= lists_images;
-                learn_place(record, &resolved.repository, None, is_claimed);
+                learn_place(record, &resolved.repository, None, &contracts);
                 match record.parents.len() < PLACES_MAX {
                     true => record.parents.insert(digest),
                     false => std::mem::replace(&mut record.cut, true),
@@ -221,9 +218,15 @@ impl Work<'_> {
     }
 }
 
-fn learn_place(record: &mut DigestRecord, repository: &ImageRepository, tag: Option<&Tag>, is_claimed: bool) {
+fn learn_place(
+    record: &mut DigestRecord,
+    repository: &ImageRepository,
+    tag: Option<&Tag>,
+    contracts: &ContractSet,
+) {
+    let is_claimed = |repository: &ImageRepository| contracts.claims(repository);
     record.learn_repository(repository, is_claimed);
     if let Some(tag) = tag {
-        record.learn_tag(repository, tag);
+        record.learn_tag(repository, tag, is_claimed);
     }
 }

@@ -82,15 +82,20 @@ impl Work<'_> {
         };
         let path = SourceKey::of_path(repository);
         if !self.draft.contains(Table::Source, &known_as)? {
-            self.draft.put(Table::Source, known_as, path.as_str().to_owned());
-            // Contracts that have the id and another name looked for it there.
+            // Contracts that have the id and another name looked for it elsewhere.
             let contracts = Arc::clone(&self.contracts);
             let of_pipelines = contracts.pipelines.values().filter_map(|pipeline| pipeline.source.as_ref());
             for contract in of_pipelines.map(|source| &source.repository) {
-                if contract.id == repository.id && contract.is_same(repository) {
-                    self.touch_source(&SourceKey::of_path(contract));
+                if contract.id.is_some() && contract.is_same(repository) {
+                    let elsewhere = SourceKey::of(&self.draft, contract)?;
+                    self.touch_source(&elsewhere);
                 }
             }
+            let key = SourceKey::of(&self.draft, repository)?;
+            if let (true, Some(id)) = (key == path, &repository.id) {
+                self.draft.put(Table::Source, source::held_by_key(path.as_str()), id.as_str().to_owned());
+            }
+            self.draft.put(Table::Source, known_as, key.as_str().to_owned());
         }
         let key = SourceKey::of(&self.draft, repository)?;
         let known_at = source::known_at_key(path.as_str());

@@ -1,15 +1,17 @@
-//! How long an event is remembered.
+//! How long an event is remembered, and under which key what it says of a source repository.
 
 #![allow(clippy::unwrap_used)]
 
 use bus_schema::fleet::AgentGap;
-use bus_schema::{AgentId, Envelope, Event, EventId};
+use bus_schema::source::CommitPushed;
+use bus_schema::{AgentId, Envelope, Event, EventId, RepositoryRef};
 use jiff::Timestamp;
 
 use super::{IDS_FORGOTTEN_MAX, SEEN_EVENTS_KEPT};
 use crate::input::{Entry, Input};
 use crate::ledger::Ledger;
-use crate::records::{MemoryRecords, Records, Table};
+use crate::records::{Draft, MemoryRecords, Records, Table};
+use crate::state::source::SourceKey;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -79,4 +81,49 @@ fn one_tick_forgets_so_many_and_the_next_goes_on() {
     assert_eq!(known(&records, &ids), ids.len() - IDS_FORGOTTEN_MAX);
     apply(&mut records, later, vec![Input::Tick]);
     assert_eq!(known(&records, &ids), 0);
+}
+
+/// A push to a repository that has an id or none.
+fn pushed(name: &str, id: Option<u64>, second: i64) -> (RepositoryRef, Input) {
+    let repository: RepositoryRef = format!("github.com/{name}").parse().unwrap();
+    let repository = repository.with_ids(id.map(Into::into), None);
+    let push = CommitPushed {
+        repository: repository.clone(),
+        git_ref: "refs/heads/main".parse().unwrap(),
+        before: None,
+        after: Some("0123456789012345678901234567890123456789".parse().unwrap()),
+        forced: false,
+        pusher: None,
+        commits: Vec::new(),
+        commits_cut: false,
+        pushed_at: at(second),
+    };
+    let event = Event::CommitPushed(push);
+    (
+        repository,
+        Input::Event(Box::new(Envelope::new("source".parse().unwrap(), at(second), at(second), None, event))),
+    )
+}
+
+#[test]
+fn a_source_keeps_its_key_through_a_rename_and_shares_it_with_no_other() {
+    let mut records = MemoryRecords::default();
+    let mut second = 0;
+    let mut key_after = |name: &str, id: Option<u64>| {
+        second += 1;
+        let (repository, input) = pushed(name, id, second);
+        apply(&mut records, second, vec![input]);
+        SourceKey::of(&Draft::new(&records), &repository).unwrap()
+    };
+    let first = key_after("acme/api", Some(1));
+    assert_eq!(key_after("Acme/API", None), first);
+    assert_eq!(key_after("acme/api-v2", Some(1)), first);
+    assert_eq!(key_after("acme/api-v2", None), first, "who was heard of there last");
+    let stranger = key_after("acme/api", Some(2));
+    assert_ne!(stranger, first);
+    assert_eq!(key_after("acme/api", None), stranger);
+    assert_eq!(key_after("acme/api", Some(1)), first);
+    let third = key_after("acme/api-v2", Some(3));
+    assert!(third != first && third != stranger);
+    assert_eq!(key_after("acme/elsewhere", Some(3)), third);
 }
