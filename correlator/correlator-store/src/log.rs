@@ -5,12 +5,14 @@
 //! that was fsynced.
 //!
 //! On disk, in one folder: `identity` (log id, generation, public key), `key` (Ed25519, PKCS#8, for the owner alone),
-//! segments named by their first position (see [`frame`]), and `heads` (signed heads, one per line).
+//! segments named by their first position (see [`frame`]), `heads` (signed heads, one per line), and `generations` where
+//! the log began another one.
 
 mod entry;
 mod erase;
 mod error;
 mod frame;
+mod generations;
 mod heads;
 mod identity;
 mod medium;
@@ -38,6 +40,7 @@ pub use writer::BATCH_BYTES_MAX;
 
 use entry::Erasure;
 use error::io_error;
+use generations::Generations;
 use heads::HeadsFile;
 pub(crate) use identity::Identity;
 use identity::LogKey;
@@ -76,6 +79,7 @@ struct Shared {
     folder: PathBuf,
     settings: LogSettings,
     identity: Identity,
+    generations: Mutex<Generations>,
     medium: Box<dyn Medium>,
     /// What only a log that is open for writing has.
     signing: Option<Signing>,
@@ -93,6 +97,10 @@ impl Shared {
     /// The end of the log. A thread that panicked while it held this left `unclean` set, which the next append puts right.
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_segment(&self, reader: &SegmentReader) -> Result<(), LogError> {
@@ -125,6 +133,7 @@ impl EvidenceLog {
     ) -> Result<EvidenceLog, LogError> {
         let identity = EvidenceLog::identity_for_writing(folder, &settings)?;
         let key = LogKey::load(&key_file(folder, &settings), &identity)?;
+        let generations = Mutex::new(Generations::load(folder)?);
         segment::remove_unfinished(folder)?;
         let (heads, heads_note) = HeadsFile::open(folder, &*medium)?;
         let found = find_end(folder, &identity)?;
@@ -139,7 +148,16 @@ impl EvidenceLog {
         let writer = Mutex::new(writer);
         let folder = folder.to_owned();
         let log = EvidenceLog {
-            shared: Arc::new(Shared { folder, settings, identity, medium, signing, writer, notes }),
+            shared: Arc::new(Shared {
+                folder,
+                settings,
+                identity,
+                generations,
+                medium,
+                signing,
+                writer,
+                notes,
+            }),
         };
         log.finish_erasure()?;
         Ok(log)
@@ -153,8 +171,9 @@ impl EvidenceLog {
         check_witnesses(&found, heads::last_position(folder)?, durable_position)?;
         let notes = found.torn_note("left out").into_iter().collect();
         let writer = Mutex::new(found.into_writer(folder, &identity, None)?);
+        let generations = Mutex::new(Generations::load(folder)?);
         let (folder, settings, medium) = (folder.to_owned(), LogSettings::default(), Box::new(Disk));
-        let shared = Shared { folder, settings, identity, medium, signing: None, writer, notes };
+        let shared = Shared { folder, settings, identity, generations, medium, signing: None, writer, notes };
         Ok(EvidenceLog { shared: Arc::new(shared) })
     }
 
@@ -185,7 +204,8 @@ impl EvidenceLog {
 
     /// Where the log ends.
     pub fn head(&self) -> Head {
-        self.shared.writer().head
+        let generation = self.generation();
+        Head { generation, ..self.shared.writer().head }
     }
 
     /// The id of this log, which with its generation makes its positions unique.
@@ -193,9 +213,21 @@ impl EvidenceLog {
         self.shared.identity.log
     }
 
-    /// Higher in a log that was begun later.
+    /// Higher in a log that was begun later, or that went on from an older copy.
     pub fn generation(&self) -> u64 {
-        self.shared.identity.generation
+        self.shared.generations().current(&self.shared.identity)
+    }
+
+    /// Begins a generation above this one and all of its own: for a log that goes on although what was published is further
+    /// than it, or of another. Somebody has to have said so.
+    pub fn begin_generation(&self, above: u64, at: Timestamp) -> Result<u64, LogError> {
+        self.shared.signing()?;
+        let position = self.head().position;
+        let mut generations = self.shared.generations();
+        let next = generations.with_next(&self.shared.identity, above, position, at);
+        next.store(&self.shared.folder)?;
+        *generations = next;
+        Ok(generations.current(&self.shared.identity))
     }
 
     /// The Ed25519 public key that the heads are signed with, as hexadecimal.

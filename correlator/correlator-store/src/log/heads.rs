@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Fault, LogError, io_error};
-use super::identity::{Identity, LogId, LogKey};
+use super::generations::Generations;
+use super::identity::{self, Identity, LogId, LogKey};
 use super::medium::Medium;
 use crate::durable;
 
@@ -77,20 +78,25 @@ impl SignedHead {
         hash_fields(fields.iter().map(String::as_str))
     }
 
+    /// Whether whoever has the key that this head names signed it. Whose that is, is another question.
+    pub fn is_signed(&self) -> bool {
+        let signature = hex::decode(&self.signature).unwrap_or_default();
+        // One spelling only: a line of the file that was changed in any way is not the line that was written.
+        let is_as_written = hex::encode(&signature) == self.signature;
+        is_as_written && identity::verifies(&self.key, &self.message(), &signature)
+    }
+
     /// What is wrong with this head as one of the log `identity`, if anything is.
-    pub(super) fn check(&self, identity: &Identity) -> Result<(), Fault> {
-        if (self.log, self.generation) != (identity.log, identity.generation) {
-            let expected = format!("{} generation {}", identity.log, identity.generation);
+    pub(super) fn check(&self, identity: &Identity, generations: &Generations) -> Result<(), Fault> {
+        if self.log != identity.log || !generations.hold(identity, self.generation) {
+            let expected = format!("{} generation {}", identity.log, generations.current(identity));
             let found = format!("{} generation {}", self.log, self.generation);
             return Err(Fault::new("log of a signed head", expected, found));
         }
         if self.key != identity.key {
             return Err(Fault::new("key of a signed head", &identity.key, &self.key));
         }
-        let signature = hex::decode(&self.signature).unwrap_or_default();
-        // One spelling only: a line of the file that was changed in any way is not the line that was written.
-        let is_as_written = hex::encode(&signature) == self.signature;
-        match is_as_written && identity.verifies(&self.message(), &signature) {
+        match self.is_signed() {
             true => Ok(()),
             false => Err(Fault::new("signature of a signed head", "one that verifies", &self.signature)),
         }
@@ -251,6 +257,7 @@ impl Heads {
         &mut self,
         folder: &Path,
         identity: &Identity,
+        generations: &Generations,
     ) -> Result<Option<(SignedHead, u64)>, LogError> {
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let mut line = Vec::new();
@@ -274,7 +281,7 @@ impl Heads {
             fault: Box::new(fault),
         };
         let head = SignedHead::parse(&line).map_err(|fault| corrupt(0, fault))?;
-        head.check(identity).map_err(|fault| corrupt(head.position, fault))?;
+        head.check(identity, generations).map_err(|fault| corrupt(head.position, fault))?;
         Ok(Some((head, self.line_number)))
     }
 }

@@ -1,7 +1,8 @@
 //! Which log this is: its id, its generation and its key.
 //!
 //! A position in a log is (log id, generation, position). The id is random. The generation is the second at which the
-//! log was created, so that a log begun after a data folder was lost has a higher one than the log that was lost.
+//! log was created, so that a log begun after a data folder was lost has a higher one than the log that was lost. A log
+//! that goes on from an older copy begins a higher one (see [`super::generations`]).
 
 use std::fmt;
 use std::io;
@@ -93,12 +94,11 @@ impl Identity {
     pub(super) fn genesis(&self) -> Result<Hash, LogError> {
         Ok(sha256(&[b"custody-log-v1\n", &self.encode()?]))
     }
+}
 
-    /// Whether `signature` over `message` was made with this log's key.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        hex::decode(&self.key)
-            .is_ok_and(|key| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok())
-    }
+/// Whether `signature` over `message` was made with the private half of `key` (hexadecimal).
+pub(super) fn verifies(key: &str, message: &[u8], signature: &[u8]) -> bool {
+    hex::decode(key).is_ok_and(|key| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok())
 }
 
 /// The private key of a log.

@@ -96,7 +96,7 @@ struct Checks<'a> {
 impl<'a> Checks<'a> {
     fn new(shared: &'a Arc<Shared>) -> Result<Checks<'a>, LogError> {
         let mut heads = Heads::open(&shared.folder)?;
-        let next_head = heads.next(&shared.folder, &shared.identity)?;
+        let next_head = heads.next(&shared.folder, &shared.identity, &shared.generations())?;
         let (erased, erasures) = (Vec::new(), BTreeSet::new());
         Ok(Checks { shared, heads, next_head, signed_heads: 0, erased, erasures })
     }
@@ -119,7 +119,10 @@ impl<'a> Checks<'a> {
                 return Err(corrupt(Fault::new("hash of the entry under a signed head", head.hash, hash)));
             }
             self.signed_heads += 1;
-            self.next_head = self.heads.next(&self.shared.folder, &self.shared.identity)?;
+            self.next_head = {
+                let Checks { shared, heads, .. } = self;
+                heads.next(&shared.folder, &shared.identity, &shared.generations())?
+            };
         }
         Ok(())
     }

@@ -179,19 +179,42 @@ fn a_signed_head_verifies_until_anything_in_it_is_changed() {
     let log = open(folder.path());
     append(&log, &[2]);
     let head = log.sign_head(at(5)).unwrap();
-    let identity = &log.shared.identity;
+    let (identity, none) = (&log.shared.identity, generations::Generations::default());
     assert_eq!((head.position, head.hash), (2, log.head().hash));
-    assert_eq!(head.check(identity), Ok(()));
+    assert_eq!(head.check(identity, &none), Ok(()));
     assert_eq!(
-        SignedHead { at: at(6), ..head.clone() }.check(identity).unwrap_err().what,
+        SignedHead { at: at(6), ..head.clone() }.check(identity, &none).unwrap_err().what,
         "signature of a signed head"
     );
-    assert!(SignedHead { position: 1, ..head.clone() }.check(identity).is_err());
-    assert!(SignedHead { hash: Digest::sha256_of(b""), ..head.clone() }.check(identity).is_err());
-    assert!(SignedHead { generation: 1, ..head.clone() }.check(identity).is_err());
+    assert!(SignedHead { position: 1, ..head.clone() }.check(identity, &none).is_err());
+    assert!(SignedHead { hash: Digest::sha256_of(b""), ..head.clone() }.check(identity, &none).is_err());
+    assert!(SignedHead { generation: 1, ..head.clone() }.check(identity, &none).is_err());
     // Signing again where nothing was appended gives a fresh time and keeps nothing.
     let kept = fs::read(folder.path().join("heads")).unwrap();
     assert_eq!(log.sign_head(at(7)).unwrap().at, at(7));
     assert_eq!(fs::read(folder.path().join("heads")).unwrap(), kept);
     assert_eq!(log.verify().unwrap().signed_heads, 1);
+}
+
+#[test]
+fn a_generation_that_was_begun_is_signed_from_then_on_and_the_heads_before_it_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    append(&log, &[2]);
+    let first = log.sign_head(at(5)).unwrap();
+    // Above what was published, whatever the clock says.
+    let above = first.generation + 1_000_000;
+    let begun = log.begin_generation(above, at(6)).unwrap();
+    assert!(begun > above);
+    append(&log, &[1]);
+    assert_eq!(log.sign_head(at(7)).unwrap().generation, begun);
+    assert_eq!(log.verify().unwrap().signed_heads, 2);
+    drop(log);
+    let log = open(folder.path());
+    assert_eq!((log.generation(), log.head().generation), (begun, begun));
+    assert_eq!(log.verify().unwrap().signed_heads, 2);
+    drop(log);
+    // A head of a generation that was never begun is none of this log's.
+    fs::remove_file(folder.path().join("generations")).unwrap();
+    assert!(open(folder.path()).verify().is_err());
 }
