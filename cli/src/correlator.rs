@@ -1,6 +1,6 @@
 //! The correlator's place in this process, its run until the end, and what its failures to open mean to people.
 
-use correlator_service::{Context, Correlator, OpenError};
+use correlator_service::{Context, Correlator, HeadConflict, OpenError};
 use fleet_runtime::bus::BusError;
 
 use crate::exit::{Exit, Failure};
@@ -52,6 +52,9 @@ pub(crate) fn open_failure(error: OpenError) -> anyhow::Error {
     match &error {
         OpenError::Store(store) => store_failure(store),
         OpenError::Bus(bus @ (BusError::InUse { .. } | BusError::Format { .. })) => bus_failure(bus),
+        OpenError::Head(conflict) if matches!(**conflict, HeadConflict::OtherLog { .. }) => {
+            Failure::unreachable(error.to_string())
+        }
         OpenError::Contracts { .. } => Failure::usage(fleet_runtime::error_chain(&error)),
         OpenError::Api(_) => Failure::unreachable(format!(
             "{}: another process has the port; choose one with [api] listen",

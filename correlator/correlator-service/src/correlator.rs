@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::consume::{Consume, Taking};
 use crate::deliver::Resend;
+use crate::heads::{HeadConflict, HeadError};
 use crate::metrics::CorrelatorMetrics;
 use crate::query::Answers;
 use crate::recorder::{self, Desk, OpenTrouble, Recorder, Requests};
@@ -63,6 +64,10 @@ pub enum OpenError {
     Replay(String),
     #[error("the contracts are not right:{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
     Contracts { problems: Vec<String> },
+    #[error(transparent)]
+    Head(#[from] Box<HeadConflict>),
+    #[error("the published head of the evidence log cannot be compared")]
+    HeadUnknown(#[source] HeadError),
     #[error("the bus cannot be read")]
     Bus(#[from] BusError),
     #[error("the API cannot be served")]
@@ -76,6 +81,16 @@ pub enum OpenError {
 impl From<OpenTrouble> for OpenError {
     fn from(trouble: OpenTrouble) -> OpenError {
         OpenError::Replay(error_chain(&trouble))
+    }
+}
+
+impl From<HeadError> for OpenError {
+    fn from(error: HeadError) -> OpenError {
+        match error {
+            HeadError::Conflict(conflict) => OpenError::Head(conflict),
+            HeadError::Bus(error) => OpenError::Bus(error),
+            error => OpenError::HeadUnknown(error),
+        }
     }
 }
 

@@ -1,19 +1,49 @@
 //! The head of the evidence log: signed at intervals and published, so that nothing before it can be changed unseen.
+//!
+//! What is published is read before anything is taken from the bus, and before each put: a head of another log, or one that
+//! is further than this log, means that another data folder is at work on this bus or that this one is an older copy. Then
+//! nothing is put over it, unless somebody has said so in the settings at the start.
+
+mod published;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use correlator_store::{SignedHead, Store};
-use fleet_runtime::bus::Bus;
-use fleet_runtime::error_chain;
+use bus_schema::AgentId;
+use correlator_store::{EvidenceLog, LogError, SignedHead, Store};
+use fleet_runtime::bus::{Bus, BusError, Entry, KeyValue, Stream};
 use fleet_runtime::health::Check;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use published::{HeadConflict, LogGeneration};
+
 /// The bucket and key under which the last signed head is published.
 pub(crate) const LOG_BUCKET: &str = "log";
 pub(crate) const HEAD_KEY: &str = "head";
+
+/// Why a head is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    #[error(transparent)]
+    Conflict(#[from] Box<HeadConflict>),
+    #[error("the evidence log cannot be read or signed")]
+    Log(#[from] Box<LogError>),
+    #[error("the published head cannot be read or written")]
+    Bus(#[from] BusError),
+    #[error("a head cannot be written as JSON")]
+    Encode(#[from] serde_json::Error),
+    #[error("it was broken off")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+impl From<LogError> for HeadError {
+    fn from(error: LogError) -> HeadError {
+        HeadError::Log(Box::new(error))
+    }
+}
 
 /// The signing part.
 #[derive(Debug)]
@@ -22,18 +52,89 @@ pub(crate) struct Heads {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) every: Duration,
     pub(crate) last: Arc<watch::Sender<Option<SignedHead>>>,
+    /// The revision of the last head that this process put; 0 before.
+    pub(crate) revision: AtomicU64,
+}
+
+/// Looks at what is published before anything is taken into this log. What stands in the way is an error, unless the settings
+/// say that it is over: then the log goes on in a higher generation, the events are taken again from the oldest that the bus
+/// keeps (those that are in the log are dropped by their ids), and true says that a head is to be put over the other one.
+pub(crate) async fn check_before_taking(
+    bus: &Arc<dyn Bus>,
+    store: &Arc<Store>,
+    consumer: &AgentId,
+    supersedes: Option<LogGeneration>,
+) -> Result<bool, HeadError> {
+    let bucket = bus.key_value(LOG_BUCKET).await?;
+    let Some(entry) = bucket.get(HEAD_KEY).await? else { return Ok(false) };
+    let Some(conflict) = conflict_of(&entry, store).await? else { return Ok(false) };
+    let theirs = conflict.theirs();
+    if supersedes != Some(theirs) {
+        return Err(Box::new(conflict).into());
+    }
+    bus.remove_consumer(Stream::Events, consumer.as_str()).await?;
+    let log = Arc::clone(store);
+    let begun = move || log.log().begin_generation(theirs.generation, Timestamp::now());
+    let generation = tokio::task::spawn_blocking(begun).await??;
+    tracing::warn!(
+        superseded = %theirs,
+        log = %store.log().id(),
+        generation,
+        "the settings say that what was published is over: the log goes on in a new generation, and all events on the bus \
+         are taken again"
+    );
+    Ok(true)
+}
+
+/// Puts the head over whatever is published.
+pub(crate) async fn put_over(bus: &Arc<dyn Bus>, store: &Arc<Store>) -> Result<(), HeadError> {
+    let head = sign(store).await?;
+    let bucket = bus.key_value(LOG_BUCKET).await?;
+    bucket.put(HEAD_KEY, serde_json::to_vec(&head)?.into()).await?;
+    Ok(())
+}
+
+async fn sign(store: &Arc<Store>) -> Result<SignedHead, HeadError> {
+    let store = Arc::clone(store);
+    Ok(tokio::task::spawn_blocking(move || store.log().sign_head(Timestamp::now())).await??)
+}
+
+async fn conflict_of(entry: &Entry, store: &Arc<Store>) -> Result<Option<HeadConflict>, HeadError> {
+    let head = match published::read(&entry.value) {
+        Ok(head) => head,
+        Err(reason) => {
+            tracing::warn!(reason, "what is published as the head of the evidence log is ignored");
+            return Ok(None);
+        }
+    };
+    let store = Arc::clone(store);
+    let compare = move || {
+        let log: &EvidenceLog = store.log();
+        published::conflict(&head, log)
+    };
+    Ok(tokio::task::spawn_blocking(compare).await??)
 }
 
 impl Heads {
     /// Signs until the stop, and once more then.
     pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut logged = None;
         loop {
-            match self.sign().await {
-                Ok(()) => check.ready(),
+            match self.publish().await {
+                Ok(()) => {
+                    logged = None;
+                    check.ready();
+                }
                 Err(error) => {
-                    let reason = format!("{error:#}");
+                    let reason = fleet_runtime::error_chain(&error);
                     check.failing(&reason);
-                    tracing::warn!(error = reason, "failed to sign and publish the head of the evidence log");
+                    if logged.as_ref() != Some(&reason) {
+                        tracing::error!(
+                            error = reason,
+                            "failed to sign and publish the head of the evidence log"
+                        );
+                        logged = Some(reason);
+                    }
                 }
             }
             if stop.is_cancelled() {
@@ -46,25 +147,29 @@ impl Heads {
         }
     }
 
-    async fn sign(&self) -> anyhow::Result<()> {
-        let store = Arc::clone(&self.store);
-        let head = tokio::task::spawn_blocking(move || {
-            let head = store.log().head();
-            (head.position > 0).then(|| store.log().sign_head(Timestamp::now())).transpose()
-        })
-        .await??;
-        let Some(head) = head else { return Ok(()) };
+    async fn publish(&self) -> Result<(), HeadError> {
+        let bucket = self.bus.key_value(LOG_BUCKET).await?;
+        let found = bucket.get(HEAD_KEY).await?;
+        let revision = found.as_ref().map_or(0, |entry| entry.revision);
+        let is_ours = revision != 0 && revision == self.revision.load(Ordering::Relaxed);
+        if let Some(entry) = found.as_ref().filter(|_| !is_ours)
+            && let Some(conflict) = conflict_of(entry, &self.store).await?
+        {
+            return Err(Box::new(conflict).into());
+        }
+        let position = self.store.log().head().position;
         let known = self.last.borrow().as_ref().map(|known| known.position);
-        if known == Some(head.position) {
+        if position == 0 || (is_ours && known == Some(position)) {
             return Ok(());
         }
-        let value = serde_json::to_vec(&head)?;
-        let bucket = self.bus.key_value(LOG_BUCKET).await;
-        let put = match bucket {
-            Ok(bucket) => bucket.put(HEAD_KEY, value.into()).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        put.map_err(|error| anyhow::anyhow!("publish the head: {}", error_chain(&error)))?;
+        self.put(&bucket, revision).await
+    }
+
+    /// Puts the head where nobody has put one since `revision`.
+    async fn put(&self, bucket: &Arc<dyn KeyValue>, revision: u64) -> Result<(), HeadError> {
+        let head = sign(&self.store).await?;
+        let put = bucket.put_if(HEAD_KEY, serde_json::to_vec(&head)?.into(), revision).await?;
+        self.revision.store(put, Ordering::Relaxed);
         self.last.send_replace(Some(head));
         Ok(())
     }

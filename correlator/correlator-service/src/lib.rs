@@ -32,6 +32,7 @@ pub use contracts::{
 };
 pub use correlator::{Context, Correlator, Handle, OpenError, Unfinished, run};
 pub use deliver::{AlertBody, AlertLink, AlertText, probe_alert};
+pub use heads::{HeadConflict, HeadError, LogGeneration};
 pub use query::{Answers, QueryError};
 pub use settings::{
     AgentGrant, AgentKind, AlertSettings, ApiSettings, CorrelatorSettings, RawAgent, RawAlert, RawApi,

@@ -19,6 +19,8 @@ use bus_schema::AgentId;
 use fleet_runtime::settings::{DurationText, Secret};
 use serde::Deserialize;
 
+use crate::heads::LogGeneration;
+
 pub use agents::AgentGrant;
 pub use alerts::AlertSettings;
 pub(crate) use alerts::Reach;
@@ -64,6 +66,9 @@ pub struct RawCorrelator {
     pub index_cache_bytes: Option<usize>,
     /// Where the log's private key is, when not in the log's folder.
     pub log_key_file: Option<PathBuf>,
+    /// What a refusal to start names, an evidence log's id and generation: that log is over, and this data folder's goes on
+    /// in its place.
+    pub supersedes: Option<String>,
 }
 
 /// The `[api]` section.
@@ -149,6 +154,7 @@ pub struct CorrelatorSettings {
     pub head_interval: Duration,
     pub index_cache_bytes: usize,
     pub log_key_file: Option<PathBuf>,
+    pub supersedes: Option<LogGeneration>,
 }
 
 /// The checked `[api]` section.

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 
 use super::{Context, OpenError, RECORDS_FORMAT};
 use crate::contracts::{self, Copies, Which};
+use crate::heads;
 use crate::metrics::CorrelatorMetrics;
 use crate::recorder::Desk;
-use crate::settings::Settings;
+use crate::settings::{CorrelatorSettings, Settings};
 use crate::shared::ContractProblems;
 
 /// Opens the store, applies what the index lacks, and loads the contracts of the folder.
@@ -29,22 +30,35 @@ pub(super) async fn open_desk(
     for problem in contracts::refresh_roots(&contracts, &copies, Which::Missing).await {
         tracing::warn!(problem, "a trust root cannot be used yet");
     }
-    tokio::task::spawn_blocking(move || {
-        let store = Store::open(&data, store_settings)?;
-        for note in store.log().notes() {
-            tracing::warn!(note, "the evidence log was put right");
-        }
-        match store.index().map(|index| index.started().clone()) {
-            Ok(Started::Deleted { reason }) => {
-                tracing::warn!(reason, "the index is built anew from the evidence log")
-            }
-            Ok(Started::Absent | Started::Continued) | Err(_) => {}
-        }
-        let mut desk = Desk::open(Arc::new(store), metrics)?;
+    let store = tokio::task::spawn_blocking(move || open_store(&data, store_settings)).await??;
+    // Before the log goes on: what is appended to an older copy is another history.
+    let CorrelatorSettings { id, supersedes, .. } = &settings.correlator;
+    let is_new = heads::check_before_taking(&context.bus, &store, id, *supersedes).await?;
+    let (opened, known) = (Arc::clone(&store), metrics);
+    let desk = tokio::task::spawn_blocking(move || {
+        let mut desk = Desk::open(opened, known)?;
         load_contracts(&mut desk, &contracts, &copies)?;
-        Ok(desk)
-    })
-    .await?
+        Ok::<_, OpenError>(desk)
+    });
+    let desk = desk.await??;
+    if is_new {
+        heads::put_over(&context.bus, &store).await?;
+    }
+    Ok(desk)
+}
+
+fn open_store(data: &Path, settings: StoreSettings) -> Result<Arc<Store>, OpenError> {
+    let store = Store::open(data, settings)?;
+    for note in store.log().notes() {
+        tracing::warn!(note, "the evidence log was put right");
+    }
+    match store.index().map(|index| index.started().clone()) {
+        Ok(Started::Deleted { reason }) => {
+            tracing::warn!(reason, "the index is built anew from the evidence log")
+        }
+        Ok(Started::Absent | Started::Continued) | Err(_) => {}
+    }
+    Ok(Arc::new(store))
 }
 
 /// The contracts are in force before the first event is taken. A folder that is refused is no reason not to go on with the

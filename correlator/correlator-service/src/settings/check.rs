@@ -57,6 +57,7 @@ fn check_correlator(raw: RawCorrelator, problems: &mut Problems) -> Option<Corre
     let index_cache = raw.index_cache_bytes.unwrap_or(32 * 1024 * 1024);
     let index_cache =
         within("index_cache_bytes", index_cache, 1024 * 1024..=64 * 1024 * 1024 * 1024, problems);
+    let supersedes = raw.supersedes.map(|text| problems.parsed("supersedes", &text));
     Some(CorrelatorSettings {
         id: id?,
         contracts: raw.contracts.unwrap_or_else(|| PathBuf::from("contracts")),
@@ -75,6 +76,7 @@ fn check_correlator(raw: RawCorrelator, problems: &mut Problems) -> Option<Corre
         head_interval: head_interval?,
         index_cache_bytes: index_cache?,
         log_key_file: raw.log_key_file,
+        supersedes: supersedes.map_or(Some(None), |text| text.map(Some))?,
     })
 }
 

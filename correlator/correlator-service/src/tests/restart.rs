@@ -8,7 +8,7 @@ use super::world::{Answering, Receiver, World, started, until};
 
 /// Copies a folder that is being written to, as a kill at one moment would leave it: what is derived from the log comes
 /// before the log, so that it is never ahead of it.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     let mut entries: Vec<std::fs::DirEntry> = std::fs::read_dir(from).unwrap().map(Result::unwrap).collect();
     entries.sort_by_key(|entry| {
