@@ -186,6 +186,11 @@ impl EvidenceLog {
         }
     }
 
+    /// Looks at the beginnings of all segments, and changes nothing: whether this is a log that an index can be built from.
+    pub(crate) fn check_segments(folder: &Path, identity: &Identity) -> Result<(), LogError> {
+        find_segments(folder, identity).map(|_| ())
+    }
+
     /// Appends a batch with one write and one fsync, and returns the positions of its entries.
     ///
     /// After an error nothing of the batch is in the log, and the same append may be tried again.
@@ -305,6 +310,19 @@ fn key_file(folder: &Path, settings: &LogSettings) -> PathBuf {
     settings.key_file.clone().unwrap_or_else(|| folder.join(identity::KEY_FILE))
 }
 
+/// The segments, each of this log, and the first of them where the log begins.
+fn find_segments(folder: &Path, identity: &Identity) -> Result<Vec<u64>, LogError> {
+    let segments = segment::list(folder)?;
+    for (place, &first) in segments.iter().enumerate() {
+        let reader = SegmentReader::open(folder, first, None)?;
+        check_segment(identity, &reader)?;
+        if place == 0 {
+            verify::check_first(&reader, identity.genesis()?)?;
+        }
+    }
+    Ok(segments)
+}
+
 /// The segments that were found, and how the last one ends.
 struct Found {
     segments: Vec<u64>,
@@ -312,10 +330,7 @@ struct Found {
 }
 
 fn find_end(folder: &Path, identity: &Identity) -> Result<Found, LogError> {
-    let segments = segment::list(folder)?;
-    for &first in &segments {
-        check_segment(identity, &SegmentReader::open(folder, first, None)?)?;
-    }
+    let segments = find_segments(folder, identity)?;
     let Some(&last) = segments.last() else { return Ok(Found { segments, tail: None }) };
     let mut tail = tail::scan(folder, last)?;
     if tail.last_recorded.is_none()

@@ -111,6 +111,8 @@ impl Store {
             return Err(StoreError::LogMissing { log: log_folder, index: index_path });
         }
         let identity = EvidenceLog::identity_for_writing(&log_folder, &settings.log).map_err(log_failed)?;
+        // Before an index that does not fit is deleted: what it is built from anew must be there.
+        EvidenceLog::check_segments(&log_folder, &identity).map_err(log_failed)?;
         let index = Index::open(&index_path, &identity, settings.records_format, settings.index_cache_bytes)
             .map_err(|error| StoreError::Index { path: index_path, source: Box::new(error) })?;
         let log = EvidenceLog::open(&log_folder, settings.log, index.position()).map_err(log_failed)?;

@@ -67,7 +67,7 @@ pub(super) fn verify(shared: &Arc<Shared>) -> Result<Report, LogError> {
 }
 
 /// The first segment begins with entry 1 and with the hash of the log's identity.
-fn check_first(reader: &SegmentReader, genesis: [u8; 32]) -> Result<(), LogError> {
+pub(super) fn check_first(reader: &SegmentReader, genesis: [u8; 32]) -> Result<(), LogError> {
     let fault = match reader.header.first_position {
         1 if reader.header.previous == genesis => return Ok(()),
         1 => Fault::new("hash of the identity", hex::encode(genesis), hex::encode(reader.header.previous)),

@@ -255,6 +255,22 @@ fn a_log_that_is_gone_or_shorter_than_its_index_is_an_error_and_not_a_new_start(
 }
 
 #[test]
+fn an_index_that_does_not_fit_stays_where_the_log_has_lost_its_beginning() {
+    let (folder, _) = filled();
+    let store = open(folder.path());
+    for entry in entries() {
+        store.log().append(&[entry]).unwrap();
+    }
+    drop(store);
+    let index = folder.path().join("index.redb");
+    fs::write(&index, b"of another version").unwrap();
+    fs::remove_file(folder.path().join(format!("log/{:020}.segment", 1))).unwrap();
+    let error = Store::open(folder.path(), settings()).unwrap_err();
+    assert!(matches!(error, StoreError::Log { .. }), "{error}");
+    assert_eq!(fs::read(&index).unwrap(), b"of another version");
+}
+
+#[test]
 fn a_reader_sees_everything_and_changes_nothing() {
     let (folder, state) = filled();
     let before = tree(folder.path());

@@ -218,3 +218,16 @@ fn a_generation_that_was_begun_is_signed_from_then_on_and_the_heads_before_it_ho
     fs::remove_file(folder.path().join("generations")).unwrap();
     assert!(open(folder.path()).verify().is_err());
 }
+
+#[test]
+fn a_log_without_its_first_segments_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    append(&log, &[2, 3, 3, 3, 3]);
+    drop(log);
+    let segments = segment::list(folder.path()).unwrap();
+    assert!(segments.len() > 2, "{segments:?}");
+    fs::remove_file(segment::path(folder.path(), 1)).unwrap();
+    let error = open_with(&Medium::endless(), folder.path()).unwrap_err();
+    assert!(error.to_string().contains("first position of the log: expected 1"), "{error}");
+}
