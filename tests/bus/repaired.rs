@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleet_runtime::bus::nats::{NatsBus, NatsSettings, RawNatsLimits};
+use fleet_runtime::bus::nats::{NatsBus, NatsSettings, RawNatsLimits, RawNatsSettings};
 use fleet_runtime::bus::{Bus, BusError, Consumer, ConsumerConfig, Message, Stream, Watched};
 use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::settings::DurationText;
@@ -125,6 +125,47 @@ async fn a_consumer_that_somebody_deleted_is_made_anew() {
     // What is kept comes again: at least once, never lost.
     let again = take(&*consumer, 2).await;
     assert_eq!((ids(&again), counts(&again)), (vec!["a", "b"], vec![1, 1]));
+}
+
+/// What an agent is asked, and a bus that has the right to nothing else.
+async fn asked_agent(place: &OneServer) -> (ConsumerConfig, Arc<dyn Bus>) {
+    let config = ConsumerConfig::new("ci-1", Stream::Questions, "custody.ask.ci.>".parse().unwrap());
+    let raw = RawNatsSettings { manages: false, ..settings(&[place.url().await], None) };
+    (config, NatsBus::connect(NatsSettings::from_raw(raw).unwrap()).await.unwrap())
+}
+
+/// Makes whoever manages look after everything soon: a stream is not there that somebody publishes to.
+async fn hurry(place: &OneServer, manager: &dyn Bus) {
+    place.wire().await.ask("STREAM.DELETE.verdicts", &json!({})).await.unwrap();
+    manager.publish(Message::new("custody.out.verdict.x", "hurry", "{}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumer_of_an_agent_is_made_anew_by_whoever_manages() {
+    let place = OneServer::new().await;
+    let manager = place.open().await;
+    let (config, agent) = asked_agent(&place).await;
+    manager.consumer(config.clone()).await.unwrap();
+    let consumer = agent.consumer(config.clone()).await.unwrap();
+    let ask = async |id: &str| {
+        manager.publish(Message::new("custody.ask.ci.x", id, id.to_owned())).await.unwrap();
+    };
+    ask("before").await;
+    place.wire().await.ask("CONSUMER.DELETE.questions.ci-1", &json!({})).await.unwrap();
+    hurry(&place, &*manager).await;
+    let taken = take(&*consumer, 1).await;
+    assert_eq!(ids(&taken), ["before"]);
+    consumer.ack(&taken[0]).await.unwrap();
+    // With its stream, as on a server that has lost its disk.
+    place.wire().await.ask("STREAM.DELETE.questions", &json!({})).await.unwrap();
+    ask("behind").await;
+    assert_eq!(ids(&take(&*consumer, 1).await), ["behind"]);
+    // One that was removed on purpose stays away.
+    manager.remove_consumer(Stream::Questions, &config.name).await.unwrap();
+    hurry(&place, &*manager).await;
+    sleep(Duration::from_secs(3)).await;
+    let listed = place.wire().await.ask("CONSUMER.LIST.questions", &json!({})).await.unwrap();
+    assert_eq!(listed["total"], 0, "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

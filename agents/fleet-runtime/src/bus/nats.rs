@@ -30,7 +30,7 @@ mod tend;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,7 +42,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::blobs::ObjectBlobs;
-use self::consumer::{Known, NatsConsumer};
+use self::consumer::{Known, KnownConsumers, NatsConsumer};
 use self::fault::{Fault, code};
 use self::key_value::NatsBucket;
 use self::link::Link;
@@ -79,7 +79,7 @@ struct Shared {
     replicas: usize,
     outbound: Outbound,
     blobs: Arc<ObjectBlobs>,
-    consumers: Mutex<BTreeMap<(Stream, String), Arc<Known>>>,
+    consumers: KnownConsumers,
     order: Arc<Order>,
     tasks: TaskTracker,
 }
@@ -106,7 +106,7 @@ impl NatsBus {
             replicas,
             outbound,
             blobs: Arc::new(blobs),
-            consumers: Mutex::default(),
+            consumers: KnownConsumers::default(),
             order,
             tasks: TaskTracker::new(),
         });
@@ -164,7 +164,8 @@ impl Shared {
     fn begin_to_manage(self: &Arc<Self>) {
         let (link, order) = (self.link.clone(), self.order.clone());
         order.look_after(self.declarations());
-        self.tasks.spawn(tend::run(link.clone(), order, self.settings.limits));
+        let known = Arc::clone(&self.consumers);
+        self.tasks.spawn(tend::run(link.clone(), order, known, self.settings.limits));
         // This handle does not keep the bus open: the task ends with it.
         let bus: Arc<dyn Bus> = Arc::new(NatsBus { shared: Arc::clone(self), _close_on_drop: None });
         self.tasks.spawn(given_up::run(link.clone(), bus.clone()));

@@ -5,6 +5,7 @@
 //! nothing is there; when no server says so for long, that is an error and no silence. What a lost consumer was still
 //! owed comes again from a new one, from the oldest message that is kept: repeats are dropped by the reader.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 const REASON_BYTES_MAX: usize = 200;
 
+/// The consumers that this process has opened.
+pub(super) type KnownConsumers = Arc<Mutex<BTreeMap<(Stream, String), Arc<Known>>>>;
+
 /// What all handles of one name share.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -50,6 +54,10 @@ impl Known {
 
     pub(super) fn update(&self, config: ConsumerConfig) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Acquire)
     }
 
     pub(super) fn mark_removed(&self) {
@@ -198,7 +206,7 @@ impl Consumer for NatsConsumer {
             return Ok(self.deliveries(messages));
         }
         loop {
-            if self.known.is_removed.load(Ordering::Acquire) {
+            if self.known.is_removed() {
                 return Err(NatsConsumer::removed());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -216,7 +224,7 @@ impl Consumer for NatsConsumer {
                 }
                 End::SpokenFor if left <= PAUSE_FIRST => return Ok(Vec::new()),
                 End::SpokenFor => "another reader waits for what is there".to_owned(),
-                End::Gone if self.known.is_removed.load(Ordering::Acquire) => {
+                End::Gone if self.known.is_removed() => {
                     return Err(NatsConsumer::removed());
                 }
                 End::Gone => self.rebuild().await,

@@ -1,4 +1,5 @@
-//! Keeps the streams in order: makes those anew that somebody deleted, and trims what everybody has settled.
+//! Keeps the streams in order: makes those anew that somebody deleted, and their consumers, and trims what everybody has
+//! settled.
 //!
 //! In: the declarations and the clock. Out: streams with room, and who stands in the way where there is none. It never
 //! removes a message that a durable consumer still owes an answer to.
@@ -14,7 +15,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::apply::{State, apply, stream_info};
-use super::declared::{Declaration, NatsLimits, settled_age_max};
+use super::consumer::{Known, KnownConsumers, create};
+use super::declared::{Declaration, NatsLimits, consumer, settled_age_max};
 use super::fault::Fault;
 use super::link::Link;
 use super::message::stored;
@@ -76,7 +78,7 @@ impl Order {
     }
 }
 
-pub(super) async fn run(link: Link, order: Arc<Order>, limits: NatsLimits) {
+pub(super) async fn run(link: Link, order: Arc<Order>, known: KnownConsumers, limits: NatsLimits) {
     loop {
         tokio::select! {
             () = link.closed().cancelled() => return,
@@ -89,7 +91,12 @@ pub(super) async fn run(link: Link, order: Arc<Order>, limits: NatsLimits) {
             }
         }
         for stream in Stream::ALL {
-            if let Err(fault) = trim(&link, &order, stream, &limits).await {
+            let looked_after = async {
+                // First: to a consumer that is gone, nothing seems to be owed.
+                restore_consumers(&link, &known, stream).await?;
+                trim(&link, &order, stream, &limits).await
+            };
+            if let Err(fault) = looked_after.await {
                 tracing::warn!(stream = %stream, reason = %fault, "failed to trim a stream");
             }
         }
@@ -105,6 +112,28 @@ async fn restore(link: &Link, declaration: &Declaration) -> Result<(), Fault> {
     if stream_info(link, &declaration.name).await?.is_none() {
         tracing::error!(stream = declaration.name, "somebody deleted a stream; making it anew");
         apply(link, declaration).await?;
+    }
+    Ok(())
+}
+
+/// Makes the consumers anew that are gone, an agent's too: it may not make its own.
+async fn restore_consumers(link: &Link, known: &KnownConsumers, stream: Stream) -> Result<(), Fault> {
+    let wanted: Vec<Arc<Known>> = {
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|((of, _), _)| *of == stream).map(|(_, known)| Arc::clone(known)).collect()
+    };
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let there = consumers(link, stream.name()).await?;
+    for wanted in wanted {
+        let config = wanted.config();
+        if wanted.is_removed() || there.iter().any(|one| one.name == config.name) {
+            continue;
+        }
+        create(link, stream.name(), &consumer(&config)).await?;
+        tracing::error!(consumer = config.name, stream = %stream,
+            "made a consumer anew that somebody had deleted; what is kept comes again");
     }
     Ok(())
 }
@@ -279,14 +308,15 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    fn consumer(name: &str, floor: u64, num_pending: u64, num_ack_pending: u64) -> ConsumerInfo {
+    fn standing_of(name: &str, floor: u64, num_pending: u64, num_ack_pending: u64) -> ConsumerInfo {
         let ack_floor = Floor { stream_seq: floor };
         ConsumerInfo { name: name.to_owned(), ack_floor, num_pending, num_ack_pending }
     }
 
     #[test]
     fn the_slowest_consumer_decides() {
-        let all = [consumer("quick", 90, 0, 0), consumer("slow", 10, 5, 0), consumer("busy", 40, 0, 3)];
+        let all =
+            [standing_of("quick", 90, 0, 0), standing_of("slow", 10, 5, 0), standing_of("busy", 40, 0, 3)];
         let found = settled(&all, 100, true);
         assert_eq!(found, Settled { through: 10, slowest: Some("consumer slow".to_owned()) });
         assert_eq!(settled(&all[..1], 100, true), Settled { through: 100, slowest: None });
