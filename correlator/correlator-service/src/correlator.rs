@@ -4,6 +4,7 @@
 //! more is taken; what is in hand is recorded, judged and carried out; then the log is closed.
 
 mod folder;
+mod former;
 mod handle;
 mod opening;
 mod parts;
@@ -133,6 +134,12 @@ impl Correlator {
         settings.alerts.iter().for_each(|alert| metrics.begin_sink(alert.name()));
         let desk = opening::open_desk(&settings, &context, metrics.clone()).await?;
         let (store, shared) = (Arc::clone(desk.store()), Arc::clone(desk.shared()));
+        if let Err(error) = former::forget(&context.bus, &settings.agents).await {
+            tracing::warn!(
+                error = error_chain(&error),
+                "failed to look for agents that are no longer listed"
+            );
+        }
         let (recorder, requests) = Recorder::new();
         let cache = OutcomeCache::new(settings.correlator.verification_cache_bytes_max);
         let taking = Taking {

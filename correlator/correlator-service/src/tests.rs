@@ -8,6 +8,7 @@ mod bad_input;
 mod bucket;
 mod contracts;
 mod faults;
+mod former_agents;
 mod heads;
 mod judging;
 mod once;
