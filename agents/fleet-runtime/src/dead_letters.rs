@@ -4,6 +4,7 @@
 //! message again on replay. Nothing is ever dropped here silently; a store that is full refuses, and then the work
 //! itself (or the sender of a webhook) keeps what it has.
 
+mod aside;
 mod letter;
 mod writer;
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::bus::{BLOB_BYTES_MAX, Bus, BusError, Delivery, Message, Stored, Stream};
 
+pub use aside::{Aside, BYTES_MAX as ASIDE_BYTES_MAX};
 pub use letter::{DeadLetter, Kept, LetterError, Undelivered};
 pub(crate) use writer::subject_of;
 pub use writer::{Kinds, Writer};
@@ -22,12 +24,16 @@ pub use writer::{Kinds, Writer};
 /// Payloads up to this size lie in the letter itself, larger ones are blobs.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// Letters that waited on this machine and are given to the bus in one go.
+const BROUGHT_BACK_AT_ONCE: usize = 64;
+
 /// The dead letters of one bus, written in the name of one writer.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     bus: Arc<dyn Bus>,
     writer: Writer,
     kinds: Option<Kinds>,
+    aside: Option<Aside>,
 }
 
 /// A letter and its number, by which people name it. A letter that this version cannot read is shown as such.
@@ -58,17 +64,43 @@ pub enum DeadLetterError {
 impl DeadLetters {
     /// For the correlator, and for everything that only reads.
     pub fn new(bus: Arc<dyn Bus>) -> DeadLetters {
-        DeadLetters { bus, writer: Writer::Fleet, kinds: None }
+        DeadLetters { bus, writer: Writer::Fleet, kinds: None, aside: None }
     }
 
     /// For what one agent puts aside.
     pub fn of_agent(bus: Arc<dyn Bus>, agent: AgentId) -> DeadLetters {
-        DeadLetters { bus, writer: Writer::Agent(agent), kinds: None }
+        DeadLetters { bus, writer: Writer::Agent(agent), kinds: None, aside: None }
     }
 
     /// Gives an agent's letter back only as a question of its kind, or as its own words.
     pub fn from_agents(self, kinds: Kinds) -> DeadLetters {
         DeadLetters { kinds: Some(kinds), ..self }
+    }
+
+    /// Keeps in this folder what a consumer gave up and the bus has no room for.
+    pub fn with_aside(self, aside: Aside) -> DeadLetters {
+        DeadLetters { aside: Some(aside), ..self }
+    }
+
+    /// Why letters wait on this machine, if any does.
+    pub fn waiting(&self) -> Option<String> {
+        self.aside.as_ref().and_then(Aside::says)
+    }
+
+    /// Gives the bus the oldest letters that wait on this machine, as far as it takes them.
+    pub async fn bring_back(&self) -> Result<(), BusError> {
+        let Some(aside) = self.aside.as_ref().filter(|aside| aside.says().is_some()) else { return Ok(()) };
+        for waits in aside.oldest(BROUGHT_BACK_AT_ONCE).await? {
+            let bytes = aside.read(&waits).await?;
+            let mut letter = DeadLetter::from_json(&bytes, self.writer.clone())
+                .map_err(|error| BusError::storage("read a letter that waits", error))?;
+            if let Kept::Inline { base64 } = letter.payload {
+                letter.payload = self.keep(base64).await?;
+            }
+            self.publish(letter, waits.id.clone()).await?;
+            aside.remove(waits, bytes.len() as u64).await?;
+        }
+        Ok(())
     }
 
     /// Keeps what an intake received and could not understand. `source` names the intake (`registry-agent`), `what`
@@ -122,14 +154,40 @@ impl DeadLetters {
         self.publish(letter, id).await
     }
 
-    /// Keeps a message that a consumer gave up. Done twice for one delivery (a crash in between), it is one letter.
+    /// Keeps a message that a consumer gave up. Done twice for one delivery (a crash in between), it is one letter. Where the
+    /// bus has no room for it, it waits on this machine, if it may.
+    pub async fn bury(&self, consumer: &str, reason: &str, delivery: &Delivery) -> Result<(), BusError> {
+        let full = match self.put_undelivered(consumer, reason, delivery).await {
+            Err(error @ BusError::Full { .. }) => error,
+            other => return other.map(|_| ()),
+        };
+        let Some(aside) = &self.aside else { return Err(full) };
+        let payload = Kept::Inline { base64: delivery.message.payload.clone() };
+        let (id, letter) = self.undelivered(consumer, reason, delivery, payload);
+        let bytes = letter.to_json().map_err(|error| BusError::storage("write a dead letter", error))?;
+        aside.put(&id, letter.first_seen, bytes, &full).await
+    }
+
+    /// The same, on the bus alone: answers the letter's number.
     pub async fn put_undelivered(
         &self,
         consumer: &str,
         reason: &str,
         delivery: &Delivery,
     ) -> Result<u64, BusError> {
-        let Message { subject, id, headers, payload } = delivery.message.clone();
+        let payload = self.keep(delivery.message.payload.clone()).await?;
+        let (id, letter) = self.undelivered(consumer, reason, delivery, payload);
+        self.publish(letter, id).await
+    }
+
+    fn undelivered(
+        &self,
+        consumer: &str,
+        reason: &str,
+        delivery: &Delivery,
+        payload: Kept,
+    ) -> (String, DeadLetter) {
+        let Message { subject, id, headers, .. } = delivery.message.clone();
         let letter_id = format!(
             "undelivered-{consumer}-{}-{}",
             delivery.sequence,
@@ -141,11 +199,11 @@ impl DeadLetters {
             reason: letter::cut_reason(reason),
             undelivered: Some(Undelivered { subject, id, deliveries: delivery.deliveries }),
             headers,
-            payload: self.keep(payload).await?,
+            payload,
             first_seen: delivery.published_at,
             at: Timestamp::now(),
         };
-        self.publish(letter, letter_id).await
+        (letter_id, letter)
     }
 
     /// Letters from number `from` on, oldest first.

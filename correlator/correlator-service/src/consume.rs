@@ -2,9 +2,9 @@
 //! acknowledged.
 //!
 //! In: deliveries of a durable consumer over everything that agents report. Out: inputs of the ledger, each event followed by
-//! what its evidence proves; what may not be said
-//! or cannot be read goes to the dead letter with its reason and never stops what is behind it. A failure of our own (store,
-//! disk, bus) holds what is in hand and fetches nothing more: it spends no deliveries.
+//! what its evidence proves; what may not be said or cannot be read goes to the dead letter with its reason and never stops what
+//! is behind it: where the dead letters are full, it waits in the correlator's own folder. A failure of our own (store, disk, bus)
+//! holds what is in hand and fetches nothing more: it spends no deliveries.
 
 mod clocks;
 mod early;
@@ -15,6 +15,7 @@ mod sender;
 mod shelf;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use bus_schema::{Envelope, Event, Subject};
 use correlator_store::Store;
 use fleet_runtime::bus::reader::Reader;
 use fleet_runtime::bus::{Bus, ConsumerConfig, Delivery, Stream};
+use fleet_runtime::dead_letters::{ASIDE_BYTES_MAX, Aside};
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
 use fleet_runtime::trace::{Step, StepKind};
@@ -57,8 +59,12 @@ const APPEND_BYTES_MAX: usize = 8 * 1024 * 1024;
 const GROWING_BYTES: usize = 64 * 1024;
 /// A blob that an event names may be on its way to us.
 const BLOB_AGAIN_AFTER: Duration = Duration::from_secs(2);
-const BURY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const BURY_AGAIN_AFTER: Duration =
+    if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 const TROUBLE_PAUSES: Pauses = Pauses { first: Duration::from_millis(200), max: Duration::from_secs(5) };
+
+/// Letters that the bus has no room for, in the correlator's folder.
+const LETTERS_FOLDER: &str = "letters";
 
 /// Messages that were asked for again, and when they come: until then not everything is taken.
 type Again = BTreeMap<u64, Instant>;
@@ -76,11 +82,15 @@ pub(crate) struct Consume {
     shared: Arc<Shared>,
     metrics: CorrelatorMetrics,
     settings: CorrelatorSettings,
+    /// Why the last attempt to put something into the dead letter failed.
+    unburied: Mutex<Option<String>>,
 }
 
 /// What the consumer works with: where events come from, and where they go.
 #[derive(Debug)]
 pub(crate) struct Taking<'a> {
+    /// The correlator's folder.
+    pub(crate) data: &'a Path,
     pub(crate) bus: &'a Arc<dyn Bus>,
     pub(crate) store: &'a Arc<Store>,
     pub(crate) shared: &'a Arc<Shared>,
@@ -108,7 +118,7 @@ impl Consume {
         settings: &Settings,
         taking: Taking<'_>,
     ) -> Result<Consume, fleet_runtime::bus::BusError> {
-        let Taking { bus, store, shared, recorder, cache, metrics } = taking;
+        let Taking { data, bus, store, shared, recorder, cache, metrics } = taking;
         let correlator = settings.correlator.clone();
         let config = ConsumerConfig {
             ack_wait: ACK_WAIT,
@@ -122,8 +132,9 @@ impl Consume {
             )
         };
         let early = Early::new(store, shared, cache, metrics.clone());
+        let aside = Aside::open(data.join(LETTERS_FOLDER), ASIDE_BYTES_MAX).await?;
         Ok(Consume {
-            reader: Reader::open(bus, config).await?,
+            reader: Reader::with_aside(bus, config, aside).await?,
             recorder,
             keeper: Keeper::new(bus.blobs(), store.blobs().clone(), early),
             senders: Senders::new(settings.agents.clone(), correlator.clock_skew_max),
@@ -131,17 +142,23 @@ impl Consume {
             shared: Arc::clone(shared),
             metrics,
             settings: correlator,
+            unburied: Mutex::default(),
         })
     }
 
     /// Runs until the stop; what was fetched before it is finished. While one batch is being recorded, the next is fetched
     /// and its bytes are kept; they are recorded in the order in which they came.
     pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
-        check.ready();
+        self.say(&check);
         let again = Mutex::new(Again::new());
+        let mut bring_back_at = Instant::now();
         let mut recording: Recording<'_> = None.into();
         while !stop.is_cancelled() {
             let began = Instant::now();
+            if began >= bring_back_at {
+                let is_taken = beside(&mut recording, self.bring_back()).await?;
+                bring_back_at = if is_taken { began } else { began + BURY_AGAIN_AFTER };
+            }
             // Never dropped for the stop: what a cancelled fetch took would come again only after the whole `ACK_WAIT`.
             let fetching = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT);
             let fetched = beside(&mut recording, fetching).await??;
@@ -155,7 +172,7 @@ impl Consume {
                 };
                 let now = if is_caught_up { Consuming::CaughtUp { since: began } } else { Consuming::Busy };
                 self.shared.consuming.send_replace(now);
-                check.ready();
+                self.say(&check);
                 continue;
             }
             self.shared.consuming.send_replace(Consuming::Busy);
@@ -189,7 +206,7 @@ impl Consume {
                     self.reader.ack(delivery).await?;
                 }
                 Taken::Nothing => self.reader.ack(delivery).await?,
-                Taken::Refused(refusal) => self.refuse(delivery, &refusal).await?,
+                Taken::Refused(refusal) => self.refuse(delivery, &refusal, check).await?,
                 Taken::Again { after, reason } => {
                     lock(again).insert(delivery.sequence, Instant::now() + after);
                     self.reader.retry(delivery, after, &reason).await?;
@@ -264,7 +281,7 @@ impl Consume {
                 Some(Err(error)) => *taken = Taken::Refused(Refusal::Unrecordable(error)),
             }
         }
-        check.ready();
+        self.say(check);
         Ok(Some(taken))
     }
 
@@ -327,9 +344,28 @@ impl Consume {
         Ok(envelope)
     }
 
-    async fn refuse(&self, delivery: &Delivery, refusal: &Refusal) -> anyhow::Result<()> {
-        self.metrics.refused(refusal.word());
+    /// Puts a delivery into the dead letter. What has to wait for it is counted when it succeeds.
+    async fn refuse(&self, delivery: &Delivery, refusal: &Refusal, check: &Check) -> anyhow::Result<()> {
         let reason = format!("{}: {}", refusal.word(), error_chain(refusal));
+        match self.reader.bury(delivery, &reason).await {
+            Err(error) if error.is_temporary() => {
+                let error = error_chain(&error);
+                let before = lock(&self.unburied).replace(error.clone());
+                if before.is_none() {
+                    tracing::error!(
+                        error,
+                        "failed to put an event into the dead letter, what is refused stays"
+                    );
+                }
+                self.say(check);
+                self.reader.retry(delivery, BURY_AGAIN_AFTER, &reason).await?;
+                return Ok(());
+            }
+            result => result?,
+        }
+        *lock(&self.unburied) = None;
+        self.say(check);
+        self.metrics.refused(refusal.word());
         if let Ok(Subject::In { agent, .. }) = delivery.message.subject.parse::<Subject>()
             && self.senders.knows(&agent)
         {
@@ -339,16 +375,25 @@ impl Consume {
                 heard.last_refusal = Some(said);
             });
         }
-        match self.reader.bury(delivery, &reason).await {
-            Err(error) if error.is_temporary() => {
-                tracing::error!(
-                    error = error_chain(&error),
-                    "failed to put an event into the dead letter, it stays"
-                );
-                self.reader.retry(delivery, BURY_AGAIN_AFTER, &reason).await?;
-                Ok(())
-            }
-            result => Ok(result?),
+        Ok(())
+    }
+
+    /// Gives the bus what waits here because it had no room; false when it still has none.
+    async fn bring_back(&self) -> bool {
+        let brought = self.reader.dead_letters().bring_back().await;
+        if let Err(error) = &brought {
+            tracing::debug!(error = error_chain(error), "letters go on waiting");
+        }
+        brought.is_ok()
+    }
+
+    /// Ready when everything that was taken is settled for good: refused events have a letter on the bus.
+    fn say(&self, check: &Check) {
+        let unburied = lock(&self.unburied).clone();
+        let unburied = unburied.map(|error| format!("refused events stay on the bus: {error}"));
+        match unburied.or_else(|| self.reader.dead_letters().waiting()) {
+            Some(reason) => check.failing(reason),
+            None => check.ready(),
         }
     }
 
@@ -401,6 +446,6 @@ async fn finish(recording: &mut Recording<'_>) -> anyhow::Result<()> {
     recorded.unwrap_or(Ok(()))
 }
 
-fn lock(again: &Mutex<Again>) -> MutexGuard<'_, Again> {
-    again.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -143,6 +143,7 @@ impl Correlator {
         let (recorder, requests) = Recorder::new();
         let cache = OutcomeCache::new(settings.correlator.verification_cache_bytes_max);
         let taking = Taking {
+            data: &context.data,
             bus: &context.bus,
             store: &store,
             shared: &shared,

@@ -9,6 +9,7 @@ mod bucket;
 mod contracts;
 mod faults;
 mod former_agents;
+mod full_letters;
 mod heads;
 mod judging;
 mod once;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bus_schema::AgentId;
 
 use super::{Bus, BusError, Consumer, ConsumerConfig, Delivery};
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{Aside, DeadLetters};
 
 /// How long a message waits when even the dead letter could not take it.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -29,6 +29,15 @@ pub struct Reader {
 impl Reader {
     pub async fn open(bus: &Arc<dyn Bus>, config: ConsumerConfig) -> Result<Reader, BusError> {
         Reader::with_letters(bus, config, DeadLetters::new(bus.clone())).await
+    }
+
+    /// The same with a folder for letters that the bus has no room for.
+    pub async fn with_aside(
+        bus: &Arc<dyn Bus>,
+        config: ConsumerConfig,
+        aside: Aside,
+    ) -> Result<Reader, BusError> {
+        Reader::with_letters(bus, config, DeadLetters::new(bus.clone()).with_aside(aside)).await
     }
 
     /// The same for an agent, whose letters are its own.
@@ -94,9 +103,14 @@ impl Reader {
 
     /// Puts a message into the dead letter and settles it: for what no repetition will make right.
     pub async fn bury(&self, delivery: &Delivery, reason: &str) -> Result<(), BusError> {
-        self.dead_letters.put_undelivered(&self.name, reason, delivery).await?;
+        self.dead_letters.bury(&self.name, reason, delivery).await?;
         self.reasons().remove(&delivery.sequence);
         self.consumer.terminate(delivery, reason).await
+    }
+
+    /// The letters of this reader.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
     }
 
     fn reasons(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
