@@ -73,6 +73,29 @@ async fn each_agent_says_its_own_answers_and_keeps_blobs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_enrolled_while_the_server_runs_speaks_after_the_second_reload() {
+    let estate = Estate::without("registry-1").await;
+    let correlator = estate.correlator().await;
+    let late = estate.agents().find(|one| one.role.id().as_str() == "registry-1").unwrap();
+    assert!(estate.try_wire(late).await.is_err());
+    estate.include_all();
+    estate.reload();
+    // Who is let in shows that the server has read it.
+    let until = Instant::now() + PATIENCE;
+    while estate.try_wire(late).await.is_err() {
+        assert!(Instant::now() < until, "the server does not know the new account");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // What a new account imports is there after the next one: until then it is told that nobody listens.
+    estate.reload();
+    let agent = estate.agent(late).await;
+    let event = own_event(AgentKind::Registry, late.role.id(), "first");
+    agent.publish(event.clone()).await.unwrap();
+    let said = correlator.read(Stream::Events, 0, 100).await.unwrap();
+    assert!(said.iter().any(|stored| stored.message.subject == event.subject), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_correlator_needs_no_more_than_it_has() {
     let estate = Estate::new().await;
     let correlator = estate.correlator().await;

@@ -83,6 +83,23 @@ impl Estate {
         Estate::start(folder, members).await
     }
 
+    /// The same, in which one agent is not enrolled yet.
+    pub(crate) async fn without(late: &str) -> Estate {
+        let (folder, members) = (prepared(), members());
+        include(members.iter().filter(|one| one.role.id().as_str() != late), &folder.path().join("server"));
+        Estate::start(folder, members).await
+    }
+
+    /// Puts everybody's account into the server's files, as enrolling says.
+    pub(crate) fn include_all(&self) {
+        include(&self.members, &self.folder.path().join("server"));
+    }
+
+    /// `nats-server --signal reload`.
+    pub(crate) fn reload(&self) {
+        self.server.process.signal("HUP").unwrap();
+    }
+
     /// The same users with the same rights, all in the account of the streams.
     pub(crate) async fn in_one_account() -> Estate {
         let (folder, members) = (prepared(), members());
@@ -152,7 +169,12 @@ impl Estate {
     }
 
     pub(crate) async fn wire(&self, member: &Member) -> NatsWire {
-        self.wire_with(member, Some(&member.seed)).await.unwrap()
+        self.try_wire(member).await.unwrap()
+    }
+
+    /// The same where the server may not know the member.
+    pub(crate) async fn try_wire(&self, member: &Member) -> anyhow::Result<NatsWire> {
+        self.wire_with(member, Some(&member.seed)).await
     }
 
     pub(crate) async fn wire_with(&self, member: &Member, seed: Option<&str>) -> anyhow::Result<NatsWire> {
@@ -199,7 +221,7 @@ fn members() -> Vec<Member> {
 }
 
 /// Puts what enrolling printed where the README says.
-fn include(members: &[Member], server: &Path) {
+fn include<'a>(members: impl IntoIterator<Item = &'a Member>, server: &Path) {
     let mut included = String::new();
     fs::create_dir_all(server.join("agents")).unwrap();
     for member in members {

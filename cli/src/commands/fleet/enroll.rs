@@ -206,7 +206,8 @@ impl Enrolled {
         };
         let mut blocks = vec![(
             format!(
-                "For the servers: {server_file} beside nats-server.conf{included}; then `nats-server --signal reload`."
+                "For the servers: {server_file} beside nats-server.conf{included}; then `nats-server --signal reload`, and again when \
+                 it has reloaded: what a new account may say is taken up by the second."
             ),
             &self.server_configuration,
         )];
