@@ -6,7 +6,7 @@
 mod refusal;
 mod token;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -54,6 +54,8 @@ pub struct Intake {
     limits: IntakeLimits,
     places: Arc<Semaphore>,
     dead_letters: DeadLetters,
+    /// Why the last request was not stored: what holds up each of them is logged once.
+    failing: Arc<Mutex<Option<String>>>,
 }
 
 /// A whole request. Holds its place in the intake until it is dropped.
@@ -69,7 +71,13 @@ impl Intake {
     /// `source` names the intake in dead letters: `registry-agent`.
     pub fn new(source: &'static str, limits: IntakeLimits, dead_letters: DeadLetters) -> Intake {
         let places = limits.in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
-        Intake { source, limits, places: Arc::new(Semaphore::new(places)), dead_letters }
+        Intake {
+            source,
+            limits,
+            places: Arc::new(Semaphore::new(places)),
+            dead_letters,
+            failing: Arc::default(),
+        }
     }
 
     /// Takes a request in. `check` sees the headers before a byte of the body is read: the place for a static token.
@@ -94,10 +102,23 @@ impl Intake {
     /// The answer after publishing: 202 when everything is durable, else a refusal that asks to come again.
     pub fn answer(&self, stored: Result<(), BusError>) -> Response {
         match stored {
-            Ok(()) => StatusCode::ACCEPTED.into_response(),
+            Ok(()) => {
+                *self.failing() = None;
+                StatusCode::ACCEPTED.into_response()
+            }
             Err(error) => {
                 let cause = crate::error_chain(&error);
-                tracing::error!(intake = self.source, error = cause, "failed to store what was received");
+                let before = self.failing().replace(cause.clone());
+                match before.as_ref() == Some(&cause) {
+                    true => tracing::debug!(intake = self.source, error = cause, "failed to store another"),
+                    false => {
+                        tracing::error!(
+                            intake = self.source,
+                            error = cause,
+                            "failed to store what was received"
+                        );
+                    }
+                }
                 Refusal::NotStored { retry_after: self.limits.retry_after }.into_response()
             }
         }
@@ -121,6 +142,10 @@ impl Intake {
             read.extend_from_slice(&chunk);
         }
         Ok(read.freeze())
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn body_bytes_max(&self) -> u64 {

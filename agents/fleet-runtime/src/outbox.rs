@@ -12,8 +12,8 @@ mod key;
 mod send;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ use crate::bus::embedded::{EmbeddedBus, EmbeddedLimits, Simulated, StreamLimits}
 use crate::bus::{
     Blobs, Bus, BusError, BusStanding, Consumer, ConsumerConfig, KeyValue, Message, Published, Stored, Stream,
 };
+use crate::health::Check;
 use crate::metrics::AgentMetrics;
 
 use self::key::{KEY_BYTES, WireKey};
@@ -49,6 +50,15 @@ pub struct Outbox {
     /// A message was written, stream by stream in the order of [`STREAMS`].
     written: Arc<[Notify; STREAMS.len()]>,
     metrics: AgentMetrics,
+    bytes_max: u64,
+    fullness: Arc<Fullness>,
+}
+
+/// Whether the outbox refuses, and whom that concerns.
+#[derive(Debug, Default)]
+struct Fullness {
+    is_full: AtomicBool,
+    check: Mutex<Option<Check>>,
 }
 
 /// What is here and not yet there.
@@ -67,7 +77,7 @@ impl Outbox {
         metrics: AgentMetrics,
     ) -> Result<Arc<Outbox>, BusError> {
         let here = EmbeddedBus::open(folder, limits(bytes_max)).await?;
-        Outbox::over(here, WireKey::of_folder(folder)?, there, metrics).await
+        Outbox::over(here, WireKey::of_folder(folder)?, there, metrics, bytes_max).await
     }
 
     /// Opens an outbox in the storage of a simulation, with the secret of its ids.
@@ -79,7 +89,7 @@ impl Outbox {
         metrics: AgentMetrics,
     ) -> Result<Arc<Outbox>, BusError> {
         let here = EmbeddedBus::simulate(simulated, limits(bytes_max))?;
-        Outbox::over(here, WireKey::new(secret), there, metrics).await
+        Outbox::over(here, WireKey::new(secret), there, metrics, bytes_max).await
     }
 
     async fn over(
@@ -87,9 +97,10 @@ impl Outbox {
         key: WireKey,
         there: Arc<dyn Bus>,
         metrics: AgentMetrics,
+        bytes_max: u64,
     ) -> Result<Arc<Outbox>, BusError> {
-        let (waiting, written) = (Arc::default(), Arc::default());
-        let outbox = Outbox { here, there, key, waiting, written, metrics };
+        let (waiting, written, fullness) = (Arc::default(), Arc::default(), Arc::default());
+        let outbox = Outbox { here, there, key, waiting, written, metrics, bytes_max, fullness };
         for stream in STREAMS {
             outbox.count(stream).await?;
         }
@@ -139,6 +150,31 @@ impl Waiting {
     }
 }
 
+impl Fullness {
+    /// Says in the outbox's own words that it is full, and to its check at once; logged when it begins.
+    fn judge(&self, outcome: Result<Published, BusError>, bytes_max: u64) -> Result<Published, BusError> {
+        if !matches!(outcome, Err(BusError::Full { .. })) {
+            return outcome;
+        }
+        let bound = format!("{bytes_max} bytes: the servers do not take what waits");
+        let full = BusError::Full { what: "the outbox".to_owned(), bound, held_by: None };
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            tracing::error!(reason = %full, "nothing more is taken in");
+        }
+        if let Some(check) = &*self.check.lock().unwrap_or_else(PoisonError::into_inner) {
+            check.failing(full.to_string());
+        }
+        Err(full)
+    }
+
+    /// The servers have taken something.
+    fn end(&self) {
+        if self.is_full.swap(false, Ordering::Relaxed) {
+            tracing::info!("the outbox has room again");
+        }
+    }
+}
+
 fn bytes_of(message: &Message) -> u64 {
     u64::try_from(message.payload.len()).unwrap_or(u64::MAX)
 }
@@ -160,6 +196,7 @@ impl Bus for Outbox {
         };
         let (here, waiting) = (Arc::clone(&self.here), Arc::clone(&self.waiting));
         let (written, metrics) = (Arc::clone(&self.written), self.metrics.clone());
+        let (fullness, bytes_max) = (Arc::clone(&self.fullness), self.bytes_max);
         // A task of its own: whoever asked may have had enough meanwhile, and only here is known whether it counts.
         let keeping = tokio::spawn(async move {
             // Counted first: it may be sent on before this has its answer.
@@ -170,7 +207,7 @@ impl Bus for Outbox {
             }
             waiting.show(&metrics);
             written[place].notify_one();
-            outcome
+            fullness.judge(outcome, bytes_max)
         });
         keeping.await.unwrap_or(Err(BusError::Closed))
     }

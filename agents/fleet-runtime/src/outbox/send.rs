@@ -29,24 +29,31 @@ impl Outbox {
     /// Sends on until `stop`. What the servers do not take stays, is tried again, and makes the check fail.
     pub async fn send(self: Arc<Outbox>, check: Check, stop: CancellationToken) {
         let held_up = HeldUp::default();
+        *self.fullness.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check.clone());
         let lanes = (0..STREAMS.len()).map(|place| self.send_stream(place, &held_up, &check, &stop));
         futures::future::join_all(lanes).await;
     }
 
     async fn send_stream(&self, place: usize, held_up: &HeldUp, check: &Check, stop: &CancellationToken) {
-        let mut pause = PAUSE_FIRST;
+        let (mut pause, mut logged) = (PAUSE_FIRST, None);
         while !stop.is_cancelled() {
             let Some(outcome) = until_stop(self.round(STREAMS[place]), stop).await else { return };
             let wait = match outcome {
                 Ok(sent) => {
                     self.tell(place, None, held_up, check);
+                    logged = None;
                     pause = PAUSE_FIRST;
                     if sent > 0 { Duration::ZERO } else { IDLE }
                 }
                 Err(error) => {
                     let (stream, reason) = (STREAMS[place].name(), crate::error_chain(&error));
                     let (messages, bytes) = (self.waiting_messages(), self.waiting_bytes());
-                    tracing::warn!(stream, reason, messages, bytes, "the outbox waits for the bus");
+                    if logged.as_ref() == Some(&reason) {
+                        tracing::debug!(stream, reason, messages, bytes, "the outbox waits for the bus");
+                    } else {
+                        tracing::warn!(stream, reason, messages, bytes, "the outbox waits for the bus");
+                        logged = Some(reason.clone());
+                    }
                     self.tell(place, Some(reason), held_up, check);
                     let wait = pause;
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -76,8 +83,12 @@ impl Outbox {
             return check.ready();
         }
         let (messages, bytes) = (self.waiting_messages(), self.waiting_bytes());
-        check
-            .failing(format!("{messages} messages ({bytes} bytes) wait for the bus: {}", reasons.join("; ")));
+        let full = match self.fullness.is_full.load(Ordering::Relaxed) {
+            true => "the outbox is full: ",
+            false => "",
+        };
+        let reasons = reasons.join("; ");
+        check.failing(format!("{full}{messages} messages ({bytes} bytes) wait for the bus: {reasons}"));
     }
 
     /// Sends one page of what is there of a stream; tells how many were taken.
@@ -118,6 +129,9 @@ impl Outbox {
             if removed? {
                 self.waiting.take(&stored.message);
             }
+        }
+        if !taken.is_empty() {
+            self.fullness.end();
         }
         self.show();
         match failed {

@@ -273,6 +273,8 @@ async fn a_full_outbox_refuses_and_loses_nothing() {
     let place = Place::new().await;
     place.go_away(true);
     let outbox = place.outbox(64 << 10).await;
+    let (stop, health) = (CancellationToken::new(), Health::default());
+    let sending = tokio::spawn(outbox.clone().send(health.check("outbox"), stop.clone()));
     let mut accepted = 0;
     let refused = loop {
         match outbox.publish(event(accepted)).await {
@@ -281,6 +283,11 @@ async fn a_full_outbox_refuses_and_loses_nothing() {
         }
     };
     assert!(matches!(refused, BusError::Full { .. }), "{refused}");
+    assert_eq!(refused.to_string(), "the outbox is full at 65536 bytes: the servers do not take what waits");
+    let checks = serde_json::to_string(&health.report().checks).unwrap();
+    assert!(checks.contains("the outbox is full"), "{checks}");
+    stop.cancel();
+    sending.await.unwrap();
     assert_eq!(outbox.waiting_messages(), u64::try_from(accepted).unwrap());
     place.go_away(false);
     drain(&outbox).await;

@@ -3,7 +3,7 @@
 //! In: settings. Out: requests that are answered or named as a fault. A server refuses a publish or a subscription only
 //! by a word on the side, and the request itself is never answered: those words are heard here and end the request.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ const SUBSCRIPTION_MESSAGES_MAX: usize = 4096;
 const CONFIRMATIONS_MAX: usize = 4096;
 /// Refused subjects that are remembered.
 const DENIED_MAX: usize = 64;
+/// Events of one connection that are logged.
+const LOGGED_MAX: usize = 64;
 const DENIED_BYTES_MAX: usize = 512;
 
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ pub(super) struct Link {
 }
 
 /// What the server said on the side.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Heard {
     /// Counts connections: who waits for an answer on the one before asks again.
     connections: watch::Sender<u64>,
@@ -57,8 +59,9 @@ struct Heard {
     denied: Mutex<VecDeque<(u64, String)>>,
     /// Our own inbox, when we may not subscribe to it: then no answer ever comes.
     deaf: Mutex<Option<String>>,
-    /// What was logged last of the connection: while a server is away each attempt to reach it says the same.
-    logged: Mutex<Option<String>>,
+    /// What was logged since the last connection: while a server is away each attempt to reach it says the same, and it says of
+    /// each message that it refuses one.
+    logged: Mutex<BTreeSet<String>>,
 }
 
 impl Link {
@@ -68,19 +71,15 @@ impl Link {
     ) -> Result<Link, BusError> {
         // An error means that the process has chosen one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let heard = Arc::new(Heard {
-            connections: watch::Sender::new(0),
-            denials: watch::Sender::new(0),
-            denied: Mutex::default(),
-            deaf: Mutex::default(),
-            logged: Mutex::default(),
-        });
+        let heard = Arc::new(Heard::default());
         let options = options(settings, &heard)?;
         let unavailable = |reason: String| BusError::Unavailable { reason };
         let connecting = options.connect(settings.servers.clone());
         let client = match timeout(settings.connect_within, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(unavailable(format!("failed to connect: {error}"))),
+            Ok(Err(error)) => {
+                return Err(unavailable(format!("failed to connect: {}", crate::error_chain(&error))));
+            }
             Err(_) => return Err(unavailable("no server took the connection in time".to_owned())),
         };
         let context = ContextBuilder::new()
@@ -232,11 +231,11 @@ impl Heard {
                 tracing::info!("connected to the bus");
                 // Rights may have been given meanwhile.
                 *lock(&self.deaf) = None;
-                *lock(&self.logged) = None;
+                lock(&self.logged).clear();
                 self.connections.send_modify(|count| *count += 1);
             }
             Event::ServerError(ServerError::Other(text)) => {
-                tracing::warn!(error = %shown(text), "the bus server reports an error");
+                self.log_once(format!("the server reports an error: {}", shown(text)));
                 self.note_refusal(text);
             }
             Event::SlowConsumer(subscription) => {
@@ -250,11 +249,12 @@ impl Heard {
     }
 
     fn log_once(&self, event: String) {
-        let before = lock(&self.logged).replace(event.clone());
-        match before.as_ref() == Some(&event) {
-            true => tracing::debug!(event, "the bus connection changed"),
-            false => tracing::warn!(event, "the bus connection changed"),
+        let mut logged = lock(&self.logged);
+        if logged.contains(&event) || logged.len() >= LOGGED_MAX {
+            return tracing::debug!(event, "the bus connection changed");
         }
+        tracing::warn!(event, "the bus connection changed");
+        logged.insert(event);
     }
 
     fn note_refusal(&self, text: &str) {
@@ -346,6 +346,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn what_a_connection_says_again_and_again_is_logged_once_until_the_next() {
+        let heard = Heard::default();
+        let again = [Event::Disconnected, Event::ServerError(ServerError::AuthorizationViolation)];
+        for event in again.iter().chain(&again) {
+            heard.note(event);
+        }
+        assert_eq!(lock(&heard.logged).len(), again.len());
+        for number in 0..2 * LOGGED_MAX {
+            heard.note(&Event::ServerError(ServerError::Other(format!("odd {number}"))));
+        }
+        assert_eq!(lock(&heard.logged).len(), LOGGED_MAX);
+        heard.note(&Event::Connected);
+        assert!(lock(&heard.logged).is_empty());
+    }
 
     #[test]
     fn refused_subjects_are_read_from_the_servers_words() {

@@ -4,16 +4,21 @@
 //! `***`; a key's file is read once, here. Never a password inside an address, and never plain text over a network
 //! unless the operator says so.
 
+mod tls;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nkeys::{KeyPair, KeyPairType};
 use serde::Deserialize;
 
 use super::declared::NatsLimits;
 use crate::bus::{check_key, check_subject};
 use crate::settings::{Checked, DurationText, Problems, Secret};
+
+pub(super) use tls::Tls;
 
 const SERVERS_MAX: usize = 16;
 const BLOB_BUCKETS_MAX: usize = 256;
@@ -161,15 +166,6 @@ pub struct NatsSettings {
     pub(super) limits: NatsLimits,
 }
 
-/// What is shown and demanded on the wire.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tls {
-    pub(super) is_required: bool,
-    pub(super) root_certificates_file: Option<PathBuf>,
-    /// A certificate and its key.
-    pub(super) certificate_files: Option<(PathBuf, PathBuf)>,
-}
-
 /// How this process says who it is.
 #[derive(Clone)]
 pub(super) enum NatsLogin {
@@ -239,21 +235,9 @@ impl Checked for NatsSettings {
         let publish_within = within("publish_within", raw.publish_within, problems);
         let answer_within = within("answer_within", raw.answer_within, problems);
         let connect_within = within("connect_within", raw.connect_within, problems);
-        let certificate_files = match (raw.certificate_file, raw.certificate_key_file) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => {
-                problems.at("certificate_file", "give certificate_file and certificate_key_file, or neither");
-                None
-            }
-        };
-        let tls = Tls {
-            is_required: servers.iter().any(|server| server.scheme() == "tls")
-                || raw.root_certificates_file.is_some()
-                || certificate_files.is_some(),
-            root_certificates_file: raw.root_certificates_file,
-            certificate_files,
-        };
+        let mut tls =
+            Tls::check(raw.root_certificates_file, raw.certificate_file, raw.certificate_key_file, problems);
+        tls.is_required |= servers.iter().any(|server| server.scheme() == "tls");
         let seed = problems.secret("nkey_seed", raw.nkey_seed, raw.nkey_seed_file);
         let credentials = problems.secret("credentials", raw.credentials, raw.credentials_file);
         let password = problems.secret("password", raw.password, raw.password_file);
@@ -326,8 +310,18 @@ fn login(
 ) -> Option<NatsLogin> {
     let login = match (seed, credentials, user, password) {
         (None, None, None, None) => return None,
-        (Some(seed), None, None, None) => NatsLogin::NkeySeed(seed),
-        (None, Some(credentials), None, None) => NatsLogin::Credentials(credentials),
+        (Some(seed), None, None, None) => {
+            if !is_users(&seed) {
+                problems.at("nkey_seed", "is not the seed of a user's nkey (`SU…`)");
+            }
+            NatsLogin::NkeySeed(seed)
+        }
+        (None, Some(credentials), None, None) => {
+            if async_nats::ConnectOptions::new().credentials(credentials.expose()).is_err() {
+                problems.at("credentials", "are not a user's JWT and seed, as `nsc` writes them");
+            }
+            NatsLogin::Credentials(credentials)
+        }
         (None, None, Some(user), Some(password)) => NatsLogin::Password { user, password },
         _ => {
             problems.at("", "give one of nkey_seed, credentials, or user with password");
@@ -335,6 +329,10 @@ fn login(
         }
     };
     Some(login)
+}
+
+fn is_users(seed: &Secret) -> bool {
+    KeyPair::from_seed(seed.expose()).is_ok_and(|pair| pair.key_pair_type() == KeyPairType::User)
 }
 
 fn limits(raw: &RawNatsLimits, problems: &mut Problems) -> NatsLimits {
@@ -413,10 +411,39 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
+        let seed = KeyPair::new_user().seed().unwrap();
         let settings = NatsSettings::from_raw(RawNatsSettings {
-            nkey_seed: Some(Secret::new("SUAswordfish")),
+            nkey_seed: Some(Secret::new(seed.clone())),
             ..raw("tls://nats.example")
         });
-        assert!(!format!("{:?}", settings.unwrap()).contains("swordfish"));
+        assert!(!format!("{:?}", settings.unwrap()).contains(&seed));
+    }
+
+    #[test]
+    fn a_file_or_seed_that_is_none_is_a_problem_of_its_key_and_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join("odd.pem");
+        std::fs::write(&odd, "swordfish").unwrap();
+        let account = KeyPair::new_account().seed().unwrap();
+        for (text, seed) in [("an account's", account), ("none", "SUAswordfish".to_owned())] {
+            let found = problems(RawNatsSettings {
+                nkey_seed: Some(Secret::new(seed.clone())),
+                ..raw("tls://nats.example")
+            });
+            assert!(found.contains("nkey_seed: is not") && !found.contains(&seed), "{text}: {found}");
+        }
+        for file in [odd, folder.path().join("missing.pem")] {
+            let found = problems(RawNatsSettings {
+                root_certificates_file: Some(file.clone()),
+                certificate_file: Some(file.clone()),
+                certificate_key_file: Some(file),
+                credentials: Some(Secret::new("swordfish")),
+                ..raw("tls://nats.example")
+            });
+            for key in ["root_certificates_file", "certificate_file", "certificate_key_file", "credentials"] {
+                let named = found.lines().any(|line| line.starts_with(&format!("{key}: ")));
+                assert!(named && !found.contains("swordfish"), "{key} is not in\n{found}");
+            }
+        }
     }
 }
