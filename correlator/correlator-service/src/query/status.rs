@@ -14,13 +14,14 @@ use correlator_core::state::placement::{self, PlacementRecord};
 use correlator_core::verdict::VerdictRecord;
 use correlator_store::{Lane, Snapshot};
 use fleet_runtime::health::State;
+use jiff::Timestamp;
 
 use super::{Answers, QueryError, reads, suggestion};
 use crate::api::types::{
     AgentStatus, ContractsInForce, CoverageStatus, ImageCounts, LogStatus, PipelineSummary, Status,
     UnclaimedRepository, Waiting,
 };
-use crate::shared::{Consuming, Shared};
+use crate::shared::{Consuming, LastReport, Shared};
 use fleet_runtime::outside_text::shown;
 
 /// Placements that are counted; more sets `cut`.
@@ -80,19 +81,22 @@ pub(super) fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<Agent
     let mut agents = Vec::new();
     for (id, grant) in answers.agents.iter() {
         let last = reports.get(id);
-        let mut coverage = Vec::new();
-        for stated in last.iter().flat_map(|last| &last.report.coverage) {
-            let key = coverage_key(grant.kind.as_str(), &stated.scope);
-            let known: Option<CoverageRecord> = reads::get(snapshot, Table::Agents, &key)?;
-            let since = known.and_then(|known| known.since).unwrap_or(stated.since);
-            coverage.push(CoverageStatus { scope: shown(&stated.scope), since });
-        }
         let known: Option<AgentRecord> = reads::get(snapshot, Table::Agents, &agent::key(id))?;
+        let known = known.unwrap_or_default();
+        let mut coverage = Vec::new();
+        for (scope, stated) in covered(last, &known) {
+            let key = coverage_key(grant.kind.as_str(), scope);
+            let known: Option<CoverageRecord> = reads::get(snapshot, Table::Agents, &key)?;
+            let since = known.and_then(|known| known.since).or(stated);
+            coverage.extend(since.map(|since| CoverageStatus { scope: shown(scope), since }));
+        }
         agents.push(AgentStatus {
             id: id.to_string(),
             kind: grant.kind.as_str().to_owned(),
-            reported_at: last.map(|last| last.received_at),
-            silent_after_seconds: known.unwrap_or_default().silent_after(silence).as_millis() / 1000,
+            // What came since this process began, and else what the log knows.
+            reported_at: last.map(|last| last.received_at).max(known.heard),
+            excused_until: known.excused,
+            silent_after_seconds: known.silent_after(silence).as_millis() / 1000,
             version: last.map(|last| shown(&last.report.version)),
             lag_seconds: last.map(|last| last.report.lag_seconds),
             events_published: last.map_or(0, |last| last.report.events_published),
@@ -105,6 +109,18 @@ pub(super) fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<Agent
         });
     }
     Ok(agents)
+}
+
+/// What an agent says that it covers, and since when as far as it says so: by its last report since this process began, and
+/// else by the newest in the log.
+fn covered<'a>(last: Option<&'a LastReport>, known: &'a AgentRecord) -> Vec<(&'a str, Option<Timestamp>)> {
+    match (last, &known.newest) {
+        (Some(last), _) => {
+            last.report.coverage.iter().map(|one| (one.scope.as_str(), Some(one.since))).collect()
+        }
+        (None, Some(newest)) => newest.scopes.iter().map(|scope| (scope.as_str(), None)).collect(),
+        (None, None) => Vec::new(),
+    }
 }
 
 pub(super) fn contracts(shared: &Shared) -> ContractsInForce {

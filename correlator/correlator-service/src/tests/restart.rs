@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bus_schema::Event;
+use bus_schema::fleet::{AgentReported, Coverage};
+use jiff::Timestamp;
+
 use super::faults::{check_told, estate};
 use super::world::{Answering, Receiver, World, started, until};
 
@@ -49,6 +53,37 @@ async fn an_index_that_is_deleted_is_built_anew_and_nothing_is_done_again() {
         assert_eq!(running.counted("verifications", outcome), 0, "{outcome}");
     }
     assert_eq!(running.counted("dispatched", "bus"), 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_reported_before_a_restart_is_not_called_silent_after_it() {
+    let world = World::new().await;
+    let running = world.start("").await;
+    let now = Timestamp::now();
+    let report = AgentReported {
+        agent: "cluster".parse().unwrap(),
+        kind: "cluster".to_owned(),
+        version: "1".to_owned(),
+        epoch: now,
+        sequence: 1,
+        interval_seconds: Some(60),
+        reported_at: now,
+        lag_seconds: 0,
+        events_published: 1,
+        dead_lettered: 0,
+        api_budget_left: None,
+        coverage: vec![Coverage { scope: "a-cluster".to_owned(), since: now }],
+    };
+    world.say("cluster", Event::AgentReported(report)).await;
+    running.settled().await;
+    running.stop().await;
+    let running = world.start("").await;
+    let agents = running.handle.answers().status().await.unwrap().agents;
+    let of = |id: &str| agents.iter().find(|agent| agent.id == id).unwrap();
+    assert!(of("cluster").reported_at.is_some() && !of("cluster").is_silent(Timestamp::now()));
+    assert_eq!(of("cluster").coverage.len(), 1);
+    assert!(of("registry").is_silent(Timestamp::now()));
     running.stop().await;
 }
 

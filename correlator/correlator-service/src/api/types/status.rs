@@ -66,9 +66,12 @@ pub struct AgentStatus {
     pub id: String,
     /// `source`, `ci`, `registry` or `cluster`.
     pub kind: String,
-    /// When its last report came, since this process began.
+    /// When its last report came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<Timestamp>,
+    /// From when on its silence counts, where the correlator was away since its last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excused_until: Option<Timestamp>,
     /// Without a report for so long it counts as silent: the window of the contracts, or three of its own intervals.
     pub silent_after_seconds: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +101,8 @@ impl AgentStatus {
     /// Whether it has not reported for longer than it may.
     pub fn is_silent(&self, at: Timestamp) -> bool {
         let silent_after = i64::try_from(self.silent_after_seconds).unwrap_or(i64::MAX);
-        self.reported_at.is_none_or(|reported| at.duration_since(reported).as_secs() > silent_after)
+        let listened_since = self.reported_at.max(self.excused_until);
+        listened_since.is_none_or(|since| at.duration_since(since).as_secs() > silent_after)
     }
 }
 
