@@ -9,6 +9,7 @@
 mod clocks;
 mod early;
 mod keep;
+mod lost;
 mod owners;
 pub(crate) mod refusal;
 mod sender;
@@ -41,6 +42,7 @@ use crate::verification::OutcomeCache;
 use clocks::Clocks;
 use early::Early;
 use keep::{KeepError, Keeper};
+use lost::Lost;
 use refusal::Refusal;
 use sender::Senders;
 #[cfg(test)]
@@ -79,6 +81,7 @@ pub(crate) struct Consume {
     keeper: Keeper,
     senders: Senders,
     clocks: Clocks,
+    lost: Lost,
     shared: Arc<Shared>,
     metrics: CorrelatorMetrics,
     settings: CorrelatorSettings,
@@ -139,6 +142,7 @@ impl Consume {
             keeper: Keeper::new(bus.blobs(), store.blobs().clone(), early),
             senders: Senders::new(settings.agents.clone(), correlator.clock_skew_max),
             clocks: Clocks::new(metrics.clone()),
+            lost: Lost::open(bus, data, shared, metrics.clone()),
             shared: Arc::clone(shared),
             metrics,
             settings: correlator,
@@ -163,6 +167,7 @@ impl Consume {
             let fetching = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT);
             let fetched = beside(&mut recording, fetching).await??;
             if fetched.is_empty() {
+                self.lost.pause();
                 finish(&mut recording).await?;
                 // What was due before this fetch and did not come went to the dead letter.
                 let is_caught_up = {
@@ -176,11 +181,13 @@ impl Consume {
                 continue;
             }
             self.shared.consuming.send_replace(Consuming::Busy);
+            beside(&mut recording, self.lost.look(&fetched)).await?;
             let keeping = self.extend_while(&fetched, self.keep_all(&fetched, &check, &stop));
             let Some(taken) = beside(&mut recording, keeping).await? else { break };
             self.extend_while(&fetched, finish(&mut recording)).await?;
             recording = Some(self.settle(fetched, taken, &again, &check).boxed()).into();
         }
+        self.lost.pause();
         finish(&mut recording).await
     }
 

@@ -30,6 +30,7 @@ pub(crate) struct CorrelatorMetrics {
     refused: PerKind,
     skewed: PerKind,
     repeats: Counter,
+    lost: Counter,
     verifications: PerKind,
     dispatched: PerKind,
     deliveries: Family<Delivery, Counter>,
@@ -61,6 +62,11 @@ impl CorrelatorMetrics {
                 "correlator_repeats",
                 "Events that were in the log already",
                 own.repeats.clone(),
+            );
+            registry.register(
+                "correlator_lost",
+                "Events that left the stream before they were taken, at least",
+                own.lost.clone(),
             );
             registry.register(
                 "verifications",
@@ -145,6 +151,10 @@ impl CorrelatorMetrics {
 
     pub(crate) fn repeated(&self) {
         self.repeats.inc();
+    }
+
+    pub(crate) fn lost(&self, events: u64) {
+        self.lost.inc_by(events);
     }
 
     /// `verified`, `refused`, `cached` or `failed`.

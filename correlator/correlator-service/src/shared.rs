@@ -3,7 +3,7 @@
 //! Each value has one writer. Readers wait for changes; nobody decides here.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -62,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) contract_problems: watch::Sender<ContractProblems>,
     /// Pieces of evidence that wait for their verification or are being verified.
     pub(crate) verifications_waiting: AtomicUsize,
+    events_lost: AtomicU64,
     reports: Mutex<BTreeMap<AgentId, LastReport>>,
     heard: Mutex<BTreeMap<AgentId, Heard>>,
 }
@@ -90,6 +91,7 @@ impl Shared {
             consuming: watch::Sender::new(Consuming::Busy),
             contract_problems: watch::Sender::new(ContractProblems::default()),
             verifications_waiting: AtomicUsize::new(0),
+            events_lost: AtomicU64::new(0),
             reports: Mutex::default(),
             heard: Mutex::default(),
         }
@@ -117,6 +119,15 @@ impl Shared {
 
     pub(crate) fn reports(&self) -> BTreeMap<AgentId, LastReport> {
         lock(&self.reports).clone()
+    }
+
+    /// Events left the bus before they were taken.
+    pub(crate) fn note_lost(&self, events: u64) {
+        self.events_lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    pub(crate) fn events_lost(&self) -> u64 {
+        self.events_lost.load(Ordering::Relaxed)
     }
 
     pub(crate) fn verifications_waiting(&self) -> usize {

@@ -12,6 +12,7 @@ mod former_agents;
 mod full_letters;
 mod heads;
 mod judging;
+mod lost_events;
 mod once;
 mod restart;
 mod rights;

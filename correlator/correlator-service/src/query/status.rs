@@ -67,6 +67,7 @@ pub(super) fn status(answers: &Answers, snapshot: &Snapshot) -> Result<Status, Q
 fn waiting(shared: &Shared, snapshot: &Snapshot) -> Result<Waiting, QueryError> {
     let verifying = shared.verifications_waiting() as u64;
     Ok(Waiting {
+        events_lost: shared.events_lost(),
         events_caught_up: matches!(*shared.consuming.borrow(), Consuming::CaughtUp { .. }),
         judged_again_since: Ledger::judged_again_since(snapshot)?,
         verifications: snapshot.outbox_len(Lane::Verification)?.max(verifying),

@@ -49,6 +49,9 @@ pub struct LogStatus {
 pub struct Waiting {
     /// Whether everything on the bus was taken.
     pub events_caught_up: bool,
+    /// Events that left the bus before they were taken, at least, since this process began.
+    #[serde(default)]
+    pub events_lost: u64,
     /// Since when everything is being judged again under changed contracts; absent once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_again_since: Option<Timestamp>,

@@ -1,0 +1,200 @@
+//! Events that left the stream before they were taken: purged, or gone with a stream that was made anew.
+//!
+//! In: deliveries as they come, and the place of the last one that was taken, which is kept in a file. The consumer takes every
+//! subject of the stream, so that first deliveries follow each other without a gap. Out: a word in the log, a count. What is only
+//! delivered later, or was settled and trimmed since the file was written, is no loss: so the stream is asked what it still has.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fleet_runtime::bus::{Bus, Delivery, Stream};
+use fleet_runtime::error_chain;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::CorrelatorMetrics;
+use crate::shared::Shared;
+
+const TAKEN_FILE: &str = "taken.json";
+/// How often the place is written. What was taken since is still in the stream when a process begins again.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// The furthest place in the stream from which something was taken, and when that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    sequence: u64,
+    published_at: Timestamp,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Lost {
+    bus: Arc<dyn Bus>,
+    shared: Arc<Shared>,
+    metrics: CorrelatorMetrics,
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    last: Option<Place>,
+    written: Option<(Place, Instant)>,
+}
+
+/// What a delivery that does not follow the last one means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jump {
+    /// These are not there before it, up to and without the second.
+    Over(u64, u64),
+    /// The stream counts from its beginning again.
+    Anew,
+}
+
+impl Lost {
+    pub(super) fn open(
+        bus: &Arc<dyn Bus>,
+        data: &Path,
+        shared: &Arc<Shared>,
+        metrics: CorrelatorMetrics,
+    ) -> Lost {
+        let path = data.join(TAKEN_FILE);
+        let last = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).ok(),
+            Err(_) => None,
+        };
+        let known = Mutex::new(Known { last, written: None });
+        Lost { bus: Arc::clone(bus), shared: Arc::clone(shared), metrics, path, known }
+    }
+
+    /// Looks at what was fetched, in the order in which it came.
+    pub(super) async fn look(&self, fetched: &[Delivery]) {
+        let mut jumps = Vec::new();
+        {
+            let mut known = self.known();
+            for delivery in fetched.iter().filter(|delivery| delivery.deliveries == 1) {
+                let place = Place { sequence: delivery.sequence, published_at: delivery.published_at };
+                jumps.extend(known.last.and_then(|last| jump(last, place)));
+                let is_further =
+                    known.last.is_none_or(|last| jump(last, place).is_some() || is_next(last, place));
+                if is_further {
+                    known.last = Some(place);
+                }
+            }
+        }
+        for jump in jumps {
+            match jump {
+                Jump::Over(from, to) => self.look_for(from, to).await,
+                Jump::Anew => {
+                    self.say(1, "the stream of events was made anew: what was in it and not taken is gone")
+                }
+            }
+        }
+        self.write_after(WRITE_EVERY);
+    }
+
+    /// Writes the place that is known: nothing more comes for now.
+    pub(super) fn pause(&self) {
+        self.write_after(Duration::ZERO);
+    }
+
+    /// Whether the stream still has what a first delivery jumped over; then it comes again.
+    async fn look_for(&self, from: u64, to: u64) {
+        match self.bus.read(Stream::Events, from, 1).await {
+            Ok(found) => {
+                let first = found.first().map_or(to, |stored| stored.sequence).min(to);
+                if first > from {
+                    self.say(
+                        first - from,
+                        "events left the stream before they were taken: somebody has purged it",
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    from,
+                    to,
+                    error = error_chain(&error),
+                    "failed to look for events that did not come"
+                );
+            }
+        }
+    }
+
+    fn say(&self, events: u64, what: &str) {
+        tracing::error!(
+            events_at_least = events,
+            "{what}; agents that list what there is say it again, the rest is lost"
+        );
+        self.metrics.lost(events);
+        self.shared.note_lost(events);
+    }
+
+    /// Writes the place, unless it is there or was written since less than `age`.
+    fn write_after(&self, age: Duration) {
+        let place = {
+            let mut known = self.known();
+            let Some(last) = known.last else { return };
+            let is_enough = |(place, at): &(Place, Instant)| *place == last || at.elapsed() < age;
+            if known.written.as_ref().is_some_and(is_enough) {
+                return;
+            }
+            known.written = Some((last, Instant::now()));
+            last
+        };
+        if let Err(error) = self.write(place) {
+            tracing::debug!(error = %error, "failed to write what was taken");
+        }
+    }
+
+    fn write(&self, place: Place) -> io::Result<()> {
+        let unfinished = self.path.with_extension("json.new");
+        fs::write(&unfinished, serde_json::to_vec(&place)?)?;
+        fs::rename(unfinished, &self.path)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_next(last: Place, place: Place) -> bool {
+    place.sequence == last.sequence + 1
+}
+
+fn jump(last: Place, place: Place) -> Option<Jump> {
+    if place.sequence > last.sequence + 1 {
+        return Some(Jump::Over(last.sequence + 1, place.sequence));
+    }
+    // A consumer that was made anew gives everything again: older, and under the places that it had.
+    let is_anew = place.sequence <= last.sequence && place.published_at > last.published_at;
+    is_anew.then_some(Jump::Anew)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(sequence: u64, second: i64) -> Place {
+        Place { sequence, published_at: Timestamp::from_second(second).unwrap_or_default() }
+    }
+
+    #[test]
+    fn what_follows_or_comes_again_is_no_jump() {
+        let last = place(10, 100);
+        for (next, expected) in [
+            (place(11, 101), None),
+            (place(11, 90), None),
+            (place(10, 100), None),
+            (place(3, 30), None),
+            (place(14, 101), Some(Jump::Over(11, 14))),
+            (place(1, 101), Some(Jump::Anew)),
+        ] {
+            assert_eq!(jump(last, next), expected, "{next:?}");
+        }
+    }
+}
