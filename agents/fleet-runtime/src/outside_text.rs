@@ -16,9 +16,11 @@ pub fn shown_json(value: Value) -> Value {
     each_text(value, &shown)
 }
 
-/// Every text in a JSON value, keys included, made harmless and left whole: for programs, which must not lose the end.
+/// Every text in a JSON value, keys included, made harmless and left whole: for programs, which must not lose the end. Line
+/// breaks and tabs stay: JSON writes them as escapes, so that they reach no terminal.
 pub fn whole_json(value: Value) -> Value {
-    each_text(value, &|text| text.chars().map(visible).collect())
+    let kept = |c: char| if matches!(c, '\n' | '\t') { c } else { visible(c) };
+    each_text(value, &|text| text.chars().map(kept).collect())
 }
 
 fn each_text(value: Value, change: &impl Fn(&str) -> String) -> Value {
@@ -68,6 +70,8 @@ mod tests {
     fn a_program_gets_the_whole_of_a_long_text() {
         let long = "x".repeat(3000);
         assert_eq!(whole_json(serde_json::json!([long, "\u{1b}"])), serde_json::json!([long, "\u{fffd}"]));
+        let lines = serde_json::json!({ "a\tb": "one\ntwo\r" });
+        assert_eq!(whole_json(lines), serde_json::json!({ "a\tb": "one\ntwo\u{fffd}" }));
     }
 
     #[test]
