@@ -60,6 +60,11 @@ fn what_is_printed_for_the_settings_is_read_by_them() {
         enrol(&["registry", "--id", "registry-1", "--scope", "ghcr.io/acme/**", "--scope", "a.example/b"]);
     assert_eq!(correlator["correlatorSettings"], Value::Null);
     assert_eq!(correlator["serverFile"], "correlator.conf");
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for file in ["ca.crt", "correlator.crt"] {
+        fs::write(folder.path().join("tls").join(file), certificate.cert.pem()).unwrap();
+    }
+    fs::write(folder.path().join("tls/correlator.key"), certificate.signing_key.serialize_pem()).unwrap();
     // Nothing answers there, which is told only after the settings were taken.
     let server = "servers = [\"tls://127.0.0.1:9\"]\nconnect_within = \"1s\"";
     let process = block(&correlator, "processSettings");
