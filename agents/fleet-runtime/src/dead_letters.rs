@@ -154,8 +154,8 @@ impl DeadLetters {
         self.publish(letter, id).await
     }
 
-    /// Keeps a message that a consumer gave up. Done twice for one delivery (a crash in between), it is one letter. Where the
-    /// bus has no room for it, it waits on this machine, if it may.
+    /// Keeps a message that a consumer gave up. Done twice for one delivery (a crash in between), it is one
+    /// letter. Where the bus has no room for it, it waits on this machine, if it may.
     pub async fn bury(&self, consumer: &str, reason: &str, delivery: &Delivery) -> Result<(), BusError> {
         let full = match self.put_undelivered(consumer, reason, delivery).await {
             Err(error @ BusError::Full { .. }) => error,

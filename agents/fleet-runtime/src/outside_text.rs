@@ -16,8 +16,8 @@ pub fn shown_json(value: Value) -> Value {
     each_text(value, &shown)
 }
 
-/// Every text in a JSON value, keys included, made harmless and left whole: for programs, which must not lose the end. Line
-/// breaks and tabs stay: JSON writes them as escapes, so that they reach no terminal.
+/// Every text in a JSON value, keys included, made harmless and left whole: for programs, which must not lose
+/// the end. Line breaks and tabs stay: JSON writes them as escapes, so that they reach no terminal.
 pub fn whole_json(value: Value) -> Value {
     let kept = |c: char| if matches!(c, '\n' | '\t') { c } else { visible(c) };
     each_text(value, &|text| text.chars().map(kept).collect())

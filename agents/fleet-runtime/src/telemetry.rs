@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What the client of NATS says of its connection, the bus says in its own words, and once instead of with each attempt.
+/// What the client of NATS says of its connection, the bus says in its own words, and once instead of with
+/// each attempt.
 const DEFAULT_FILTER: &str = "info,async_nats=off";
 
 /// How a process logs.

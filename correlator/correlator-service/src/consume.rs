@@ -2,9 +2,10 @@
 //! acknowledged.
 //!
 //! In: deliveries of a durable consumer over everything that agents report. Out: inputs of the ledger, each event followed by
-//! what its evidence proves; what may not be said or cannot be read goes to the dead letter with its reason and never stops what
-//! is behind it: where the dead letters are full, it waits in the correlator's own folder. A failure of our own (store, disk, bus)
-//! holds what is in hand and fetches nothing more: it spends no deliveries.
+//! what its evidence proves; what may not be said or cannot be read goes to the dead letter with its reason
+//! and never stops what is behind it: where the dead letters are full, it waits in the correlator's own
+//! folder. A failure of our own (store, disk, bus) holds what is in hand and fetches nothing more: it spends
+//! no deliveries.
 
 mod clocks;
 mod early;

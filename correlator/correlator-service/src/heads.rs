@@ -1,8 +1,9 @@
 //! The head of the evidence log: signed at intervals and published, so that nothing before it can be changed unseen.
 //!
-//! What is published is read before anything is taken from the bus, and before each put: a head of another log, or one that
-//! is further than this log, means that another data folder is at work on this bus or that this one is an older copy. Then
-//! nothing is put over it, unless somebody has said so in the settings at the start.
+//! What is published is read before anything is taken from the bus, and before each put: a head of another
+//! log, or one that is further than this log, means that another data folder is at work on this bus or that
+//! this one is an older copy. Then nothing is put over it, unless somebody has said so in the settings at the
+//! start.
 
 mod published;
 
@@ -56,9 +57,10 @@ pub(crate) struct Heads {
     pub(crate) revision: AtomicU64,
 }
 
-/// Looks at what is published before anything is taken into this log. What stands in the way is an error, unless the settings
-/// say that it is over: then the log goes on in a higher generation, the events are taken again from the oldest that the bus
-/// keeps (those that are in the log are dropped by their ids), and true says that a head is to be put over the other one.
+/// Looks at what is published before anything is taken into this log. What stands in the way is an error,
+/// unless the settings say that it is over: then the log goes on in a higher generation, the events are taken
+/// again from the oldest that the bus keeps (those that are in the log are dropped by their ids), and true
+/// says that a head is to be put over the other one.
 pub(crate) async fn check_before_taking(
     bus: &Arc<dyn Bus>,
     store: &Arc<Store>,

@@ -66,8 +66,8 @@ pub struct RawCorrelator {
     pub index_cache_bytes: Option<usize>,
     /// Where the log's private key is, when not in the log's folder.
     pub log_key_file: Option<PathBuf>,
-    /// What a refusal to start names, an evidence log's id and generation: that log is over, and this data folder's goes on
-    /// in its place.
+    /// What a refusal to start names, an evidence log's id and generation: that log is over, and this data
+    /// folder's goes on in its place.
     pub supersedes: Option<String>,
 }
 

@@ -5,8 +5,8 @@
 //! that was fsynced.
 //!
 //! On disk, in one folder: `identity` (log id, generation, public key), `key` (Ed25519, PKCS#8, for the owner alone),
-//! segments named by their first position (see [`frame`]), `heads` (signed heads, one per line), and `generations` where
-//! the log began another one.
+//! segments named by their first position (see [`frame`]), `heads` (signed heads, one per line), and
+//! `generations` where the log began another one.
 
 mod entry;
 mod erase;
@@ -186,7 +186,8 @@ impl EvidenceLog {
         }
     }
 
-    /// Looks at the beginnings of all segments, and changes nothing: whether this is a log that an index can be built from.
+    /// Looks at the beginnings of all segments, and changes nothing: whether this is a log that an index can
+    /// be built from.
     pub(crate) fn check_segments(folder: &Path, identity: &Identity) -> Result<(), LogError> {
         find_segments(folder, identity).map(|_| ())
     }
@@ -223,8 +224,8 @@ impl EvidenceLog {
         self.shared.generations().current(&self.shared.identity)
     }
 
-    /// Begins a generation above this one and all of its own: for a log that goes on although what was published is further
-    /// than it, or of another. Somebody has to have said so.
+    /// Begins a generation above this one and all of its own: for a log that goes on although what was
+    /// published is further than it, or of another. Somebody has to have said so.
     pub fn begin_generation(&self, above: u64, at: Timestamp) -> Result<u64, LogError> {
         self.shared.signing()?;
         let position = self.head().position;

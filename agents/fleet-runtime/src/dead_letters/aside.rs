@@ -1,7 +1,8 @@
-//! Letters for which the bus has no room: kept in a folder of this machine until it has, so that what is behind them goes on.
+//! Letters for which the bus has no room: kept in a folder of this machine until it has, so that what is
+//! behind them goes on.
 //!
-//! In: letters with their ids, each durable when this returns. Out: the same, oldest first. The folder is bounded in bytes, and
-//! refuses beyond: then what could not be understood stays where it came from.
+//! In: letters with their ids, each durable when this returns. Out: the same, oldest first. The folder is
+//! bounded in bytes, and refuses beyond: then what could not be understood stays where it came from.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

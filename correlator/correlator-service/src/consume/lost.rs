@@ -1,8 +1,9 @@
 //! Events that left the stream before they were taken: purged, or gone with a stream that was made anew.
 //!
-//! In: deliveries as they come, and the place of the last one that was taken, which is kept in a file. The consumer takes every
-//! subject of the stream, so that first deliveries follow each other without a gap. Out: a word in the log, a count. What is only
-//! delivered later, or was settled and trimmed since the file was written, is no loss: so the stream is asked what it still has.
+//! In: deliveries as they come, and the place of the last one that was taken, which is kept in a file. The
+//! consumer takes every subject of the stream, so that first deliveries follow each other without a gap. Out:
+//! a word in the log, a count. What is only delivered later, or was settled and trimmed since the file was
+//! written, is no loss: so the stream is asked what it still has.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
-//! Agents that were taken out of the settings: nobody takes their questions any more, and what waits for them would fill the
-//! stream of questions, until nobody can be asked anything.
+//! Agents that were taken out of the settings: nobody takes their questions any more, and what waits for them
+//! would fill the stream of questions, until nobody can be asked anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

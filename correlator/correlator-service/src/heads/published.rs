@@ -1,8 +1,8 @@
-//! The head that lies on the bus, compared with the log of this data folder: whether another correlator is at work there, or
-//! this folder is an older copy of itself.
+//! The head that lies on the bus, compared with the log of this data folder: whether another correlator is at
+//! work there, or this folder is an older copy of itself.
 //!
-//! In: a value that anybody may have written who may write to the bucket. Out: nothing in the way, or what is. What is not a
-//! head that its own key signed says nothing, and is overwritten.
+//! In: a value that anybody may have written who may write to the bucket. Out: nothing in the way, or what
+//! is. What is not a head that its own key signed says nothing, and is overwritten.
 
 use std::fmt;
 use std::str::FromStr;

@@ -112,8 +112,8 @@ pub(super) fn agents(answers: &Answers, snapshot: &Snapshot) -> Result<Vec<Agent
     Ok(agents)
 }
 
-/// What an agent says that it covers, and since when as far as it says so: by its last report since this process began, and
-/// else by the newest in the log.
+/// What an agent says that it covers, and since when as far as it says so: by its last report since this
+/// process began, and else by the newest in the log.
 fn covered<'a>(last: Option<&'a LastReport>, known: &'a AgentRecord) -> Vec<(&'a str, Option<Timestamp>)> {
     match (last, &known.newest) {
         (Some(last), _) => {

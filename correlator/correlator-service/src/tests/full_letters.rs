@@ -1,4 +1,5 @@
-//! Dead letters that are full: what is refused waits in the correlator's folder, and what is behind it goes on.
+//! Dead letters that are full: what is refused waits in the correlator's folder, and what is behind it goes
+//! on.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

@@ -1,5 +1,5 @@
-//! The published head of the log: it tells another data folder on the same bus, and an older copy of the same, before
-//! anything is taken.
+//! The published head of the log: it tells another data folder on the same bus, and an older copy of the
+//! same, before anything is taken.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
-//! The generations that a log has begun since it was created: each where somebody accepted that what was published of it
-//! before is no longer what it says, because its folder was restored from an older copy.
+//! The generations that a log has begun since it was created: each where somebody accepted that what was
+//! published of it before is no longer what it says, because its folder was restored from an older copy.
 //!
-//! The chain and its segments go on under the identity. What is signed from then on, heads and verdicts, has the higher
-//! generation, so that a reader who has seen the lost positions believes the new ones.
+//! The chain and its segments go on under the identity. What is signed from then on, heads and verdicts, has
+//! the higher generation, so that a reader who has seen the lost positions believes the new ones.
 
 use std::io;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Which log this is: its id, its generation and its key.
 //!
 //! A position in a log is (log id, generation, position). The id is random. The generation is the second at which the
-//! log was created, so that a log begun after a data folder was lost has a higher one than the log that was lost. A log
-//! that goes on from an older copy begins a higher one (see [`super::generations`]).
+//! log was created, so that a log begun after a data folder was lost has a higher one than the log that was
+//! lost. A log that goes on from an older copy begins a higher one (see [`super::generations`]).
 
 use std::fmt;
 use std::io;

@@ -59,8 +59,8 @@ struct Heard {
     denied: Mutex<VecDeque<(u64, String)>>,
     /// Our own inbox, when we may not subscribe to it: then no answer ever comes.
     deaf: Mutex<Option<String>>,
-    /// What was logged since the last connection: while a server is away each attempt to reach it says the same, and it says of
-    /// each message that it refuses one.
+    /// What was logged since the last connection: while a server is away each attempt to reach it says the
+    /// same, and it says of each message that it refuses one.
     logged: Mutex<BTreeSet<String>>,
 }
 

@@ -1,5 +1,5 @@
-//! Keeps the streams in order: makes those anew that somebody deleted, and their consumers, and trims what everybody has
-//! settled.
+//! Keeps the streams in order: makes those anew that somebody deleted, and their consumers, and trims what
+//! everybody has settled.
 //!
 //! In: the declarations and the clock. Out: streams with room, and who stands in the way where there is none. It never
 //! removes a message that a durable consumer still owes an answer to.

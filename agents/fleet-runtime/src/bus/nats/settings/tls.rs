@@ -1,5 +1,6 @@
-//! What is shown and demanded on the wire: the files are read and parsed at the start, so that a wrong one is a problem of its
-//! key, and no connection that never comes about. The client reads them again with each connection: they may be renewed.
+//! What is shown and demanded on the wire: the files are read and parsed at the start, so that a wrong one is
+//! a problem of its key, and no connection that never comes about. The client reads them again with each
+//! connection: they may be renewed.
 
 use std::fs::File;
 use std::io::Read;
