@@ -126,7 +126,10 @@ impl<'a> LookingUp<'a> {
             Root::Missing | Root::Unread => None,
         };
         let problem = summary(&problems);
-        Ok(Found { events, is_missing: root == Root::Missing, content, problem, unread: problems })
+        // Who looks for evidence alone was told that there is some.
+        let is_missing =
+            root == Root::Missing || (what == What::Evidence && events == 0 && problems.is_empty());
+        Ok(Found { events, is_missing, content, problem, unread: problems })
     }
 
     /// The digest, what it lists, and the evidence of each.

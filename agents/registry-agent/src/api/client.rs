@@ -307,7 +307,7 @@ impl RegistryClient {
         let is_led_on = redirects == Redirects::LedOn && self.may_lead_on && target.scheme() == "https";
         match target.origin() == self.base.origin() || is_configured || is_plain_and_configured || is_led_on {
             true => Ok(()),
-            false => Err(ApiError::ForeignHost { host: named }),
+            false => Err(ApiError::ForeignHost { host: named, path: target.path().to_owned() }),
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) enum ApiError {
     #[error("{what} cannot be read: {reason}")]
     Unreadable { what: &'static str, reason: String },
     #[error("the answer leads to {host}, which is not among its redirect_hosts")]
-    ForeignHost { host: String },
+    ForeignHost { host: String, path: String },
 }
 
 impl ApiError {

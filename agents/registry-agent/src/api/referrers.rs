@@ -43,20 +43,19 @@ pub(crate) async fn native(
         scope: &scope,
         accept: OCI_INDEX,
         bytes_max: MANIFEST_BYTES_MAX,
-        // The API has no redirects. Some registries send whoever asks to a page for people.
-        redirects: Redirects::Configured,
+        redirects: Redirects::LedOn,
     };
     let mut listed = Referrers::default();
     for page in 0..PAGES_MAX {
         let answer = match client.get(url, wanted).await {
-            Err(error) if page == 0 && says_there_is_no_api(&error) => return Ok(None),
+            Err(error) if page == 0 && says_there_is_no_api(&error, subject) => return Ok(None),
             // A list that ends in nothing was not read to its end.
             Err(ApiError::NotFound) => return Err(unreadable("a page of it is missing")),
             answer => answer?,
         };
         let (entries, cut) = match index(&answer) {
             Ok(index) => index,
-            Err(_) if page == 0 && answer.media_type() != OCI_INDEX => return Ok(None),
+            Err(_) if page == 0 && !is_list(&answer) => return Ok(None),
             Err(error) => return Err(error),
         };
         let next = next_page(answer.links(), &answer.url)?;
@@ -75,12 +74,24 @@ pub(crate) async fn native(
     Ok(Some(listed))
 }
 
-/// Whether the first request was answered as by a registry that does not know it.
-fn says_there_is_no_api(error: &ApiError) -> bool {
-    matches!(
-        error,
-        ApiError::NotFound | ApiError::Unexpected { status: 400 | 405 | 406 } | ApiError::ForeignHost { .. }
-    )
+/// Whether the first request was answered as by a registry that does not know it. Some send whoever asks to a page for
+/// people; one that sends them to the same list elsewhere does know it.
+fn says_there_is_no_api(error: &ApiError, subject: &Digest) -> bool {
+    match error {
+        ApiError::NotFound | ApiError::Unexpected { status: 400 | 405 | 406 } => true,
+        ApiError::ForeignHost { path, .. } => !path.ends_with(&format!("/referrers/{subject}")),
+        _ => false,
+    }
+}
+
+/// Whether an answer means to be a list, though it cannot be read as one: by what it is called, or by what it holds.
+fn is_list(answer: &Answer) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Listing {
+        #[serde(rename = "manifests")]
+        _manifests: Vec<serde::de::IgnoredAny>,
+    }
+    answer.media_type() == OCI_INDEX || serde_json::from_slice::<Listing>(&answer.body).is_ok()
 }
 
 /// A page of the list, whatever it is called, and whether it is cut.

@@ -3,8 +3,8 @@
 //!
 //! In: what one poll was denied. Out: the denials that fail the poll. That of a repository which the settings
 //! name always does. One that was only heard of is left out after a while, with a gap of its own, until it is
-//! heard of again; where the registry's own list still names it, it is asked for all the same. While the
-//! registry lets the agent read nothing at all it is the agent that is denied, and nothing is left out.
+//! heard of again or may be read: each poll asks for one of those that are left out, and for each that the registry's
+//! own list still names. While the registry does not let the agent in at all, nothing is left out.
 
 use bus_schema::ImageRepository;
 use jiff::{SignedDuration, Timestamp};

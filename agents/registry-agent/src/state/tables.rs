@@ -71,7 +71,8 @@ impl View {
         read_tags(&self.tags, repository)
     }
 
-    /// The repositories of a registry that this agent has heard of and not left out, at most `count_max`.
+    /// The repositories of a registry that this agent has heard of, at most `count_max`; of those that are left out the one
+    /// that was denied least often, so that each has its turn.
     pub(crate) fn repositories_to_poll(
         &self,
         host: &str,
@@ -79,16 +80,23 @@ impl View {
     ) -> Result<Vec<ImageRepository>, StateError> {
         let prefix = format!("{host}/");
         let mut found = Vec::new();
+        let mut left_out: Option<(u32, ImageRepository)> = None;
         for entry in self.repositories.range(prefix.as_str()..)? {
             let (key, value) = entry?;
             if !key.value().starts_with(&prefix) || found.len() >= count_max {
                 break;
             }
             let record: RepositoryRecord = serde_json::from_slice(value.value())?;
-            if !record.is_left_out() {
-                found.push(key.value().parse()?);
+            let repository: ImageRepository = key.value().parse()?;
+            match record.denied.filter(|denied| denied.is_left_out) {
+                None => found.push(repository),
+                Some(denied) if left_out.as_ref().is_none_or(|(polls, _)| denied.polls < *polls) => {
+                    left_out = Some((denied.polls, repository));
+                }
+                Some(_) => {}
             }
         }
+        found.extend(left_out.map(|(_, repository)| repository));
         Ok(found)
     }
 

@@ -303,7 +303,7 @@ async fn a_repository_that_was_only_heard_of_is_left_out_when_it_is_denied_for_l
     assert!(bench.poll().await.unwrap().is_complete);
     let asked = || bench.fake.set().requests.iter().filter(|line| line.contains("acme/app/tags")).count();
     let (before, polled) = (asked(), bench.poll().await.unwrap());
-    assert_eq!((polled.repositories, polled.is_complete, asked()), (1, true, before));
+    assert_eq!((polled.repositories, polled.is_complete, asked()), (2, true, before + 1));
     let [open] = &gaps(&bench).await[..] else { panic!("{:?}", gaps(&bench).await) };
     assert_eq!((&open.scope, open.recovered), (&format!("{}/{APP}", bench.fake.host), false));
     let is_covered = async || reports(&bench).await.iter().any(|report| !report.coverage.is_empty());
@@ -319,6 +319,32 @@ async fn a_repository_that_was_only_heard_of_is_left_out_when_it_is_denied_for_l
     let [open, closed] = &gaps[..] else { panic!("{gaps:?}") };
     assert!(!open.recovered && closed.recovered);
     assert_eq!((open.epoch, open.sequence, open.from), (closed.epoch, closed.sequence, closed.from));
+}
+
+#[tokio::test]
+async fn of_those_that_are_left_out_each_has_its_turn_and_is_read_once_that_is_allowed() {
+    let bench = Bench::with("repositories = [\"acme/named\"]").await;
+    bench.fake.image("acme/named", Some("v1"), "a");
+    for name in ["acme/app", "acme/web"] {
+        let heard_of = bench.fake.image(name, Some("v1"), name);
+        push(&bench, name, name, heard_of).await;
+        bench.fake.fault(&format!("{name}/tags"), Fault::Status(403));
+    }
+    failed_of(&bench, "acme/app", 6).await;
+    failed_of(&bench, "acme/web", 6).await;
+    bench.fake.set().requests.clear();
+    for _ in 0..20 {
+        assert!(bench.poll().await.unwrap().is_complete);
+    }
+    let asked = |name: &str| bench.fake.set().requests.iter().filter(|line| line.contains(name)).count();
+    let (app, web) = (asked("acme/app/tags"), asked("acme/web/tags"));
+    assert!(app + web == 20 && app > 3 && web > 3, "{app} {web}");
+    bench.fake.set().faults.clear();
+    for _ in 0..2 {
+        assert!(bench.poll().await.unwrap().is_complete);
+    }
+    let gaps = gaps(&bench).await;
+    assert_eq!(gaps.iter().filter(|gap| gap.recovered).count(), 2, "{gaps:?}");
 }
 
 #[tokio::test]

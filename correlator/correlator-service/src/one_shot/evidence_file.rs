@@ -259,6 +259,10 @@ mod tests {
         let bundle = r#"{"mediaType":"application/vnd.dev.sigstore.bundle+json;version=0.1","verificationMaterial":{}}"#;
         check(bundle, &["application/vnd.dev.sigstore.bundle+json;version=0.1"]);
         check(r#"{"mediaType":"x","verificationMaterial":{}}"#, &[BUNDLE]);
+        // A signature may begin with any byte.
+        let signed = |bytes: &[u8]| format!(r#"{{"base64Signature":"{}"}}"#, STANDARD.encode(bytes));
+        check(&signed(br#"{"payload":"e30=","payloadType":"t","signatures":[]}"#), &[ENVELOPE]);
+        check(&signed(&[b"{".as_slice(), &[7; 63]].concat()), &[BLOB_SIGNATURE]);
         check(r#"{"payload":"e30=","payloadType":"t","signatures":[]}"#, &[ENVELOPE]);
         let python = r#"{"version":1,"verification_material":{},"envelope":{}}"#;
         check(python, &[PYTHON]);

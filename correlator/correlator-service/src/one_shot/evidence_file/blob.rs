@@ -51,9 +51,10 @@ pub(super) fn read(document: &str, signature: String) -> Result<Read, &'static s
     if let Some(entry) = signed.rekor_bundle {
         annotations.insert("dev.sigstore.cosign/bundle".to_owned(), entry.get().to_owned());
     }
-    Ok(match decoded.first() {
-        Some(b'{') => Read { media_type: ENVELOPE, bytes: decoded, annotations },
-        _ => Read { media_type: BLOB_SIGNATURE, bytes: signature.into_bytes(), annotations },
+    // A signature may begin with any byte.
+    Ok(match serde_json::from_slice::<&RawValue>(&decoded) {
+        Ok(_) => Read { media_type: ENVELOPE, bytes: decoded, annotations },
+        Err(_) => Read { media_type: BLOB_SIGNATURE, bytes: signature.into_bytes(), annotations },
     })
 }
 
