@@ -75,25 +75,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) scope: &'a str,
     pub(crate) accept: &'static str,
     pub(crate) bytes_max: usize,
-    pub(crate) redirects: Redirects,
 }
 
-/// Which redirects are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Redirects {
-    /// To the registry itself and to its configured hosts.
-    Configured,
-    /// To any host over HTTPS too, where a person named the registry.
-    LedOn,
-}
-
-const GREETING: Wanted<'_> = Wanted {
-    what: "the registry's greeting",
-    scope: "",
-    accept: "*/*",
-    bytes_max: 64 * 1024,
-    redirects: Redirects::LedOn,
-};
+const GREETING: Wanted<'_> =
+    Wanted { what: "the registry's greeting", scope: "", accept: "*/*", bytes_max: 64 * 1024 };
 
 impl RegistryClient {
     pub(crate) fn new(registry: &Registry) -> Result<RegistryClient, ClientError> {
@@ -171,7 +156,6 @@ impl RegistryClient {
             scope: &scope,
             accept: MANIFEST_ACCEPT,
             bytes_max: MANIFEST_BYTES_MAX,
-            redirects: Redirects::LedOn,
         };
         let answer = self.get(url, wanted).await?;
         let stated = stated_digest(&answer.headers);
@@ -191,8 +175,7 @@ impl RegistryClient {
     ) -> Result<Bytes, ApiError> {
         let url = self.url(&format!("{}/blobs/{digest}", repository.name()));
         let scope = pull_scope(repository);
-        let wanted =
-            Wanted { what: "the blob", scope: &scope, accept: "*/*", bytes_max, redirects: Redirects::LedOn };
+        let wanted = Wanted { what: "the blob", scope: &scope, accept: "*/*", bytes_max };
         let answer = self.get(url, wanted).await?;
         checked(*digest, &answer.body)?;
         Ok(answer.body)
@@ -206,13 +189,7 @@ impl RegistryClient {
     ) -> Result<Digest, ApiError> {
         let url = self.url(&format!("{}/manifests/{tag}", repository.name()));
         let scope = pull_scope(repository);
-        let wanted = Wanted {
-            what: "the tag",
-            scope: &scope,
-            accept: MANIFEST_ACCEPT,
-            bytes_max: 0,
-            redirects: Redirects::LedOn,
-        };
+        let wanted = Wanted { what: "the tag", scope: &scope, accept: MANIFEST_ACCEPT, bytes_max: 0 };
         let permit = self.permit().await;
         let work = async {
             let answer = self.send(Method::HEAD, url, wanted).await?;
@@ -286,7 +263,7 @@ impl RegistryClient {
             let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let target = location.and_then(|location| answer.url().join(location).ok());
             let target = target.ok_or(ApiError::Unexpected { status: answer.status().as_u16() })?;
-            self.check_redirect(&target, wanted.redirects)?;
+            self.check_redirect(&target)?;
             answer = self.send_once(&method, target, wanted.accept, None).await?;
         }
         match answer.status().is_redirection() {
@@ -295,7 +272,9 @@ impl RegistryClient {
         }
     }
 
-    fn check_redirect(&self, target: &Url, redirects: Redirects) -> Result<(), ApiError> {
+    /// A redirect leads to the registry itself, to its configured hosts, or to any host over HTTPS where a person named
+    /// the registry.
+    fn check_redirect(&self, target: &Url) -> Result<(), ApiError> {
         let host = target.host_str().unwrap_or_default();
         let named = match target.port() {
             Some(port) => format!("{host}:{port}"),
@@ -304,7 +283,7 @@ impl RegistryClient {
         let is_configured = target.scheme() == "https" && self.redirect_hosts.contains(&named);
         let is_plain_and_configured =
             target.scheme() == "http" && self.base.scheme() == "http" && self.redirect_hosts.contains(&named);
-        let is_led_on = redirects == Redirects::LedOn && self.may_lead_on && target.scheme() == "https";
+        let is_led_on = self.may_lead_on && target.scheme() == "https";
         match target.origin() == self.base.origin() || is_configured || is_plain_and_configured || is_led_on {
             true => Ok(()),
             false => Err(ApiError::ForeignHost { host: named, path: target.path().to_owned() }),

@@ -4,7 +4,7 @@ use bus_schema::{ImageRepository, Tag};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Redirects, RegistryClient, Wanted, pull_scope};
+use super::client::{RegistryClient, Wanted, pull_scope};
 use super::error::ApiError;
 use super::link::next_page;
 
@@ -63,13 +63,7 @@ async fn pages<P: DeserializeOwned>(
 ) -> Result<Listed<String>, ApiError> {
     let mut url = client.url(path);
     url.set_query(Some(&format!("n={PAGE_ENTRIES}")));
-    let wanted = Wanted {
-        what: "the list",
-        scope,
-        accept: "application/json",
-        bytes_max: PAGE_BYTES_MAX,
-        redirects: Redirects::LedOn,
-    };
+    let wanted = Wanted { what: "the list", scope, accept: "application/json", bytes_max: PAGE_BYTES_MAX };
     let mut listed = Listed { entries: Vec::new(), cut: false, unreadable: 0 };
     for page in 0..PAGES_MAX {
         let answer = match client.get(url, wanted).await {

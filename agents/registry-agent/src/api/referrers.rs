@@ -12,7 +12,7 @@
 
 use bus_schema::{Digest, ImageRepository};
 
-use super::client::{Answer, MANIFEST_BYTES_MAX, Redirects, RegistryClient, Wanted, pull_scope};
+use super::client::{Answer, MANIFEST_BYTES_MAX, RegistryClient, Wanted, pull_scope};
 use super::error::ApiError;
 use super::link::next_page;
 use super::manifest::{Body, Descriptor, Manifest};
@@ -43,7 +43,6 @@ pub(crate) async fn native(
         scope: &scope,
         accept: OCI_INDEX,
         bytes_max: MANIFEST_BYTES_MAX,
-        redirects: Redirects::LedOn,
     };
     let mut listed = Referrers::default();
     for page in 0..PAGES_MAX {
