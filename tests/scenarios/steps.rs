@@ -305,9 +305,12 @@ pub struct Commits {
     /// The parent of the first commit, where the report tells it.
     #[serde(default)]
     pub parent: Option<String>,
-    /// Where the ref points now, when the push brings no commits.
+    /// Where the ref points now, when the push brings no commits, or lists only some.
     #[serde(default)]
     pub after: Option<String>,
+    /// More commits came than are listed.
+    #[serde(default)]
+    pub cut: bool,
     #[serde(default)]
     pub signed: Option<bool>,
     /// When it was pushed, in seconds; the step's time by default.
@@ -816,7 +819,7 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                         paths_cut: false,
                     })
                     .collect(),
-                commits_cut: false,
+                commits_cut: commits.cut,
                 pushed_at: commits.pushed.map_or(at, time),
             }),
         );

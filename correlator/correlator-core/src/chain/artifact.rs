@@ -53,10 +53,9 @@ pub(crate) fn judge(
         return Ok(Finding::proven("registry", format!("pushed while run {run} was going")));
     }
     let known: Vec<&str> = pushes.iter().filter_map(|push| push.actor.as_deref()).collect();
-    let all_known = !known.is_empty() && known.len() == pushes.iter().filter(|push| !push.polled).count();
     // A path that is verified again may still bind it.
     let is_awaited = image.verified_again_until(inquiry).is_some();
-    if all_known && !pipeline.artifact.pushers.is_empty() && !is_awaited {
+    if !known.is_empty() && !pipeline.artifact.pushers.is_empty() && !is_awaited {
         return Ok(Finding::Broken(vec![a_break(
             BreakReason::UnexpectedPusher,
             pipeline.artifact.pushers.join(" or "),

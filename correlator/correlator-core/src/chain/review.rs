@@ -25,7 +25,7 @@ use crate::state::source::{self, ChangeRecord, Merge, PushRecord, Review};
 use crate::state::unit::fact;
 
 /// The most pushes to one ref that are looked at below a commit: the newest ones.
-const HISTORY_PUSHES_MAX: usize = 20_000;
+const HISTORY_PUSHES_MAX: usize = 50_000;
 /// The most commits below one whose reviews elsewhere mark what is built from it.
 const DEPENDED_ON_MAX: usize = 256;
 /// The most branches that are followed below a commit, each made from the next.
@@ -41,6 +41,8 @@ pub(crate) struct History {
     below: Vec<Below>,
     /// The branch up to now, where a later forced push may have dropped the commit.
     forced_later: Option<Branch>,
+    /// Commits below which more lies than was looked at.
+    not_seen: Vec<(CommitId, String)>,
     git_ref: Option<GitRef>,
     commit: CommitId,
     /// A change whose merge made the commit is known.
@@ -104,6 +106,7 @@ impl History {
             bringing,
             below: Vec::new(),
             forced_later: None,
+            not_seen: Vec::new(),
             git_ref: branch.clone(),
             commit: commit.clone(),
             is_merge: merged_at.is_some(),
@@ -125,7 +128,13 @@ impl History {
                     walked.insert(push.git_ref.clone());
                     history.walk(inquiry, source, &push.git_ref, push.pushed_at, &commit)?
                 }
-                _ => None,
+                Some((_, commit)) => {
+                    let found =
+                        format!("more than {BRANCHES_MAX} branches were made from each other below it");
+                    history.not_seen.push((commit, found));
+                    None
+                }
+                None => None,
             };
         }
         Ok(history)
@@ -149,7 +158,12 @@ impl History {
             .collect();
         let surplus =
             pushes.partition_point(|push| push.pushed_at <= up_to).saturating_sub(HISTORY_PUSHES_MAX);
-        pushes.drain(..surplus);
+        let is_seen = |push: &PushRecord| self.covered_since.is_none_or(|since| push.pushed_at >= since);
+        let dropped = pushes.drain(..surplus).next_back().filter(is_seen);
+        if let Some(after) = dropped.and_then(|push| push.after) {
+            let found = format!("more than {HISTORY_PUSHES_MAX} pushes to {branch} came after it");
+            self.not_seen.push((after, found));
+        }
         let from = pushes.first().filter(|_| surplus > 0).map_or(Timestamp::MIN, |first| first.pushed_at);
         let (merges, ground) = merges_into(inquiry, source, branch, from)?;
         let Some(ground) = pushes.first().map(|push| push.ground.clone()).or(ground) else { return Ok(None) };
@@ -210,6 +224,9 @@ impl History {
         for Below { branch, commit: last } in &self.below {
             for step in branch.line.iter().filter(|step| step.push.pushed_at >= since) {
                 inquiry.rest_on(std::slice::from_ref(&step.push.ground));
+                if let Some((after, found)) = not_listed(inquiry, source, &step.push)? {
+                    unreviewed.push((after, found));
+                }
                 for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
                     let is_below = below != *commit
                         && step.commits.contains(&below)
@@ -221,6 +238,7 @@ impl History {
                 }
             }
         }
+        unreviewed.extend(self.not_seen.iter().cloned());
         let gaps = self.below.iter().map(|below| below.branch.gaps(since));
         let (first, missed): (Vec<_>, Vec<_>) = gaps.unzip();
         for missed in missed.into_iter().flatten() {
@@ -633,6 +651,26 @@ fn unreviewed_of(
         Reviewed::Yes { .. } | Reviewed::NotNeeded => None,
     }));
     Ok(unreviewed)
+}
+
+/// A push that brought more commits than were listed, unless a reviewed change of at least as many ended it: nobody knows
+/// what else came with it. What made a branch, or was looked up without a beginning, is followed to where it came from.
+fn not_listed(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    push: &PushRecord,
+) -> Result<Option<(CommitId, String)>, RecordsError> {
+    let Some(after) = push.after.as_ref().filter(|_| push.commits_cut && push.before.is_some()) else {
+        return Ok(None);
+    };
+    for (number, merge, change) in merges_of(inquiry, source, after)? {
+        let is_as_long = usize::try_from(merge.commit_count).is_ok_and(|count| count >= push.commits.len());
+        let is_ended = merge.base == push.git_ref && is_as_long;
+        if is_ended && matches!(judge_change(source, &number, &merge, &change), Reviewed::Yes { .. }) {
+            return Ok(None);
+        }
+    }
+    Ok(Some((after.clone(), format!("pushed to {} with more commits than are listed", push.git_ref))))
 }
 
 /// Whether changed paths concern the pipeline. Workflows and local actions always do; unknown paths count as touched.

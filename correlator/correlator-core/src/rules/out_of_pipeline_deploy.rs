@@ -1,7 +1,7 @@
 //! Something runs that the pipeline did not build: pushed past it, or without any trace of a build.
 
 use bus_schema::case::Severity;
-use bus_schema::verdict::{BreakReason, LinkKind, LinkState};
+use bus_schema::verdict::{BreakReason, LinkKind, LinkState, UnknownReason};
 
 use super::context::PlacementContext;
 use super::{Raised, Rule};
@@ -53,9 +53,15 @@ pub(super) fn objection(pipeline: &Pipeline, verdict: &VerdictRecord) -> Option<
         .filter(|kind| pipeline.requires(*kind))
         .filter_map(|kind| verdict.state_of(kind))
         .collect();
-    // An outage is not an objection: at least one of the two is really not there.
+    // An outage is not an objection: at least one of the two is really not there, or so much is that nobody reads it all.
     let is_missing = |state: &&LinkState| {
-        matches!(state, LinkState::Absent { .. } | LinkState::Claimed { .. } | LinkState::Broken { .. })
+        matches!(
+            state,
+            LinkState::Absent { .. }
+                | LinkState::Claimed { .. }
+                | LinkState::Broken { .. }
+                | LinkState::Unknown { reason: UnknownReason::CutOff, .. }
+        )
     };
     let holds =
         required.iter().any(|state| matches!(state, LinkState::Proven { .. } | LinkState::Waived { .. }));

@@ -164,10 +164,11 @@ pub fn all_pushes_prefix(source: &SourceKey) -> String {
     records::prefix(["push", source.as_str()])
 }
 
-/// From a commit to the pushes that brought it.
-pub fn commit_push_key(source: &SourceKey, commit: &CommitId, push_key: &str) -> String {
+/// From a commit to the pushes that brought it to a branch, by their time: what came first is looked at, however many
+/// branches are made at it later.
+pub fn commit_push_key(source: &SourceKey, commit: &CommitId, at: Timestamp, push_key: &str) -> String {
     let digest = bus_schema::Digest::sha256_of(push_key.as_bytes()).short();
-    records::key(["commit-push", source.as_str(), commit.as_str(), &digest])
+    records::key(["commit-push", source.as_str(), commit.as_str(), &sortable(at), &digest])
 }
 
 pub fn commit_pushes_prefix(source: &SourceKey, commit: &CommitId) -> String {

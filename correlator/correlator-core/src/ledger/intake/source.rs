@@ -129,8 +129,10 @@ impl Work<'_> {
         }
         let named = record.commits.iter().map(|commit| &commit.id).chain(&record.after);
         for commit in named {
-            let index = source::commit_push_key(&source, commit, &key);
-            self.draft.put(Table::Source, index, key.clone());
+            if record.git_ref.as_branch().is_some() {
+                let index = source::commit_push_key(&source, commit, record.pushed_at, &key);
+                self.draft.put(Table::Source, index, key.clone());
+            }
             self.touch_fact(fact::commit(&source, commit));
             self.touch_workflow(&source, commit)?;
         }
