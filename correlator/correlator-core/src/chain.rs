@@ -8,6 +8,7 @@ pub(crate) mod branch;
 pub(crate) mod build;
 pub(crate) mod image_facts;
 pub(crate) mod inquiry;
+pub(crate) mod lineage;
 pub(crate) mod memo;
 pub(crate) mod path;
 pub(crate) mod provenance;

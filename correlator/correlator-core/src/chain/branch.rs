@@ -18,6 +18,8 @@ pub(crate) struct Branch {
     pub(crate) line: Vec<Step>,
     /// Commits that a forced push may have dropped: how far back it went is not known.
     doubtful: BTreeSet<CommitId>,
+    /// Merges of which no push is known.
+    unseen: BTreeSet<CommitId>,
 }
 
 /// One push on the line.
@@ -34,10 +36,11 @@ impl Branch {
     pub(crate) fn of(pushes: &[PushRecord], merges: &[Merge], ground: &Ground) -> Branch {
         let brought: BTreeSet<CommitId> = pushes.iter().flat_map(commits_of).collect();
         let unseen = merges.iter().filter(|merge| !brought.contains(&merge.merge_commit));
-        let mut steps: Vec<PushRecord> = unseen.map(|merge| push_of(merge, ground)).collect();
+        let mut steps: Vec<PushRecord> = unseen.clone().map(|merge| push_of(merge, ground)).collect();
         steps.extend(pushes.iter().cloned());
         steps.sort_by_key(|push| push.pushed_at);
-        let mut branch = Branch::default();
+        let unseen = unseen.map(|merge| merge.merge_commit.clone()).collect();
+        let mut branch = Branch { unseen, ..Branch::default() };
         for second in steps.chunk_by(|one, other| one.pushed_at == other.pushed_at) {
             one_after_another(second).into_iter().for_each(|push| branch.add(push.clone()));
         }
@@ -46,7 +49,10 @@ impl Branch {
 
     /// Adds the next push.
     fn add(&mut self, push: PushRecord) {
-        if push.forced {
+        if push.after.is_none() || self.makes(&push) {
+            self.line.iter_mut().for_each(|step| step.commits.clear());
+            self.doubtful.clear();
+        } else if push.forced {
             self.set_back(&push);
         }
         let commits = commits_of(&push);
@@ -54,6 +60,17 @@ impl Branch {
             self.doubtful.remove(commit);
         }
         self.line.push(Step { push, commits });
+    }
+
+    /// Whether a push made the branch: nothing of before is on it, and where it was made the push does not tell.
+    pub(crate) fn makes(&self, push: &PushRecord) -> bool {
+        push.before.is_none() && !push.after.as_ref().is_some_and(|after| self.unseen.contains(after))
+    }
+
+    /// The first push of what is on the branch, where that made it, or set it to where nothing of it is known.
+    pub(crate) fn made_by(&self) -> Option<&Step> {
+        let first = self.line.iter().find(|step| !step.commits.is_empty())?;
+        (self.makes(&first.push) || first.push.forced).then_some(first)
     }
 
     /// Whether the commit is on the branch for sure.

@@ -13,23 +13,19 @@ use bus_schema::verdict::{LinkKind, Witness};
 use bus_schema::{Actor, CommitId, GitRef};
 use jiff::Timestamp;
 
-use crate::chain::branch::{Branch, commits_of};
+use crate::chain::branch::commits_of;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
+use crate::chain::lineage::{Lineage, Walk};
 use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::ledger::questions::Wanted;
 use crate::records::{RecordsError, Table};
-use crate::state::Ground;
 use crate::state::source::{self, ChangeRecord, Merge, PushRecord, Review};
 use crate::state::unit::fact;
 
-/// The most pushes to one ref that are looked at below a commit: the newest ones.
-const HISTORY_PUSHES_MAX: usize = 50_000;
 /// The most commits below one whose reviews elsewhere mark what is built from it.
 const DEPENDED_ON_MAX: usize = 256;
-/// The most branches that are followed below a commit, each made from the next.
-const BRANCHES_MAX: usize = 8;
 /// The most pushes that may bring one commit.
 const PUSHES_OF_COMMIT_MAX: usize = 64;
 
@@ -37,12 +33,7 @@ const PUSHES_OF_COMMIT_MAX: usize = 64;
 pub(crate) struct History {
     /// The pushes to allowed branches that brought the commit.
     bringing: Vec<PushRecord>,
-    /// The branch up to the push that brought the commit, and those that it was made from, each up to where it was.
-    below: Vec<Below>,
-    /// The branch up to now, where a later forced push may have dropped the commit.
-    forced_later: Option<Branch>,
-    /// Commits below which more lies than was looked at.
-    not_seen: Vec<(CommitId, String)>,
+    below: Lineage,
     git_ref: Option<GitRef>,
     commit: CommitId,
     /// A change whose merge made the commit is known.
@@ -69,13 +60,27 @@ pub(crate) enum Objection {
     Commit {
         found: String,
     },
-    Ancestor {
-        commit: CommitId,
-        found: String,
-    },
+    Ancestor(Unreviewed),
     RulesBypassed {
         change: String,
     },
+}
+
+/// A commit without a review that counts, and what says so.
+#[derive(Debug, Clone)]
+pub(crate) struct Unreviewed {
+    pub(crate) commit: CommitId,
+    pub(crate) found: String,
+    /// The branch on which nobody saw how it got there; where that is known, the forge is asked about every branch.
+    pub(crate) git_ref: Option<GitRef>,
+}
+
+/// How far a history goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The commit alone.
+    Commit,
+    Below,
 }
 
 impl History {
@@ -84,6 +89,7 @@ impl History {
         source: &SourceContract,
         commit: &CommitId,
         git_ref: Option<&GitRef>,
+        depth: Depth,
     ) -> Result<History, RecordsError> {
         let repository = &source.repository;
         let key = inquiry.source_key(repository)?;
@@ -104,75 +110,19 @@ impl History {
             .or_else(|| git_ref.filter(|git_ref| git_ref.as_branch().is_some()).cloned());
         let mut history = History {
             bringing,
-            below: Vec::new(),
-            forced_later: None,
-            not_seen: Vec::new(),
+            below: Lineage::default(),
             git_ref: branch.clone(),
             commit: commit.clone(),
             is_merge: merged_at.is_some(),
             covered_since: inquiry.forge_covered_since("source", repository)?,
             notes: Notes::default(),
         };
-        let Some(branch) = branch else { return Ok(history) };
+        let (Depth::Below, Some(branch)) = (depth, branch) else { return Ok(history) };
         let up_to = history.bringing.first().map(|push| push.pushed_at).or(merged_at);
         let Some(up_to) = up_to else { return Ok(history) };
-        inquiry.depend_on(fact::history(&key, &branch, up_to));
-        let mut below = history.walk(inquiry, source, &branch, up_to, commit)?;
-        let mut walked = BTreeSet::from([branch]);
-        while let Some(one) = below {
-            let made_from = made_from(inquiry, source, &one.branch, &walked)?;
-            history.below.push(one);
-            below = match made_from {
-                Some((push, commit)) if walked.len() < BRANCHES_MAX => {
-                    inquiry.depend_on(fact::history(&key, &push.git_ref, push.pushed_at));
-                    walked.insert(push.git_ref.clone());
-                    history.walk(inquiry, source, &push.git_ref, push.pushed_at, &commit)?
-                }
-                Some((_, commit)) => {
-                    let found =
-                        format!("more than {BRANCHES_MAX} branches were made from each other below it");
-                    history.not_seen.push((commit, found));
-                    None
-                }
-                None => None,
-            };
-        }
+        let walk = Walk { git_ref: branch, up_to, commit: commit.clone() };
+        history.below = Lineage::of(inquiry, source, history.covered_since, walk)?;
         Ok(history)
-    }
-
-    /// Follows a branch up to a commit; the one that brought the commit in hand on to now where something was forced later.
-    fn walk(
-        &mut self,
-        inquiry: &Inquiry<'_>,
-        source: &SourceContract,
-        branch: &GitRef,
-        up_to: Timestamp,
-        commit: &CommitId,
-    ) -> Result<Option<Below>, RecordsError> {
-        let prefix = source::pushes_prefix(&inquiry.source_key(&source.repository)?, branch);
-        let pushes: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
-        let mut pushes: Vec<PushRecord> = pushes
-            .into_iter()
-            .map(|(_, push)| push)
-            .filter(|push| is_same_repository(source, push))
-            .collect();
-        let surplus =
-            pushes.partition_point(|push| push.pushed_at <= up_to).saturating_sub(HISTORY_PUSHES_MAX);
-        let is_seen = |push: &PushRecord| self.covered_since.is_none_or(|since| push.pushed_at >= since);
-        let dropped = pushes.drain(..surplus).next_back().filter(is_seen);
-        if let Some(after) = dropped.and_then(|push| push.after) {
-            let found = format!("more than {HISTORY_PUSHES_MAX} pushes to {branch} came after it");
-            self.not_seen.push((after, found));
-        }
-        let from = pushes.first().filter(|_| surplus > 0).map_or(Timestamp::MIN, |first| first.pushed_at);
-        let (merges, ground) = merges_into(inquiry, source, branch, from)?;
-        let Some(ground) = pushes.first().map(|push| push.ground.clone()).or(ground) else { return Ok(None) };
-        if self.below.is_empty() && pushes.iter().any(|push| push.pushed_at > up_to && push.forced) {
-            self.forced_later = Some(Branch::of(&pushes, &merges, &ground));
-        }
-        pushes.retain(|push| push.pushed_at <= up_to);
-        let merges: Vec<Merge> = merges.into_iter().filter(|merge| merge.merged_at <= up_to).collect();
-        Ok(Some(Below { branch: Branch::of(&pushes, &merges, &ground), commit: commit.clone() }))
     }
 
     pub(crate) fn is_on_allowed_ref(&self) -> bool {
@@ -187,19 +137,9 @@ impl History {
         }
     }
 
-    /// The branch whose history counts.
-    pub(crate) fn git_ref(&self) -> Option<&GitRef> {
-        self.git_ref.as_ref()
-    }
-
     /// What dropped the commit from its ref, if a forced push did.
     pub(crate) fn forced_away(&self) -> Option<String> {
-        let whole = self.forced_later.as_ref().filter(|_| self.is_on_allowed_ref() || self.is_merge)?;
-        if whole.holds(&self.commit) {
-            return None;
-        }
-        let forced = whole.last_forced()?;
-        Some(format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
+        self.below.forced_away.clone().filter(|_| self.is_on_allowed_ref() || self.is_merge)
     }
 
     /// Whether the forge verified the commit's signature; `None` when nobody told.
@@ -217,63 +157,54 @@ impl History {
         inquiry: &Inquiry<'_>,
         source: &SourceContract,
         commit: &CommitId,
-    ) -> Result<Vec<(CommitId, String)>, RecordsError> {
-        let mut unreviewed = Vec::new();
+    ) -> Result<Vec<Unreviewed>, RecordsError> {
         let since = self.covered_since.unwrap_or(Timestamp::MIN);
+        let mut unreviewed = Vec::new();
         let mut elsewhere = Elsewhere { since, reviewed: BTreeMap::new(), depended_on: 0 };
-        for Below { branch, commit: last } in &self.below {
-            for step in branch.line.iter().filter(|step| step.push.pushed_at >= since) {
+        for part in &self.below.parts {
+            for step in part.branch.line.iter().filter(|step| step.push.pushed_at >= since) {
                 inquiry.rest_on(std::slice::from_ref(&step.push.ground));
-                if let Some((after, found)) = not_listed(inquiry, source, &step.push)? {
-                    unreviewed.push((after, found));
+                let is_on_it =
+                    |commit: &CommitId| step.commits.contains(commit) && !part.of_another.contains(commit);
+                if let Some((after, found)) = not_listed(inquiry, source, &step.push)?
+                    && is_on_it(&after)
+                {
+                    unreviewed.push(Unreviewed { commit: after, found, git_ref: None });
                 }
                 for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
                     let is_below = below != *commit
-                        && step.commits.contains(&below)
+                        && is_on_it(&below)
                         // Commits of the same push that come after the commit are not below it.
-                        && !is_after(&step.push, last, &below);
+                        && !is_after(&step.push, &part.commit, &below);
                     if is_below && !elsewhere.is_reviewed(inquiry, source, &step.push.git_ref, &below)? {
-                        unreviewed.push((below, found));
+                        unreviewed.push(Unreviewed { commit: below, found, git_ref: None });
                     }
                 }
             }
         }
-        unreviewed.extend(self.not_seen.iter().cloned());
-        let gaps = self.below.iter().map(|below| below.branch.gaps(since));
-        let (first, missed): (Vec<_>, Vec<_>) = gaps.unzip();
-        for missed in missed.into_iter().flatten() {
-            inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, &missed));
-            if !is_merged_with_review(inquiry, source, &missed)? {
-                unreviewed.push((missed, "nobody saw how it was pushed".to_owned()));
+        unreviewed.extend(self.below.not_seen.iter().cloned());
+        let mut asked = Vec::new();
+        for part in &self.below.parts {
+            let (first, missed) = part.branch.gaps(since);
+            for missed in missed {
+                inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, &missed));
+                if !is_merged_with_review(inquiry, source, &missed)? {
+                    let found = "nobody saw how it was pushed".to_owned();
+                    let git_ref = Some(part.git_ref.clone());
+                    unreviewed.push(Unreviewed { commit: missed, found, git_ref });
+                }
             }
+            asked.extend(first.map(|first| (first, Some(part.git_ref.clone()))));
         }
         // The push before the first one that is known may have been missed; most often the branch stood there when the
         // coverage began. A merge is known before its push is, and what lies below is known with the push.
-        let unseen = (!self.is_on_allowed_ref()).then(|| commit.clone());
-        for asked in first.into_iter().flatten().chain(unseen).filter(|_| self.covered_since.is_some()) {
-            self.ask_how_it_was_pushed(inquiry, source, &asked)?;
+        if !self.is_on_allowed_ref() {
+            asked.push((commit.clone(), self.git_ref.clone()));
+        }
+        for (asked, git_ref) in asked.into_iter().filter(|_| self.covered_since.is_some()) {
+            ask_how_it_was_pushed(inquiry, source, asked, git_ref)?;
         }
         Ok(unreviewed)
-    }
-
-    /// Asks the forge for a push, and waits for no answer.
-    fn ask_how_it_was_pushed(
-        &self,
-        inquiry: &Inquiry<'_>,
-        source: &SourceContract,
-        commit: &CommitId,
-    ) -> Result<(), RecordsError> {
-        inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, commit));
-        let question = Question::Commit {
-            repository: source.repository.clone(),
-            commit: commit.clone(),
-            git_ref: self.git_ref.clone(),
-        };
-        if inquiry.question(&question)?.is_none_or(|record| record.attempts == 0) {
-            let why = format!("looking for how commit {commit} was pushed");
-            inquiry.want(Wanted { question, why, attempt: 1 });
-        }
-        Ok(())
     }
 
     /// Whether the commit itself is reviewed. One that is known to touch nothing of the pipeline needs no review.
@@ -307,47 +238,42 @@ impl History {
         }
     }
 
-    /// Whether every push that brought the commit and knows its changed paths says that they do not concern the pipeline.
-    /// One that made a branch does not tell what lies below its commits.
+    /// Whether the commit is known to touch nothing of the pipeline. A push that made a branch does not tell what lies below
+    /// its commits.
     fn touches_nothing(&self, source: &SourceContract, commit: &CommitId) -> bool {
-        if self.bringing.first().is_none_or(|push| push.before.is_none()) {
-            return false;
-        }
-        let reports = self.bringing.iter().flat_map(|push| &push.commits);
-        let known: Vec<&[String]> =
-            reports.filter(|known| known.id == *commit).filter_map(|known| known.paths.as_deref()).collect();
-        !known.is_empty() && known.iter().all(|paths| !touches(source, Some(paths)))
+        touches_nothing(source, &self.bringing, commit)
     }
 }
 
-/// A branch up to a commit.
-struct Below {
-    branch: Branch,
-    commit: CommitId,
-}
-
-/// Where a branch was made from, where its first known push made it at a commit that another allowed branch has: the push
-/// that brought it there first, and the commit.
-fn made_from(
+/// Asks the forge for a push, and waits for no answer.
+fn ask_how_it_was_pushed(
     inquiry: &Inquiry<'_>,
     source: &SourceContract,
-    branch: &Branch,
-    walked: &BTreeSet<GitRef>,
-) -> Result<Option<(PushRecord, CommitId)>, RecordsError> {
-    let Some(first) = branch.line.first().filter(|step| step.push.before.is_none()) else { return Ok(None) };
-    let start = match first.push.commits.first() {
-        Some(commit) => commit.parents.first(),
-        None => first.push.after.as_ref(),
-    };
-    let Some(start) = start else { return Ok(None) };
-    inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, start));
-    let pushes = pushes_of(inquiry, source, start)?.into_iter();
-    let others = pushes.filter(|push| is_to_allowed_branch(source, push) && !walked.contains(&push.git_ref));
-    let brought = others.min_by_key(|push| push.pushed_at);
-    Ok(brought.map(|push| (push, start.clone())))
+    commit: CommitId,
+    git_ref: Option<GitRef>,
+) -> Result<(), RecordsError> {
+    inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, &commit));
+    let why = format!("looking for how commit {commit} was pushed");
+    let question = Question::Commit { repository: source.repository.clone(), commit, git_ref };
+    if inquiry.question(&question)?.is_none_or(|record| record.attempts == 0) {
+        inquiry.want(Wanted { question, why, attempt: 1 });
+    }
+    Ok(())
 }
 
-fn is_to_allowed_branch(source: &SourceContract, push: &PushRecord) -> bool {
+/// Whether every push that knows the commit's changed paths says that they do not concern the pipeline, and one of them
+/// went on from what its branch had.
+fn touches_nothing(source: &SourceContract, pushes: &[PushRecord], commit: &CommitId) -> bool {
+    let of_it = |push: &PushRecord| -> Option<(bool, bool)> {
+        let listed = push.commits.iter().find(|listed| listed.id == *commit)?;
+        let paths = listed.paths.as_deref()?;
+        Some((push.before.is_some(), touches(source, Some(paths))))
+    };
+    let known: Vec<(bool, bool)> = pushes.iter().filter_map(of_it).collect();
+    known.iter().any(|(goes_on, _)| *goes_on) && known.iter().all(|(_, touches)| !touches)
+}
+
+pub(super) fn is_to_allowed_branch(source: &SourceContract, push: &PushRecord) -> bool {
     let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
     is_allowed && push.git_ref.as_branch().is_some()
 }
@@ -376,10 +302,12 @@ impl Elsewhere {
         if is_merged_with_review(inquiry, source, commit)? {
             return Ok(true);
         }
-        for push in pushes_of(inquiry, source, commit)? {
-            if push.git_ref == *here || !is_to_allowed_branch(source, &push) {
-                continue;
-            }
+        let mut pushes = pushes_of(inquiry, source, commit)?;
+        pushes.retain(|push| is_to_allowed_branch(source, push));
+        if touches_nothing(source, &pushes, commit) {
+            return Ok(true);
+        }
+        for push in pushes.into_iter().filter(|push| push.git_ref != *here) {
             if push.pushed_at < self.since {
                 return Ok(true);
             }
@@ -406,7 +334,7 @@ pub(crate) struct Remembered {
     own: Reviewed,
     own_notes: Notes,
     /// Commits below without a review.
-    below: Vec<(CommitId, String)>,
+    below: Vec<Unreviewed>,
     below_notes: Notes,
 }
 
@@ -425,7 +353,7 @@ impl Remembered {
             return Ok(known);
         }
         let aside = inquiry.aside();
-        let mut history = History::of(&aside, source, commit, git_ref)?;
+        let mut history = History::of(&aside, source, commit, git_ref, Depth::Below)?;
         history.notes = aside.into_notes();
         let aside = inquiry.aside();
         let own = history.judge_own(&aside, source, commit)?;
@@ -433,6 +361,8 @@ impl Remembered {
         let aside = inquiry.aside();
         let below = history.unreviewed_below(&aside, source, commit)?;
         let below_notes = aside.into_notes();
+        // It is kept for as long as other images of the commit may be judged.
+        history.below.parts.clear();
         inquiry.add(&history.notes);
         let review = Arc::new(Remembered { history, own, own_notes, below, below_notes });
         inquiry.memo.keep_review(key, Arc::clone(&review));
@@ -477,16 +407,13 @@ impl Remembered {
             }
         }
         inquiry.add(&self.below_notes);
-        for (below, found) in &self.below {
-            match excepted(inquiry, image, pipeline, below) {
+        for below in &self.below {
+            match excepted(inquiry, image, pipeline, &below.commit) {
                 Some(exception) => {
                     judgement.waived_by.get_or_insert(exception);
-                    judgement.waived_instead_of = format!("commit {below}: {found}");
+                    judgement.waived_instead_of = format!("commit {}: {}", below.commit, below.found);
                 }
-                None => {
-                    let (commit, found) = (below.clone(), found.clone());
-                    return object(Objection::Ancestor { commit, found });
-                }
+                None => return object(Objection::Ancestor(below.clone())),
             }
         }
         judgement
@@ -513,15 +440,15 @@ pub(crate) fn is_commit_reviewed(
     source: &SourceContract,
     commit: &CommitId,
 ) -> Result<bool, RecordsError> {
-    let history = History::of(inquiry, source, commit, None)?;
+    let history = History::of(inquiry, source, commit, None, Depth::Commit)?;
     Ok(matches!(history.judge_own(inquiry, source, commit)?, Reviewed::Yes { .. }))
 }
 
-fn is_same_repository(source: &SourceContract, push: &PushRecord) -> bool {
+pub(super) fn is_same_repository(source: &SourceContract, push: &PushRecord) -> bool {
     source.repository.is_same(&push.repository)
 }
 
-fn pushes_of(
+pub(super) fn pushes_of(
     inquiry: &Inquiry<'_>,
     source: &SourceContract,
     commit: &CommitId,
@@ -557,31 +484,6 @@ fn merges_of(
         }
     }
     Ok(merges)
-}
-
-/// The merges into a branch from a time on, by their times, with an event that tells of one.
-fn merges_into(
-    inquiry: &Inquiry<'_>,
-    source: &SourceContract,
-    branch: &GitRef,
-    from: Timestamp,
-) -> Result<(Vec<Merge>, Option<Ground>), RecordsError> {
-    let prefix = source::merged_at_prefix(&inquiry.source_key(&source.repository)?, branch);
-    let begin = format!("{prefix}{}", source::sortable(from));
-    let mut merges = Vec::new();
-    let mut ground = None;
-    for (key, change_key) in
-        inquiry.draft.scan_from::<String>(Table::Source, &prefix, &begin, HISTORY_PUSHES_MAX)?
-    {
-        let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else { continue };
-        let parts = crate::records::parts(&key);
-        let merge = change.merges.iter().rfind(|merge| parts.contains(&merge.merge_commit.as_str()));
-        if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
-            merges.push(merge.clone());
-            ground = ground.or_else(|| change.ground.first().cloned());
-        }
-    }
-    Ok((merges, ground))
 }
 
 fn is_allowed_base(source: &SourceContract, merge: &Merge) -> bool {
@@ -664,7 +566,8 @@ fn not_listed(
         return Ok(None);
     };
     for (number, merge, change) in merges_of(inquiry, source, after)? {
-        let is_as_long = usize::try_from(merge.commit_count).is_ok_and(|count| count >= push.commits.len());
+        let is_as_long =
+            usize::try_from(merge.commit_count).is_ok_and(|count| count + 1 >= push.commits.len());
         let is_ended = merge.base == push.git_ref && is_as_long;
         if is_ended && matches!(judge_change(source, &number, &merge, &change), Reviewed::Yes { .. }) {
             return Ok(None);
@@ -777,7 +680,7 @@ impl Objection {
     fn found(&self) -> String {
         match self {
             Objection::Unknown => "nobody saw it on an allowed ref".to_owned(),
-            Objection::Commit { found } | Objection::Ancestor { found, .. } => found.clone(),
+            Objection::Commit { found } | Objection::Ancestor(Unreviewed { found, .. }) => found.clone(),
             Objection::RulesBypassed { change } => {
                 format!("change #{change} was merged past the rules of its branch")
             }

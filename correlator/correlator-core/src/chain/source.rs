@@ -7,7 +7,7 @@ use bus_schema::{CommitId, GitRef};
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::provenance::shown_repository;
-use crate::chain::review::{History, Objection, Remembered};
+use crate::chain::review::{History, Objection, Remembered, Unreviewed};
 use crate::chain::signer::CertificateIdentity;
 use crate::chain::{Finding, Missing, a_break, a_commit_break};
 use crate::contracts::pipeline::{Pipeline, SourceContract};
@@ -133,6 +133,7 @@ fn finish_review(
             None => Finding::Proven(judgement.witnesses),
         });
     };
+    let mut asked_of = None;
     let (reason, expected, found, commit) = match objection {
         Objection::RulesBypassed { change } => {
             let found = format!("change #{change} was merged past the rules of its branch");
@@ -155,12 +156,15 @@ fn finish_review(
             found,
             claim.commit.clone(),
         ),
-        Objection::Ancestor { commit, found } => (
-            BreakReason::UnreviewedAncestor,
-            format!("{} approval(s) of every commit below {}", source.reviews, claim.commit),
-            format!("commit {commit}: {found}"),
-            commit,
-        ),
+        Objection::Ancestor(Unreviewed { commit, found, git_ref }) => {
+            asked_of = git_ref;
+            (
+                BreakReason::UnreviewedAncestor,
+                format!("{} approval(s) of every commit below {}", source.reviews, claim.commit),
+                format!("commit {commit}: {found}"),
+                commit,
+            )
+        }
     };
     let a_break = a_commit_break(reason, expected, found, &commit);
     let what = format!("the review of commit {commit}");
@@ -175,7 +179,7 @@ fn finish_review(
         missing.questions.push(Question::Commit {
             repository: source.repository.clone(),
             commit,
-            git_ref: history.git_ref().cloned().or_else(|| claim.git_ref.clone()),
+            git_ref: asked_of,
         });
     }
     Ok(Finding::Missing(missing))

@@ -87,8 +87,10 @@ impl Work<'_> {
             let of_pipelines = contracts.pipelines.values().filter_map(|pipeline| pipeline.source.as_ref());
             for contract in of_pipelines.map(|source| &source.repository) {
                 if contract.id.is_some() && contract.is_same(repository) {
+                    // Another may have taken its path since it was judged.
                     let elsewhere = SourceKey::of(&self.draft, contract)?;
                     self.touch_source(&elsewhere);
+                    self.touch_source(&SourceKey::of_path(contract));
                 }
             }
             let key = SourceKey::of(&self.draft, repository)?;
@@ -116,16 +118,13 @@ impl Work<'_> {
     fn learn_push(&mut self, record: PushRecord) -> Result<(), RecordsError> {
         let source = self.learn_source(&record.repository)?;
         let key = source::push_key(&source, &record.git_ref, record.pushed_at, record.after.as_ref());
-        if let Some(known) = self.draft.get::<PushRecord>(Table::Source, &key)? {
-            // The same push by another agent. Whatever comes first, the fuller report stays; ties by the smaller ground.
-            let rank = |push: &PushRecord| {
-                let parents: usize = push.commits.iter().map(|commit| commit.parents.len()).sum();
-                let paths = push.commits.iter().filter(|commit| commit.paths.is_some()).count();
-                (push.commits.len(), parents, paths, std::cmp::Reverse(push.ground.clone()))
-            };
-            if rank(&known) >= rank(&record) {
-                return Ok(());
-            }
+        let known: Option<PushRecord> = self.draft.get(Table::Source, &key)?;
+        let record = match known.clone() {
+            Some(known) => joined(known, record),
+            None => record,
+        };
+        if known.as_ref() == Some(&record) {
+            return Ok(());
         }
         let named = record.commits.iter().map(|commit| &commit.id).chain(&record.after);
         for commit in named {
@@ -305,4 +304,25 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Two reports of one push, by two agents or by a webhook and a look-up: whatever comes first, the fuller one stays, with what
+/// the other knows of its commits beside; ties by the smaller ground.
+fn joined(one: PushRecord, other: PushRecord) -> PushRecord {
+    let rank = |push: &PushRecord| {
+        let parents: usize = push.commits.iter().map(|commit| commit.parents.len()).sum();
+        let paths = push.commits.iter().filter(|commit| commit.paths.is_some()).count();
+        (push.commits.len(), parents, paths, std::cmp::Reverse(push.ground.clone()))
+    };
+    let (mut fuller, other) = if rank(&one) >= rank(&other) { (one, other) } else { (other, one) };
+    for commit in &mut fuller.commits {
+        let Some(known) = other.commits.iter().find(|known| known.id == commit.id) else { continue };
+        if commit.parents.is_empty() {
+            commit.parents.clone_from(&known.parents);
+        }
+        commit.committer = commit.committer.take().or_else(|| known.committer.clone());
+        commit.signature_verified = commit.signature_verified.or(known.signature_verified);
+        commit.paths = commit.paths.take().or_else(|| known.paths.clone());
+    }
+    fuller
 }

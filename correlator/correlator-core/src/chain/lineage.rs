@@ -1,0 +1,240 @@
+//! What lies below a commit: the branch that brought it, up to it, and the branches that this one was made from or brought up
+//! to, each up to where it stood then.
+//!
+//! A forge tells of a branch that is made at a known commit where it was made and nothing else; what lies below was pushed to
+//! another branch. Whoever may make branches must not be able to hide it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bus_schema::{CommitId, GitRef};
+use jiff::Timestamp;
+
+use crate::chain::branch::{Branch, Step};
+use crate::chain::inquiry::Inquiry;
+use crate::chain::review::{Unreviewed, is_same_repository, is_to_allowed_branch, pushes_of};
+use crate::contracts::pipeline::SourceContract;
+use crate::records::{RecordsError, Table};
+use crate::state::Ground;
+use crate::state::source::{self, ChangeRecord, Merge, PushRecord};
+use crate::state::unit::fact;
+
+/// The most pushes to one branch that are looked at below a commit: the newest ones.
+const HISTORY_PUSHES_MAX: usize = 50_000;
+/// The most branches that are followed below a commit.
+const BRANCHES_MAX: usize = 8;
+
+/// What lies below a commit.
+#[derive(Debug, Default)]
+pub(crate) struct Lineage {
+    pub(crate) parts: Vec<Part>,
+    /// Commits below which more lies than was seen.
+    pub(crate) not_seen: Vec<Unreviewed>,
+    /// What dropped the commit from the branch that brought it, if a forced push did later.
+    pub(crate) forced_away: Option<String>,
+}
+
+/// A branch up to a commit.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) git_ref: GitRef,
+    pub(crate) branch: Branch,
+    pub(crate) commit: CommitId,
+    /// Commits of its pushes that another part has, because they were on that branch before.
+    pub(crate) of_another: BTreeSet<CommitId>,
+}
+
+/// Where a branch is followed up to: a commit, and the time of the push that brought it there.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    pub(crate) git_ref: GitRef,
+    pub(crate) up_to: Timestamp,
+    pub(crate) commit: CommitId,
+}
+
+impl Lineage {
+    pub(crate) fn of(
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        covered_since: Option<Timestamp>,
+        first: Walk,
+    ) -> Result<Lineage, RecordsError> {
+        let since = covered_since.unwrap_or(Timestamp::MIN);
+        let mut lineage = Lineage::default();
+        let mut followed: BTreeMap<GitRef, Timestamp> = BTreeMap::new();
+        let mut walks = VecDeque::from([first]);
+        while let Some(walk) = walks.pop_front() {
+            if followed.get(&walk.git_ref).is_some_and(|known| *known >= walk.up_to) {
+                continue;
+            }
+            if lineage.parts.len() >= BRANCHES_MAX {
+                let found = format!("more than {BRANCHES_MAX} branches were made from each other above it");
+                lineage.not_seen.push(Unreviewed { commit: walk.commit, found, git_ref: None });
+                break;
+            }
+            followed.insert(walk.git_ref.clone(), walk.up_to);
+            let key = inquiry.source_key(&source.repository)?;
+            inquiry.depend_on(fact::history(&key, &walk.git_ref, walk.up_to));
+            let Some(known) = Known::read(inquiry, source, &walk)? else { continue };
+            if lineage.parts.is_empty() {
+                lineage.forced_away = known.forced_away(&walk);
+            }
+            if let Some(dropped) = known.dropped.as_ref().filter(|push| push.pushed_at >= since) {
+                let found =
+                    format!("more than {HISTORY_PUSHES_MAX} pushes to {} came after it", walk.git_ref);
+                let commit = dropped.after.clone().unwrap_or_else(|| walk.commit.clone());
+                lineage.not_seen.push(Unreviewed { commit, found, git_ref: None });
+            }
+            let branch = known.up_to(walk.up_to);
+            let mut of_another = BTreeSet::new();
+            for step in starts(&branch).filter(|step| step.push.pushed_at >= since) {
+                match start_of(inquiry, source, &branch, step)? {
+                    Start::On { pushes, commit, passed } => {
+                        of_another.extend(passed);
+                        walks.extend(pushes.into_iter().map(|push| Walk {
+                            git_ref: push.git_ref,
+                            up_to: push.pushed_at,
+                            commit: commit.clone(),
+                        }));
+                    }
+                    Start::NotSeen(commit) => {
+                        let found = format!("nobody saw what {} was made from", walk.git_ref);
+                        let git_ref = Some(walk.git_ref.clone());
+                        lineage.not_seen.push(Unreviewed { commit, found, git_ref });
+                    }
+                    Start::Itself => {}
+                }
+            }
+            let Walk { git_ref, commit, .. } = walk;
+            lineage.parts.push(Part { git_ref, branch, commit, of_another });
+        }
+        Ok(lineage)
+    }
+}
+
+/// What is known of a branch.
+struct Known {
+    pushes: Vec<PushRecord>,
+    merges: Vec<Merge>,
+    ground: Ground,
+    /// The newest push that is not among them, because there are too many.
+    dropped: Option<PushRecord>,
+}
+
+impl Known {
+    fn read(
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        walk: &Walk,
+    ) -> Result<Option<Known>, RecordsError> {
+        let prefix = source::pushes_prefix(&inquiry.source_key(&source.repository)?, &walk.git_ref);
+        let pushes: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
+        let mut pushes: Vec<PushRecord> = pushes
+            .into_iter()
+            .map(|(_, push)| push)
+            .filter(|push| is_same_repository(source, push))
+            .collect();
+        let surplus =
+            pushes.partition_point(|push| push.pushed_at <= walk.up_to).saturating_sub(HISTORY_PUSHES_MAX);
+        let dropped = pushes.drain(..surplus).next_back();
+        let from = pushes.first().filter(|_| surplus > 0).map_or(Timestamp::MIN, |first| first.pushed_at);
+        let (merges, ground) = merges_into(inquiry, source, &walk.git_ref, from)?;
+        let ground = pushes.first().map(|push| push.ground.clone()).or(ground);
+        Ok(ground.map(|ground| Known { pushes, merges, ground, dropped }))
+    }
+
+    fn forced_away(&self, walk: &Walk) -> Option<String> {
+        if !self.pushes.iter().any(|push| push.pushed_at > walk.up_to && push.forced) {
+            return None;
+        }
+        let whole = self.up_to(Timestamp::MAX);
+        let forced = whole.last_forced().filter(|_| !whole.holds(&walk.commit))?;
+        Some(format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
+    }
+
+    fn up_to(&self, until: Timestamp) -> Branch {
+        let pushes: Vec<PushRecord> =
+            self.pushes.iter().filter(|push| push.pushed_at <= until).cloned().collect();
+        let merges: Vec<Merge> =
+            self.merges.iter().filter(|merge| merge.merged_at <= until).cloned().collect();
+        Branch::of(&pushes, &merges, &self.ground)
+    }
+}
+
+/// The merges into a branch from a time on, by their times, with an event that tells of one.
+fn merges_into(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    branch: &GitRef,
+    from: Timestamp,
+) -> Result<(Vec<Merge>, Option<Ground>), RecordsError> {
+    let prefix = source::merged_at_prefix(&inquiry.source_key(&source.repository)?, branch);
+    let begin = format!("{prefix}{}", source::sortable(from));
+    let mut merges = Vec::new();
+    let mut ground = None;
+    for (key, change_key) in
+        inquiry.draft.scan_from::<String>(Table::Source, &prefix, &begin, HISTORY_PUSHES_MAX)?
+    {
+        let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else { continue };
+        let parts = crate::records::parts(&key);
+        let merge = change.merges.iter().rfind(|merge| parts.contains(&merge.merge_commit.as_str()));
+        if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
+            merges.push(merge.clone());
+            ground = ground.or_else(|| change.ground.first().cloned());
+        }
+    }
+    Ok((merges, ground))
+}
+
+/// The pushes that do not tell all of what they brought: the one that made the branch, and those whose lists were cut.
+fn starts(branch: &Branch) -> impl Iterator<Item = &Step> {
+    let cut = |step: &&Step| step.push.commits_cut && step.push.before.is_some() && !step.commits.is_empty();
+    branch.made_by().into_iter().chain(branch.line.iter().filter(cut))
+}
+
+/// Where a push began that does not tell it.
+enum Start {
+    /// At a commit that other allowed branches had by then: the pushes that brought it there, and what of the push they had.
+    On { pushes: Vec<PushRecord>, commit: CommitId, passed: Vec<CommitId> },
+    /// Nobody knows what lies below this commit.
+    NotSeen(CommitId),
+    /// The push has nothing but the commit at which it ends, or is objected to by itself.
+    Itself,
+}
+
+fn start_of(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    branch: &Branch,
+    step: &Step,
+) -> Result<Start, RecordsError> {
+    let push = &step.push;
+    let listed: Vec<&CommitId> = push.commits.iter().map(|commit| &commit.id).collect();
+    let made_it = branch.makes(push);
+    let parent = push.commits.first().and_then(|first| first.parents.first());
+    // From the newest on. What else came with a list that was cut may lie beside any of its commits but the last.
+    let candidates = push.after.iter().chain(listed.iter().rev().copied().filter(|_| made_it));
+    for (place, commit) in candidates.chain(parent.filter(|_| made_it)).enumerate() {
+        if place == 0 || Some(commit) == parent {
+            inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, commit));
+        }
+        let mut pushes = pushes_of(inquiry, source, commit)?;
+        pushes.retain(|other| {
+            is_to_allowed_branch(source, other)
+                && other.git_ref != push.git_ref
+                && other.pushed_at <= push.pushed_at
+        });
+        if pushes.is_empty() {
+            continue;
+        }
+        let older = listed.iter().position(|listed| *listed == commit).map_or(0, |index| index + 1);
+        let passed = match push.after.as_ref() == Some(commit) {
+            true => step.commits.clone(),
+            false => listed[..older].iter().copied().cloned().collect(),
+        };
+        return Ok(Start::On { pushes, commit: commit.clone(), passed });
+    }
+    Ok(match push.commits.first().filter(|_| made_it) {
+        Some(first) => Start::NotSeen(first.id.clone()),
+        None => Start::Itself,
+    })
+}
