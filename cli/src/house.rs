@@ -60,13 +60,18 @@ impl House {
         enter(&data, Purpose::Watch)?;
         let bus = bus.for_manager(agents.keys()).named("custody correlator");
         let bus: Arc<dyn Bus> = NatsBus::connect(bus).await.map_err(|error| bus_failure(&error))?;
-        // An agent may not make the consumer of its questions itself.
+        Ok(House::on(data, bus, LastBus::Servers))
+    }
+
+    /// Makes the consumers of the agents' questions, which no agent may make itself: once it is known that this is the
+    /// correlator of the bus, for a consumer that nobody reads holds the questions of all.
+    pub(crate) async fn consumers_of(&self, agents: &BTreeMap<AgentId, AgentGrant>) -> anyhow::Result<()> {
         for (agent, grant) in agents {
             let Some(answerer) = grant.kind.answers() else { continue };
             let consumer = asked::consumer(agent, answerer).map_err(|error| bus_failure(&error))?;
-            bus.consumer(consumer).await.map_err(|error| bus_failure(&error))?;
+            self.bus.consumer(consumer).await.map_err(|error| bus_failure(&error))?;
         }
-        Ok(House::on(data, bus, LastBus::Servers))
+        Ok(())
     }
 
     /// Opens the folder for one agent of a fleet: what it says goes through its outbox to NATS servers.

@@ -4,6 +4,7 @@
 //! and metrics, the correlator's API. Every part is supervised; the end waits for what is in hand, within a bound. The bus is
 //! in the data folder, or on NATS servers where the settings name some.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use axum::Router;
@@ -21,11 +22,14 @@ use crate::{agents, listeners};
 
 pub(crate) async fn run(settings: Settings, data: DataFolder, output: Output) -> anyhow::Result<Exit> {
     let screen = Screen::new(output);
+    let is_shared = settings.bus.is_some();
     let mut house = match settings.bus {
         Some(bus) => House::of_manager(data, bus, &settings.correlator.agents).await?,
         None => House::open(data, Purpose::Watch).await?,
     };
+    let others = if is_shared { settings.correlator.agents.clone() } else { BTreeMap::new() };
     let correlator = Correlator::open(settings.correlator, place(&house)).await.map_err(open_failure)?;
+    house.consumers_of(&others).await?;
     let mut intakes = Router::new();
     if let Some(registries) = settings.registries {
         intakes = intakes.merge(agents::registries(&mut house, registries)?);

@@ -92,8 +92,10 @@ impl DeadLetters {
         let Some(aside) = self.aside.as_ref().filter(|aside| aside.says().is_some()) else { return Ok(()) };
         for waits in aside.oldest(BROUGHT_BACK_AT_ONCE).await? {
             let bytes = aside.read(&waits).await?;
-            let mut letter = DeadLetter::from_json(&bytes, self.writer.clone())
-                .map_err(|error| BusError::storage("read a letter that waits", error))?;
+            let Ok(mut letter) = DeadLetter::from_json(&bytes, self.writer.clone()) else {
+                aside.set_apart(waits, bytes.len() as u64).await?;
+                continue;
+            };
             if let Kept::Inline { base64 } = letter.payload {
                 letter.payload = self.keep(base64).await?;
             }

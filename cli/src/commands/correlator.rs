@@ -41,7 +41,9 @@ async fn serve(settings: Settings, data: DataFolder, output: Output) -> anyhow::
         )
     })?;
     let mut house = House::of_manager(data, bus, &settings.correlator.agents).await?;
+    let agents = settings.correlator.agents.clone();
     let correlator = Correlator::open(settings.correlator, place(&house)).await.map_err(open_failure)?;
+    house.consumers_of(&agents).await?;
     let operations = listeners::serve_operations(&mut house, settings.operations).await?;
     run_in(house, correlator, None, &operations, screen).await
 }

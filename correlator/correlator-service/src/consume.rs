@@ -168,7 +168,6 @@ impl Consume {
             let fetching = self.reader.fetch(self.settings.fetch_messages_max, FETCH_WAIT);
             let fetched = beside(&mut recording, fetching).await??;
             if fetched.is_empty() {
-                self.lost.pause();
                 finish(&mut recording).await?;
                 // What was due before this fetch and did not come went to the dead letter.
                 let is_caught_up = {
@@ -188,7 +187,6 @@ impl Consume {
             self.extend_while(&fetched, finish(&mut recording)).await?;
             recording = Some(self.settle(fetched, taken, &again, &check).boxed()).into();
         }
-        self.lost.pause();
         finish(&mut recording).await
     }
 

@@ -17,6 +17,8 @@ use crate::bus::BusError;
 pub const BYTES_MAX: u64 = 256 << 20;
 /// The ending of a letter that is not whole.
 const UNFINISHED: &str = ".new";
+/// The ending of one that cannot be read: it stays for people to look at, and holds up none behind it.
+const UNREADABLE: &str = ".unreadable";
 
 /// The folder of letters that wait for the bus.
 #[derive(Clone, Debug)]
@@ -47,7 +49,11 @@ impl Aside {
         let reason = "the dead letters were full before this process began".to_owned();
         let aside = Aside { folder: folder.into(), bytes_max, waiting: Arc::default() };
         let counting = aside.clone();
-        let found = blocking("look for letters that wait", move || counting.list()).await?;
+        let looking = move || {
+            counting.remove_unfinished()?;
+            counting.list()
+        };
+        let found = blocking("look for letters that wait", looking).await?;
         let mut bytes = 0;
         for (_, found) in &found {
             bytes += found;
@@ -123,6 +129,34 @@ impl Aside {
         Ok(())
     }
 
+    /// It cannot be read.
+    pub(super) async fn set_apart(&self, waits: Waits, bytes: u64) -> Result<(), BusError> {
+        let mut apart = waits.path.clone().into_os_string();
+        apart.push(UNREADABLE);
+        tracing::error!(letter = %waits.path.display(), "a letter that waited cannot be read, and is left there");
+        blocking("set a letter apart", move || fs::rename(waits.path, apart)).await?;
+        let mut waiting = self.waiting();
+        waiting.letters = waiting.letters.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        Ok(())
+    }
+
+    /// What a crash left half written comes again.
+    fn remove_unfinished(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.to_str().is_some_and(|path| path.ends_with(UNFINISHED)) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Every letter with its bytes, oldest first.
     fn list(&self) -> io::Result<Vec<(Waits, u64)>> {
         let entries = match fs::read_dir(&self.folder) {
@@ -135,7 +169,7 @@ impl Aside {
             let entry = entry?;
             let name = entry.file_name();
             let Some((_, id)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
-            if id.ends_with(UNFINISHED) {
+            if id.ends_with(UNFINISHED) || id.ends_with(UNREADABLE) {
                 continue;
             }
             found.push((Waits { id: id.to_owned(), path: entry.path() }, entry.metadata()?.len()));
@@ -154,7 +188,10 @@ fn write(folder: &Path, path: &Path, letter: &[u8]) -> io::Result<bool> {
     if path.exists() {
         return Ok(false);
     }
-    fs::create_dir_all(folder)?;
+    if !folder.exists() {
+        fs::create_dir_all(folder)?;
+        folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+    }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(UNFINISHED);
     let mut file = File::create(&unfinished)?;

@@ -9,7 +9,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use fleet_runtime::bus::{Bus, Delivery, Stream};
 use fleet_runtime::error_chain;
@@ -20,8 +19,6 @@ use crate::metrics::CorrelatorMetrics;
 use crate::shared::Shared;
 
 const TAKEN_FILE: &str = "taken.json";
-/// How often the place is written. What was taken since is still in the stream when a process begins again.
-const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// The furthest place in the stream from which something was taken, and when that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +41,7 @@ pub(super) struct Lost {
 #[derive(Debug, Default)]
 struct Known {
     last: Option<Place>,
-    written: Option<(Place, Instant)>,
+    written: Option<Place>,
 }
 
 /// What a delivery that does not follow the last one means.
@@ -90,17 +87,14 @@ impl Lost {
         for jump in jumps {
             match jump {
                 Jump::Over(from, to) => self.look_for(from, to).await,
-                Jump::Anew => {
-                    self.say(1, "the stream of events was made anew: what was in it and not taken is gone")
-                }
+                // Another bus, or one whose servers lost what they had: nobody knows what was in it.
+                Jump::Anew => tracing::warn!(
+                    "the stream of events was made anew, or is another: what was in it and not taken is gone"
+                ),
             }
         }
-        self.write_after(WRITE_EVERY);
-    }
-
-    /// Writes the place that is known: nothing more comes for now.
-    pub(super) fn pause(&self) {
-        self.write_after(Duration::ZERO);
+        // Before any of it is settled: what is settled may be trimmed, and is no loss.
+        self.write();
     }
 
     /// Whether the stream still has what a first delivery jumped over; then it comes again.
@@ -111,7 +105,7 @@ impl Lost {
                 if first > from {
                     self.say(
                         first - from,
-                        "events left the stream before they were taken: somebody has purged it",
+                        "events left the stream before they were taken: purged, or taken by another correlator",
                     );
                 }
             }
@@ -135,24 +129,20 @@ impl Lost {
         self.shared.note_lost(events);
     }
 
-    /// Writes the place, unless it is there or was written since less than `age`.
-    fn write_after(&self, age: Duration) {
-        let place = {
+    /// Writes the place, unless it is there.
+    fn write(&self) {
+        let last = {
             let mut known = self.known();
-            let Some(last) = known.last else { return };
-            let is_enough = |(place, at): &(Place, Instant)| *place == last || at.elapsed() < age;
-            if known.written.as_ref().is_some_and(is_enough) {
-                return;
-            }
-            known.written = Some((last, Instant::now()));
+            let Some(last) = known.last.filter(|last| known.written != Some(*last)) else { return };
+            known.written = Some(last);
             last
         };
-        if let Err(error) = self.write(place) {
+        if let Err(error) = self.write_place(last) {
             tracing::debug!(error = %error, "failed to write what was taken");
         }
     }
 
-    fn write(&self, place: Place) -> io::Result<()> {
+    fn write_place(&self, place: Place) -> io::Result<()> {
         let unfinished = self.path.with_extension("json.new");
         fs::write(&unfinished, serde_json::to_vec(&place)?)?;
         fs::rename(unfinished, &self.path)
