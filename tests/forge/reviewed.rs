@@ -197,6 +197,71 @@ async fn a_head_that_only_a_merge_of_the_base_followed_counts_for_the_final_one(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_of_the_base_that_holds_anything_of_its_own_makes_no_earlier_head_count() {
+    // What the merge changes against the earlier head, and how many heads count beside the final one. The
+    // base has changed README.md and docs/b.md since.
+    let base: &[&str] = &["README.md", "docs/b.md"];
+    let cases: [(&str, &[&str], usize); 5] = [
+        ("the base and nothing else", base, 1),
+        ("a file that neither side has", &["README.md", "docs/b.md", "src/evil.rs"], 0),
+        ("the change's own file, altered", &["README.md", "docs/b.md", "src/a.rs"], 0),
+        ("a part of the base", &["README.md"], 0),
+        ("nothing of the base", &[], 0),
+    ];
+    for (what, merge_changes, count) in cases {
+        let world = World::new().await;
+        let first = first(&world);
+        let (tip, reviewed_head) = {
+            let mut model = world.forge.model();
+            let one = model.commit(REPOSITORY, &[&first], &person("bob"), &["src/a.rs"]);
+            model.push(REPOSITORY, "fix", &one, &person("bob"));
+            let number = model.open_pull(REPOSITORY, ("fix", &one), "main", &person("bob"));
+            model.review(REPOSITORY, number, &person("ann"), "APPROVED");
+            let on_main = model.commit(REPOSITORY, &[&first], &person("root"), base);
+            model.push(REPOSITORY, "main", &on_main, &person("root"));
+            let merge = model.commit(REPOSITORY, &[&one, &on_main], &person("bob"), merge_changes);
+            model.push(REPOSITORY, "fix", &merge, &person("bob"));
+            model.merge(REPOSITORY, number, MergeMethod::Merge, &person("ann"));
+            (model.repository("acme", "api").refs["refs/heads/main"].clone(), one)
+        };
+        let answered = world.ask(question(&world, &tip, None)).await;
+        let [change] = merged(&answered)[..] else { panic!("{:?}", answered.events) };
+        let heads: Vec<&str> = change.equivalent_heads.iter().map(|head| head.as_str()).collect();
+        assert_eq!(heads, vec![reviewed_head.as_str(); count], "{what}");
+        world.end();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_head_counts_no_further_back_than_to_the_first_merge_that_is_not_clean() {
+    let world = World::new().await;
+    let first = first(&world);
+    let (tip, counts) = {
+        let mut model = world.forge.model();
+        let one = model.commit(REPOSITORY, &[&first], &person("bob"), &["src/a.rs"]);
+        model.push(REPOSITORY, "fix", &one, &person("bob"));
+        let number = model.open_pull(REPOSITORY, ("fix", &one), "main", &person("bob"));
+        let (mut head, mut heads, mut main) = (one, Vec::new(), first);
+        for own in [None, Some("src/evil.rs"), None, None] {
+            main = model.commit(REPOSITORY, &[&main], &person("root"), &["README.md"]);
+            model.push(REPOSITORY, "main", &main, &person("root"));
+            let files: Vec<&str> = ["README.md"].into_iter().chain(own).collect();
+            heads.push(head.clone());
+            head = model.commit(REPOSITORY, &[&head, &main], &person("bob"), &files);
+            model.push(REPOSITORY, "fix", &head, &person("bob"));
+        }
+        model.merge(REPOSITORY, number, MergeMethod::Merge, &person("ann"));
+        let tip = model.repository("acme", "api").refs["refs/heads/main"].clone();
+        (tip, [heads[3].clone(), heads[2].clone()])
+    };
+    let answered = world.ask(question(&world, &tip, None)).await;
+    let [change] = merged(&answered)[..] else { panic!("{:?}", answered.events) };
+    let heads: Vec<&str> = change.equivalent_heads.iter().map(|head| head.as_str()).collect();
+    assert_eq!(heads, counts);
+    world.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_commits_and_commits_elsewhere_are_told_apart() {
     let world = World::new().await;
     let first = first(&world);

@@ -5,6 +5,7 @@
 //! not be read to its end is not published at all: half a change would read as an unreviewed one.
 
 mod ancestry;
+mod clean_merge;
 mod people;
 mod pulls;
 mod pushes;

@@ -160,6 +160,12 @@ pub struct CommitLink {
 #[derive(Debug, Clone, Deserialize)]
 pub struct ChangedFile {
     pub filename: String,
+    /// The blob, of the commit that is compared; null where the forge names none.
+    #[serde(default)]
+    pub sha: Option<String>,
+    /// `added`, `modified`, `removed`, `renamed`, `copied`, `changed` or `unchanged`.
+    #[serde(default)]
+    pub status: Option<String>,
     /// Where it was before a rename: that path changed too.
     #[serde(default)]
     pub previous_filename: Option<String>,
@@ -173,6 +179,9 @@ pub struct Comparison {
     pub total_commits: u64,
     #[serde(default)]
     pub commits: Vec<Commit>,
+    /// What the head has beyond the newest commit that both reach; only on the first page, and cut there.
+    #[serde(default)]
+    pub files: Option<Vec<ChangedFile>>,
 }
 
 /// `GET /repos/{owner}/{repo}/git/ref/{ref}`.

@@ -1,5 +1,7 @@
 //! `GET /repos/{owner}/{repo}/compare/{basehead}`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::model::{Commit, Model, Repository};
@@ -34,8 +36,37 @@ pub(super) fn compare(
         "base_commit": shape::commit(model, repository, base, false),
         "merge_base_commit": shape::commit(model, repository, fork, false),
         "commits": listed.map(|commit| shape::commit(model, repository, commit, false)).collect::<Vec<_>>(),
-        "files": [],
+        "files": files(repository, fork, head, page, &html, &url),
     }))
+}
+
+/// GitHub's bound on the files of a comparison, all of which are on its first page.
+const FILES_MAX: usize = 300;
+
+/// What the head has beyond the fork.
+fn files(
+    repository: &Repository,
+    fork: &Commit,
+    head: &Commit,
+    page: usize,
+    html: &str,
+    url: &str,
+) -> Vec<Value> {
+    if page > 1 {
+        return Vec::new();
+    }
+    let (before, after) = (repository.tree(&fork.sha), repository.tree(&head.sha));
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = paths.into_iter().filter_map(|path| {
+        let (blob, status) = match (before.get(path), after.get(path)) {
+            (Some(before), None) => (before, "removed"),
+            (None, Some(after)) => (after, "added"),
+            (Some(before), Some(after)) if before != after => (after, "modified"),
+            _ => return None,
+        };
+        Some(shape::file(html, url, path, blob, status))
+    });
+    changed.take(FILES_MAX).collect()
 }
 
 /// The newest commit that both reach, by time.

@@ -1,8 +1,9 @@
-//! The little of git that is needed: which commits a commit reaches.
+//! The little of git that is needed: which commits a commit reaches, and which blob each of its paths holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Commit, Repository};
+use super::story::sha_of;
 
 impl Repository {
     /// Everything that `head` reaches, itself included.
@@ -44,6 +45,19 @@ impl Repository {
             self.place(parent, known, placed, ordered);
         }
         ordered.push(commit);
+    }
+
+    /// The blobs of a commit by their paths. A commit gives each path that it changes a blob of its own; a
+    /// merge takes that of its second parent, where that one has another than the first.
+    pub fn tree(&self, sha: &str) -> BTreeMap<String, String> {
+        let Some(commit) = self.commits.get(sha) else { return BTreeMap::new() };
+        let parent = |place: usize| commit.parents.get(place).map(|sha| self.tree(sha)).unwrap_or_default();
+        let (mut tree, merged) = (parent(0), parent(1));
+        for path in &commit.files {
+            let taken = merged.get(path).filter(|blob| tree.get(path) != Some(blob)).cloned();
+            tree.insert(path.clone(), taken.unwrap_or_else(|| sha_of(&format!("{path} of {sha}"))));
+        }
+        tree
     }
 
     /// The commit that a ref leads to, through an annotated tag.

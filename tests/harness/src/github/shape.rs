@@ -126,14 +126,16 @@ pub fn commit(model: &Model, repository: &Repository, commit: &Commit, with_file
     });
     if with_files {
         body["stats"] = json!({ "additions": 1, "deletions": 0, "total": 1 });
-        body["files"] = commit.files.iter().map(|path| file(&page, &url, path)).collect();
+        body["files"] =
+            commit.files.iter().map(|path| file(&page, &url, path, &"a".repeat(40), "modified")).collect();
     }
     body
 }
 
-fn file(page: &str, url: &str, path: &str) -> Value {
+/// A changed file: the blob that the path holds now, and what was done.
+pub(super) fn file(page: &str, url: &str, path: &str, blob: &str, status: &str) -> Value {
     json!({
-        "sha": "a".repeat(40), "filename": path, "status": "modified", "additions": 1, "deletions": 0, "changes": 1,
+        "sha": blob, "filename": path, "status": status, "additions": 1, "deletions": 0, "changes": 1,
         "blob_url": format!("{page}/blob"), "raw_url": format!("{page}/raw"), "contents_url": format!("{url}/contents"),
         "patch": "@@ -1 +1 @@",
     })

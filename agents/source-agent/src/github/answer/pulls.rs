@@ -127,7 +127,8 @@ impl LookUp<'_> {
         Ok(entry.and_then(|entry| entry.actor).map(|account| account.actor()))
     }
 
-    /// Heads that only merges of the base followed: a review of one is a review of the final head.
+    /// Heads that only merges of the base followed, which add nothing of their own: a review of one is a
+    /// review of the final head.
     async fn equivalent_heads(&self, pull: &PullRequest, own: &[Commit]) -> Result<Vec<CommitId>, LookUpEnd> {
         let by_id: BTreeMap<&str, &Commit> = own.iter().map(|commit| (commit.sha.as_str(), commit)).collect();
         let mut heads = Vec::new();
@@ -145,7 +146,12 @@ impl LookUp<'_> {
             if !self.reaches(base, &merged).await? {
                 break;
             }
-            heads.push(commits::commit_id("parents.sha", &first.sha).map_err(unreadable)?);
+            let earlier = commits::commit_id("parents.sha", &first.sha).map_err(unreadable)?;
+            let merge = commits::commit_id("sha", current).map_err(unreadable)?;
+            if !self.adds_nothing(&merge, &earlier, &merged).await? {
+                break;
+            }
+            heads.push(earlier);
             current = first.sha.as_str();
         }
         Ok(heads)

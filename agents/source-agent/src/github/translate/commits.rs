@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{TranslateRefusal, fit};
 use crate::github::payload;
 
-/// GitHub's list of a commit's files ends here on the first page; more make it cut.
-const FILES_ON_PAGE: usize = 300;
+/// GitHub's list of a commit's or a comparison's files ends here on the first page; more make it cut.
+pub const FILES_ON_PAGE: usize = 300;
 
 /// A commit as it is reported, and what it changes of workflows and local actions.
 #[derive(Debug, Clone)]
