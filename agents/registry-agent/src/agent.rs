@@ -174,11 +174,12 @@ impl Agent {
         }
         let unsaid = outcome.unsaid.map(|event| self.publisher.envelope(seen.at, Some(trace.clone()), event));
         for look_up in &outcome.look_ups {
-            if !batch.queue(look_up, Timestamp::now(), Some(trace), unsaid.as_ref())? {
+            let unsaid = unsaid.as_ref().filter(|_| look_up.what.is_of_what_was_pushed());
+            if !batch.queue(look_up, Timestamp::now(), Some(trace), unsaid)? {
                 let detail = format!("more than {LOOK_UPS_MAX} digests wait to be looked at");
                 let event = unasked(look_up, Unavailable::CutOff, detail);
                 batch.say(&self.publisher.envelope(Timestamp::now(), Some(trace.clone()), event))?;
-                unsaid.as_ref().map_or(Ok(()), |unsaid| batch.say(unsaid))?;
+                unsaid.map_or(Ok(()), |unsaid| batch.say(unsaid))?;
             }
         }
         Ok(Applied::Now)

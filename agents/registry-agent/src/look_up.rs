@@ -31,6 +31,8 @@ use crate::tags::What;
 pub(crate) const CHILDREN_MAX: usize = 64;
 /// How deep indexes may lie in indexes.
 const DEPTH_MAX: usize = 3;
+/// Of how many listed manifests it is found out whether one may run; an index of more counts as an image.
+const LISTED_MAX: usize = 128;
 /// The most bytes of evidence that one look fetches.
 pub(crate) const LOOK_UP_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The places of problems with the digest's own manifest, and with time for anything at all.
@@ -110,6 +112,7 @@ impl<'a> LookingUp<'a> {
             match what {
                 What::Evidence => collect(&self, digest).await.map(|()| Root::Unread),
                 What::Image => self.image(digest).await,
+                What::Named => self.named(digest).await,
             }
         };
         let root = match tokio::time::timeout(deadline, work).await {
@@ -130,6 +133,38 @@ impl<'a> LookingUp<'a> {
         let is_missing =
             root == Root::Missing || (what == What::Evidence && events == 0 && problems.is_empty());
         Ok(Found { events, is_missing, content, problem, unread: problems })
+    }
+
+    /// What was pushed under the name of evidence. Where it is evidence, what it is attached to is looked at
+    /// by itself.
+    async fn named(&self, digest: Digest) -> Result<Root, PublishError> {
+        match self.may_run(digest).await {
+            Ok(Some(true)) => self.image(digest).await,
+            Ok(Some(false)) => Ok(Root::Read(Content::Evidence)),
+            Ok(None) => Ok(Root::Missing),
+            Err(error) => {
+                self.problem(MANIFESTS, &error);
+                Ok(Root::Unread)
+            }
+        }
+    }
+
+    /// Whether a digest is of an image. A list of referrers is an index like any other: what it lists tells.
+    async fn may_run(&self, digest: Digest) -> Result<Option<bool>, ApiError> {
+        let Some(manifest) = found(self.contents.manifest(self.repository, &digest).await)? else {
+            return Ok(None);
+        };
+        let entries = match &manifest.body {
+            Body::Index { entries, cut: false } if entries.len() <= LISTED_MAX => entries,
+            _ => return Ok(Some(manifest.content() == Content::Image)),
+        };
+        for entry in entries {
+            let listed = found(self.contents.manifest(self.repository, &entry.digest).await)?;
+            if listed.is_some_and(|listed| listed.content() == Content::Image) {
+                return Ok(Some(true));
+            }
+        }
+        Ok(Some(false))
     }
 
     /// The digest, what it lists, and the evidence of each.

@@ -361,17 +361,12 @@ impl Polling<'_> {
         tag: &Tag,
         digest: Digest,
     ) -> Result<Change, PollError> {
-        let manifest: Option<Manifest> = match tag.evidence_subject() {
-            Some(_) => None,
-            None => {
-                self.pace.wait().await?;
-                match self.watched.client.manifest(repository, &digest).await {
-                    Ok(manifest) => Some(manifest),
-                    // What cannot be read is still something that the tag points at.
-                    Err(error) if error.is_of_one_tag() => None,
-                    Err(error) => return Err(error.into()),
-                }
-            }
+        self.pace.wait().await?;
+        let manifest: Option<Manifest> = match self.watched.client.manifest(repository, &digest).await {
+            Ok(manifest) => Some(manifest),
+            // What cannot be read is still something that the tag points at.
+            Err(error) if error.is_of_one_tag() => None,
+            Err(error) => return Err(error.into()),
         };
         let media_type = manifest.as_ref().map(|manifest| manifest.media_type.clone());
         Ok(Change::Pushed(Pushed {

@@ -2,7 +2,9 @@
 //!
 //! In: a change and the state of the tags it touches. Out: the events it means, the tags to write, the digests to
 //! look at. A registry tells a push, never what the tag pointed at before: moves are found here and nowhere else.
-//! Evidence tags are remembered like others, so that a poll sees them change, and never become events.
+//! Evidence tags are remembered like others, so that a poll sees them change, and their moves never become
+//! events. What is pushed under one becomes an event where it may run: the name of a tag is the choice of
+//! whoever pushes.
 
 use bus_schema::registry::{ImageDeleted, ImagePushed, Observation, RegistryTagMoved};
 use bus_schema::{Digest, Event, ImageRepository, Tag};
@@ -58,7 +60,7 @@ pub(crate) struct Outcome {
     pub(crate) events: Vec<Event>,
     pub(crate) writes: Vec<(Tag, TagState)>,
     pub(crate) look_ups: Vec<LookUp>,
-    /// An event that is said only if the look shows an image; it belongs to the one look.
+    /// An event that is said only if the look at what was pushed shows an image; there is one such look.
     pub(crate) unsaid: Option<Event>,
 }
 
@@ -78,6 +80,15 @@ pub(crate) enum What {
     Image,
     /// What is attached to it.
     Evidence,
+    /// It was pushed under the name of evidence: what it is, and the same as of an image where it may run.
+    Named,
+}
+
+impl What {
+    /// Whether the digest is the one that was pushed, and not what that is attached to.
+    pub(crate) fn is_of_what_was_pushed(self) -> bool {
+        matches!(self, What::Image | What::Named)
+    }
 }
 
 impl LookUp {
@@ -111,7 +122,13 @@ fn apply_push<T: Tags>(seen: &Seen, pushed: &Pushed, tags: &T) -> Result<Outcome
         let look_up = LookUp { repository: repository.clone(), digest: subject, what: What::Evidence };
         let state = state_after(seen, digest, before.as_ref(), None);
         let writes = vec![(tag.clone(), state)];
-        return Ok(Outcome { writes, look_ups: vec![look_up], ..Outcome::default() });
+        let mut outcome = Outcome { writes, look_ups: vec![look_up], ..Outcome::default() };
+        if matches!(pushed.content, Content::Image | Content::Unknown) {
+            let look_up = LookUp { repository: repository.clone(), digest, what: What::Named };
+            outcome.look_ups.push(look_up);
+            outcome.unsaid = Some(image_pushed(seen, pushed));
+        }
+        return Ok(outcome);
     }
     let look_ups = vec![LookUp::image(repository, digest)];
     if pushed.content == Content::Evidence {

@@ -281,6 +281,7 @@ fn key_of(look_up: &LookUp) -> String {
     let what = match look_up.what {
         What::Image => "image",
         What::Evidence => "evidence",
+        What::Named => "named",
     };
     format!("{}@{} {what}", look_up.repository, look_up.digest)
 }

@@ -136,15 +136,18 @@ fn a_tag_that_was_deleted_and_comes_back_with_other_content_has_moved() {
 }
 
 #[test]
-fn evidence_tags_are_never_pushes_or_moves_and_lead_to_their_subject() {
+fn evidence_tags_never_move_and_lead_to_their_subject_and_to_what_may_run_under_them() {
     let mut registry = Registry::default();
     for suffix in ["", ".sig", ".att", ".sbom"] {
         let tag = format!("{}{suffix}", digest("a").fallback_tag());
-        for content in [Content::Image, Content::Evidence] {
+        for content in [Content::Image, Content::Unknown, Content::Evidence, Content::Other] {
             let outcome = registry.see(pushed(&tag, digest("b"), content), notification(1), 1);
             assert!(outcome.events.is_empty(), "{outcome:?}");
-            assert_eq!(outcome.look_ups.len(), 1);
-            assert_eq!((outcome.look_ups[0].digest, outcome.look_ups[0].what), (digest("a"), What::Evidence));
+            let looks: Vec<_> = outcome.look_ups.iter().map(|look| (look.digest, look.what)).collect();
+            let may_run = matches!(content, Content::Image | Content::Unknown);
+            let expected = [(digest("a"), What::Evidence), (digest("b"), What::Named)];
+            assert_eq!(looks, expected[..1 + usize::from(may_run)]);
+            assert_eq!(outcome.unsaid.is_some(), may_run);
         }
         assert!(registry.delete(Deleted::Tag(tag.parse().unwrap())).is_empty());
     }

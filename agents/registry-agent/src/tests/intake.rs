@@ -240,6 +240,53 @@ async fn a_push_whose_references_are_not_told_is_said_only_if_it_is_an_image() {
 }
 
 #[tokio::test]
+async fn what_may_run_under_the_name_of_evidence_is_told_as_pushed_and_evidence_is_not() {
+    let bench = Bench::with("poll_interval = \"0s\"").await;
+    let door = Door::open(&bench).await;
+    let fake = &bench.fake;
+    let subject = fake.image(APP, None, "a");
+    let name = subject.fallback_tag();
+    let (image, listed) = (fake.image(APP, None, "hidden"), fake.image(APP, None, "listed"));
+    let index = fake.index(APP, None, &[("amd64", listed)]);
+    let signature =
+        fake.cosign(APP, subject, "sig", "application/vnd.dev.cosign.simplesigning.v1+json", b"s");
+    let bundle = fake.attach(APP, subject, b"bundle");
+    let referrers = fake.fallback(APP, subject, &[bundle, Digest::sha256_of(b"gone")]);
+    let (sig, att) = (format!("{name}.sig"), format!("{name}.att"));
+    for (id, tag, digest) in [
+        ("50", &sig, image),
+        ("51", &sig, signature),
+        ("52", &name, index),
+        ("53", &name, referrers),
+        ("54", &att, image),
+    ] {
+        let mut event = push(id, tag, digest);
+        event["target"].as_object_mut().unwrap().remove("references");
+        assert_eq!(door.deliver(&[event]).await, StatusCode::ACCEPTED);
+    }
+    let is_done = async || {
+        let waiting = bench.agent.agent.state.read(|view| view.look_ups_waiting()).await.unwrap();
+        waiting.0 == 0
+    };
+    bench.run_until(&is_done).await;
+    let (image, index) = (image.short(), index.short());
+    let mut told = bench.told().await;
+    told.sort();
+    let mut expected = [
+        format!("pushed {APP}:{sig}@{image}"),
+        format!("pushed {APP}:{att}@{image}"),
+        format!("pushed {APP}:{name}@{index}"),
+    ];
+    expected.sort();
+    assert_eq!(told, expected);
+    let actors = bench.said().await.into_iter().filter_map(|envelope| match envelope.event {
+        Event::ImagePushed(event) => Some(event.actor.unwrap().name),
+        _ => None,
+    });
+    assert_eq!(actors.collect::<Vec<_>>(), ["alice"; 3]);
+}
+
+#[tokio::test]
 async fn what_the_bus_did_not_take_is_refused_and_said_once_when_it_is_back() {
     let bench = Bench::start().await;
     let (a, b) = (bench.fake.image(APP, Some("v1"), "a"), bench.fake.image(APP, None, "b"));

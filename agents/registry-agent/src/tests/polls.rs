@@ -112,6 +112,27 @@ async fn evidence_that_appears_is_looked_at_and_is_no_push() {
 }
 
 #[tokio::test]
+async fn an_image_that_appears_under_the_name_of_evidence_is_told_as_pushed() {
+    let bench = Bench::with("repositories = [\"acme/app\"]").await;
+    let image = bench.fake.image(APP, Some("v1"), "a");
+    bench.fake.cosign(APP, image, "sig", "application/vnd.dev.cosign.simplesigning.v1+json", b"sig");
+    let name = format!("{}.att", image.fallback_tag());
+    let hidden = bench.fake.image(APP, Some(&name), "hidden").short();
+    bench.poll().await.unwrap();
+    let is_told = async || bench.told().await.len() > 2;
+    bench.run_until(&is_told).await;
+    assert_eq!(bench.told().await[2..], [format!("pushed {APP}:{name}@{hidden}")]);
+    let is_seen_by_a_poll = bench.said().await.into_iter().any(|envelope| match envelope.event {
+        Event::ImagePushed(event) => {
+            event.tag.is_some_and(|tag| tag.as_str() == name)
+                && matches!(event.observation, Observation::Poll { .. })
+        }
+        _ => false,
+    });
+    assert!(is_seen_by_a_poll);
+}
+
+#[tokio::test]
 async fn a_list_that_failed_or_was_cut_deletes_nothing() {
     let bench = Bench::with("repositories = [\"acme/app\"]\ntags_max = 2").await;
     bench.fake.image(APP, Some("v1"), "a");
