@@ -2,12 +2,13 @@
 //!
 //! In: the registry's lists and tags, at a bounded rate. Out: the same changes as from notifications, seen by a poll,
 //! with the times between which they happened. The first poll of a registry begins its coverage; a poll that read
-//! everything closes a gap. A list that a bound cut off never makes a deletion and never closes anything. One repository
-//! that does not answer holds up none of the others; a registry is given up for now when several in a row do not, and
-//! the next poll goes on there.
+//! everything closes a gap. A list that a bound cut off opens one and never closes anything; of what it
+//! leaves out the tags that are known are asked for by name, so that nobody hides a move or a deletion behind
+//! many new tags. One repository that does not answer holds up none of the others; a registry is given up for
+//! now when several in a row do not, and the next poll goes on there.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus_schema::registry::Observation;
@@ -27,9 +28,11 @@ use crate::tags::TagState;
 
 mod denied;
 mod pace;
+mod repositories;
 
 use denied::Denied;
 use pace::Pace;
+use repositories::{ToPoll, begin_where_the_last_ended, go_on_at};
 
 /// A deleted tag is remembered this long, so that one that comes back is known to have moved.
 const DELETED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -113,7 +116,10 @@ pub(crate) async fn once(
     let sequence = agent.state.write(|batch| batch.next_poll()).await.map_err(SayError::State)?;
     let pace = Pace::new(poll.requests_per_second, stop.clone());
     let polling = Polling { agent, watched, poll, sequence, pace: &pace };
-    let (mut repositories, mut is_complete) = polling.repositories().await?;
+    let ToPoll { mut repositories, mut is_complete } = polling.repositories().await?;
+    if !is_complete {
+        crate::report::cut_off(agent, watched, began).await?;
+    }
     if repositories.is_empty() {
         watched.client.ping().await?;
     }
@@ -160,18 +166,6 @@ pub(crate) async fn once(
     Ok(Polled { repositories: repositories.len(), changes, is_complete })
 }
 
-fn begin_where_the_last_ended(watched: &Watched, repositories: &mut [ImageRepository]) {
-    let from = watched.poll_from.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(from) = from {
-        let place = repositories.iter().position(|repository| *repository >= from);
-        repositories.rotate_left(place.unwrap_or(0));
-    }
-}
-
-fn go_on_at(watched: &Watched, repository: Option<&ImageRepository>) {
-    *watched.poll_from.lock().unwrap_or_else(PoisonError::into_inner) = repository.cloned();
-}
-
 /// Keeps the first failure that is about one tag; one tag that cannot be read hides nothing in the others.
 fn keep_of_one(error: PollError, failed: &mut Option<ApiError>) -> Result<(), PollError> {
     match error {
@@ -202,37 +196,11 @@ enum OfOne {
 struct Difference {
     tag: Tag,
     known: Option<TagState>,
-    /// What it points at; absent when it is not listed.
+    /// What it points at; absent when it is not listed, or not there.
     digest: Option<Digest>,
 }
 
 impl Polling<'_> {
-    /// What is polled, and whether that is all that should be.
-    async fn repositories(&self) -> Result<(Vec<ImageRepository>, bool), PollError> {
-        let host = self.watched.settings.host.clone();
-        let (patterns, count_max) = (&self.poll.patterns, self.poll.repositories_max);
-        let mut wanted = BTreeSet::new();
-        let mut is_complete = true;
-        for pattern in patterns.iter().filter(|pattern| !pattern.needs_catalog()) {
-            wanted.extend(ImageRepository::new(&host, &pattern.to_string()).ok());
-        }
-        if patterns.iter().any(super::settings::RepositoryPattern::needs_catalog) {
-            self.pace.wait().await?;
-            let listed = lists::repositories(&self.watched.client, count_max).await?;
-            is_complete &= !listed.cut;
-            let matching = listed.entries.into_iter();
-            wanted.extend(matching.filter(|found| patterns.iter().any(|pattern| pattern.matches(found))));
-        }
-        let known = self.agent.state.read(move |view| view.repositories_to_poll(&host, count_max + 1)).await;
-        wanted.extend(known.map_err(SayError::State)?);
-        if wanted.len() > count_max {
-            let registry = self.watched.settings.host.as_str();
-            tracing::warn!(registry, repositories_max = count_max, "more repositories than are polled");
-            is_complete = false;
-        }
-        Ok((wanted.into_iter().take(count_max).collect(), is_complete))
-    }
-
     async fn repository(&self, repository: &ImageRepository) -> Result<OfOne, PollError> {
         let began = Timestamp::now();
         let of = repository.clone();
@@ -248,15 +216,19 @@ impl Polling<'_> {
             self.pace.wait().await?;
             self.watched.client.check_is_there().await?;
         }
-        let is_cut = listed.as_ref().is_some_and(|listed| listed.cut || listed.unreadable > 0);
+        let is_longer = listed.as_ref().is_some_and(|listed| listed.cut);
+        let is_cut = is_longer || listed.as_ref().is_some_and(|listed| listed.unreadable > 0);
         if is_cut {
             let (registry, name) = (repository.registry(), repository.name());
             tracing::warn!(registry, repository = name, "a list of tags is cut off or holds what is no tag");
         }
+        if is_longer && record.open_gap.is_none() {
+            crate::report::cut_off_in(self.agent, repository, began).await?;
+        }
         let tags = listed.map(|listed| listed.entries).unwrap_or_default();
-        let mut known: BTreeMap<Tag, TagState> = known.into_iter().collect();
         let mut failed = None;
-        let differences = self.differences(repository, tags, &mut known, is_cut, &mut failed).await?;
+        let known = known.into_iter().collect();
+        let differences = self.differences(repository, tags, known, is_cut, &mut failed).await?;
         if !differences.is_empty() && self.watched.settings.notification_authorization.is_some() {
             self.pace.sleep(self.agent.tuning.poll_grace).await?;
         }
@@ -274,37 +246,50 @@ impl Polling<'_> {
         Ok(OfOne::Read(Polled { repositories: 1, changes, is_complete: !is_cut }))
     }
 
-    /// Asks what every tag points at. Takes out of `known` what is listed.
+    /// Asks what every listed tag points at, and every known one where the list does not tell which are gone.
     async fn differences(
         &self,
         repository: &ImageRepository,
         tags: Vec<Tag>,
-        known: &mut BTreeMap<Tag, TagState>,
+        mut known: BTreeMap<Tag, TagState>,
         is_cut: bool,
         failed: &mut Option<ApiError>,
     ) -> Result<Vec<Difference>, PollError> {
         let mut differences = Vec::new();
         for tag in tags {
-            self.pace.wait().await?;
             let before = known.remove(&tag);
-            let digest = match found(self.watched.client.tag_digest(repository, &tag).await) {
-                Ok(Some(digest)) => digest,
-                // Not there any more is what the next poll's list says.
-                Ok(None) => continue,
-                Err(error) => {
-                    keep_of_one(error.into(), failed)?;
-                    continue;
-                }
-            };
-            if before.as_ref().and_then(|state| state.points_at) != Some(digest) {
-                differences.push(Difference { tag, known: before, digest: Some(digest) });
+            let asked = self.asked(repository, tag, before, failed).await?;
+            // Not there any more is what the next poll's list says.
+            differences.extend(asked.filter(|asked| asked.digest.is_some()));
+        }
+        for (tag, state) in known {
+            if is_cut {
+                differences.extend(self.asked(repository, tag, Some(state), failed).await?);
+            } else if state.points_at.is_some() {
+                differences.push(Difference { tag, known: Some(state), digest: None });
             }
         }
-        if !is_cut {
-            let gone = std::mem::take(known).into_iter().filter(|(_, state)| state.points_at.is_some());
-            differences.extend(gone.map(|(tag, state)| Difference { tag, known: Some(state), digest: None }));
-        }
         Ok(differences)
+    }
+
+    /// How a tag differs from what is known of it, if it does and can be asked for.
+    async fn asked(
+        &self,
+        repository: &ImageRepository,
+        tag: Tag,
+        known: Option<TagState>,
+        failed: &mut Option<ApiError>,
+    ) -> Result<Option<Difference>, PollError> {
+        self.pace.wait().await?;
+        let digest = match found(self.watched.client.tag_digest(repository, &tag).await) {
+            Ok(digest) => digest,
+            Err(error) => {
+                keep_of_one(error.into(), failed)?;
+                return Ok(None);
+            }
+        };
+        let is_as_known = digest == known.as_ref().and_then(|state| state.points_at);
+        Ok((!is_as_known).then_some(Difference { tag, known, digest }))
     }
 
     /// Asks once more, and makes it a change if nobody has told it in the meantime.

@@ -1,7 +1,8 @@
 //! What the agent says about itself: that it lives, what it covers since when, and when it was not watching.
 //!
 //! In: the state and the clock. Out: `agent.reported` at intervals, `agent.gap` when the agent was down for
-//! long or leaves a repository out, and again when a whole poll has found what was missed.
+//! long, leaves a repository out or does not read a list to its end, and again when a whole poll has found
+//! what was missed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,25 @@ pub(crate) async fn begin(agent: &Arc<Agent>) -> Result<(), SayError> {
 pub(crate) async fn covered(agent: &Arc<Agent>, watched: &Watched, began: Timestamp) -> Result<(), SayError> {
     let (own, host) = (agent.clone(), watched.settings.host.clone());
     agent.state.write(move |batch| own.note_covered(batch, &host, began)).await?;
+    agent.say_waiting().await
+}
+
+/// The poll that began at `began` does not read all repositories of a registry.
+pub(crate) async fn cut_off(agent: &Arc<Agent>, watched: &Watched, began: Timestamp) -> Result<(), SayError> {
+    let (own, host) = (agent.clone(), watched.settings.host.clone());
+    agent.state.write(move |batch| own.note_cut_off(batch, &host, began)).await?;
+    agent.say_waiting().await
+}
+
+/// The poll that began at `began` does not read all tags of a repository.
+pub(crate) async fn cut_off_in(
+    agent: &Arc<Agent>,
+    repository: &ImageRepository,
+    began: Timestamp,
+) -> Result<(), SayError> {
+    let (own, of) = (agent.clone(), repository.clone());
+    let reason = "the repository's list of tags is longer than is read";
+    agent.state.write(move |batch| own.note_missed(batch, &of, began, reason)).await?;
     agent.say_waiting().await
 }
 
@@ -89,8 +109,20 @@ impl Agent {
     fn note_covered(&self, batch: &mut Batch<'_>, host: &str, began: Timestamp) -> Result<(), StateError> {
         let mut record = batch.registry(host)?;
         record.covered_since.get_or_insert(began);
+        record.whole_poll_at = Some(began);
         if let Some(gap) = record.open_gap.take() {
             batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), None))?;
+        }
+        batch.put_registry(host, &record)
+    }
+
+    fn note_cut_off(&self, batch: &mut Batch<'_>, host: &str, began: Timestamp) -> Result<(), StateError> {
+        let mut record = batch.registry(host)?;
+        if record.open_gap.is_none() {
+            let gap = self.gap(record.whole_poll_at.unwrap_or(began));
+            let reason = "the registry's list of repositories is longer than is read";
+            batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), Some(reason)))?;
+            record.open_gap = Some(gap);
         }
         batch.put_registry(host, &record)
     }
@@ -103,10 +135,22 @@ impl Agent {
         repository: &ImageRepository,
         denied_since: Timestamp,
     ) -> Result<(), StateError> {
+        let reason = "the registry denies the repository, which is polled no more";
+        self.note_missed(batch, repository, denied_since, reason)
+    }
+
+    /// Opens the gap of a repository of which something is not read since its last whole poll, or
+    /// `otherwise`.
+    fn note_missed(
+        &self,
+        batch: &mut Batch<'_>,
+        repository: &ImageRepository,
+        otherwise: Timestamp,
+        reason: &str,
+    ) -> Result<(), StateError> {
         let mut record = batch.repository(repository)?;
         if record.open_gap.is_none() {
-            let gap = self.gap(record.polled_at.unwrap_or(denied_since));
-            let reason = "the registry denies the repository, which is polled no more";
+            let gap = self.gap(record.polled_at.unwrap_or(otherwise));
             let scope = repository.to_string();
             batch.say(&self.envelope_of_gap(&scope, &gap, Timestamp::now(), Some(reason)))?;
             record.open_gap = Some(gap);

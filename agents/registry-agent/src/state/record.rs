@@ -12,6 +12,9 @@ pub(crate) struct RegistryRecord {
     /// The agent was watching at this time.
     pub(crate) alive_at: Option<Timestamp>,
     pub(crate) open_gap: Option<OpenGap>,
+    /// When the last poll that read everything began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) whole_poll_at: Option<Timestamp>,
 }
 
 /// A time in which the agent was not watching, until a poll closes it.
@@ -32,7 +35,7 @@ pub(crate) struct RepositoryRecord {
     /// The last polls were denied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) denied: Option<Denials>,
-    /// From when it was left out until a poll has read all of it.
+    /// From when it was left out, or not read to its end, until a poll has read all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) open_gap: Option<OpenGap>,
 }

@@ -169,6 +169,78 @@ async fn a_list_that_failed_or_was_cut_deletes_nothing() {
 }
 
 #[tokio::test]
+async fn many_new_tags_hide_neither_a_move_nor_a_deletion_and_the_cut_is_a_gap_until_all_is_read() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\ntags_max = 3").await;
+    let scope = format!("{}/{APP}", bench.fake.host);
+    let (a, b) = (bench.fake.image(APP, Some("v1"), "a"), bench.fake.image(APP, Some("v2"), "b"));
+    bench.poll().await.unwrap();
+    let told = bench.told().await.len();
+    assert!(gaps(&bench).await.is_empty());
+    for junk in ["a1", "a2", "a3", "a4"] {
+        bench.fake.image(APP, Some(junk), "junk");
+    }
+    let moved = bench.fake.image(APP, Some("v1"), "c");
+    bench.fake.untag(APP, "v2");
+    for _ in 0..2 {
+        assert!(!bench.poll().await.unwrap().is_complete);
+    }
+    let of_the_known: Vec<String> =
+        bench.told().await.split_off(told).into_iter().filter(|line| !line.contains(":a")).collect();
+    let expected = [
+        format!("pushed {APP}:v1@{}", moved.short()),
+        format!("moved {APP}:v1 {}>{}", a.short(), moved.short()),
+        format!("deleted {APP}:v2@{}", b.short()),
+    ];
+    assert_eq!(of_the_known, expected);
+    // A tag that comes back is no new one.
+    bench.fake.image(APP, Some("v2"), "d");
+    bench.poll().await.unwrap();
+    let last = bench.told().await.pop().unwrap();
+    assert!(last.starts_with(&format!("moved {APP}:v2 {}>", b.short())), "{last}");
+    let [open] = &gaps(&bench).await[..] else { panic!("{:?}", gaps(&bench).await) };
+    assert_eq!((&open.scope, open.recovered), (&scope, false));
+    assert!(open.reason.contains("longer than is read"), "{open:?}");
+    for junk in ["a1", "a2", "a3", "a4"] {
+        bench.fake.untag(APP, junk);
+    }
+    assert!(bench.poll().await.unwrap().is_complete);
+    let found = gaps(&bench).await;
+    let [open, closed] = &found[..] else { panic!("{found:?}") };
+    assert!(closed.recovered);
+    assert_eq!((open.epoch, open.sequence, open.from), (closed.epoch, closed.sequence, closed.from));
+}
+
+#[tokio::test]
+async fn many_new_repositories_take_the_place_of_none_that_was_watched() {
+    let bench = Bench::with("repositories = [\"**\", \"zz/named\"]\nrepositories_max = 3").await;
+    bench.fake.image("acme/known", Some("v1"), "a");
+    assert!(bench.poll().await.unwrap().is_complete);
+    assert!(gaps(&bench).await.is_empty());
+    for junk in 0..5 {
+        bench.fake.image(&format!("aaa/junk-{junk}"), Some("v1"), "junk");
+    }
+    bench.fake.image("acme/known", Some("v1"), "b");
+    bench.fake.image("zz/named", Some("v1"), "c");
+    for _ in 0..2 {
+        let polled = bench.poll().await.unwrap();
+        assert_eq!((polled.repositories, polled.is_complete), (3, false));
+    }
+    let told = bench.told().await;
+    for name in ["acme/known", "zz/named"] {
+        let moved = format!("moved {name}:v1 ");
+        assert!(told[2..].iter().any(|line| line.starts_with(&moved)), "{name}: {told:?}");
+    }
+    let [open] = &gaps(&bench).await[..] else { panic!("{:?}", gaps(&bench).await) };
+    assert_eq!((&open.scope, open.recovered), (&bench.fake.host, false));
+    for junk in 0..5 {
+        bench.fake.remove(&format!("aaa/junk-{junk}"));
+    }
+    // One of them had the place that was left, and is asked for though it is gone.
+    assert!(bench.poll().await.unwrap().is_complete);
+    assert_eq!(gaps(&bench).await.iter().map(|gap| gap.recovered).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
 async fn a_repository_is_gone_only_where_the_registry_answers_as_one() {
     let fake = Fake::start().await;
     let lines = "repositories = [\"acme/app\"]\nusername = \"u\"\npassword = \"p\"";
