@@ -164,7 +164,7 @@ impl Layout {
 
     fn read_manifest(&self, digest: &Digest, media_type: &str) -> Result<Manifest, ApiError> {
         let bytes = self.read_blob(digest, MANIFEST_BYTES_MAX, "the manifest")?;
-        Manifest::parse(*digest, media_type, &bytes)
+        Manifest::parse_whole(*digest, media_type, &bytes)
     }
 
     fn read_blob(&self, digest: &Digest, bytes_max: usize, what: &'static str) -> Result<Bytes, ApiError> {

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::http::Http;
 use super::manifest::Manifest;
 use super::token::Authority;
-use crate::media_type::MANIFEST_ACCEPT;
+use crate::media_type::{MANIFEST_ACCEPT, is_manifest};
 use crate::settings::Registry;
 
 /// The largest manifest or index, in bytes (OCI distribution specification, "Pushing Manifests").
@@ -159,11 +159,17 @@ impl RegistryClient {
         };
         let answer = self.get(url, wanted).await?;
         let stated = stated_digest(&answer.headers);
-        let digest = match expected.copied().or(stated) {
-            Some(expected) => checked(expected, &answer.body)?,
-            None => Digest::sha256_of(&answer.body),
-        };
-        Manifest::parse(digest, &answer.media_type(), &answer.body)
+        let media_type = answer.media_type();
+        match expected.copied().or(stated) {
+            Some(expected) => {
+                Manifest::parse_whole(checked(expected, &answer.body)?, &media_type, &answer.body)
+            }
+            // Nothing says whose answer it is but what it is called: a page of something in between may pass.
+            None if is_manifest(&media_type) => {
+                Manifest::parse_whole(Digest::sha256_of(&answer.body), &media_type, &answer.body)
+            }
+            None => Manifest::parse(Digest::sha256_of(&answer.body), &media_type, &answer.body),
+        }
     }
 
     /// A blob of at most `bytes_max` bytes; other bytes are an error.

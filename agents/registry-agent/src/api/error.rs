@@ -45,6 +45,9 @@ pub(crate) enum ApiError {
     WrongDigest { expected: String, found: String },
     #[error("{what} cannot be read: {reason}")]
     Unreadable { what: &'static str, reason: String },
+    /// Whoever pushed it wrote it so: asking again gives the same bytes.
+    #[error("{what} was delivered whole and cannot be read: {reason}")]
+    Malformed { what: &'static str, reason: String },
     #[error("the answer leads to {host}, which is not among its redirect_hosts")]
     ForeignHost { host: String, path: String },
 }
@@ -67,9 +70,10 @@ impl ApiError {
             | ApiError::BrokeOff { .. }
             // A store that has room again is as good as a registry that answers again.
             | ApiError::NoRoom => Unavailable::Unreachable,
-            ApiError::TooLarge { .. } | ApiError::TooMany { .. } | ApiError::UsedUp { .. } => {
-                Unavailable::CutOff
-            }
+            ApiError::TooLarge { .. }
+            | ApiError::TooMany { .. }
+            | ApiError::UsedUp { .. }
+            | ApiError::Malformed { .. } => Unavailable::CutOff,
             ApiError::WrongDigest { .. }
             | ApiError::Unreadable { .. }
             | ApiError::Unexpected { .. }

@@ -120,7 +120,18 @@ impl Fake {
         media_type: &str,
         json: &Value,
     ) -> Digest {
-        let bytes = Bytes::from(serde_json::to_vec(json).unwrap());
+        self.bytes(repository, tag, media_type, json.to_string())
+    }
+
+    /// Stores what is called a manifest, whatever it is; `tag` points at it.
+    pub(crate) fn bytes(
+        &self,
+        repository: &str,
+        tag: Option<&str>,
+        media_type: &str,
+        text: String,
+    ) -> Digest {
+        let bytes = Bytes::from(text);
         let digest = Digest::sha256_of(&bytes);
         let mut inner = self.set();
         let content = inner.repositories.entry(repository.to_owned()).or_default();
@@ -329,8 +340,7 @@ impl Inner {
 
     fn referrers(&self, uri: &Uri, content: &Content, subject: &str) -> Response {
         let is_attached = |bytes: &Bytes| {
-            let json: Value = serde_json::from_slice(bytes).unwrap();
-            json["subject"]["digest"] == subject
+            serde_json::from_slice::<Value>(bytes).is_ok_and(|json| json["subject"]["digest"] == subject)
         };
         let attached = content.manifests.iter().filter(|(_, (_, bytes))| is_attached(bytes));
         let mut digests: Vec<String> = attached.map(|(digest, _)| digest.clone()).collect();

@@ -52,6 +52,14 @@ pub(crate) struct Descriptor {
 }
 
 impl Manifest {
+    /// Reads what was delivered whole: bytes that fit their digest, or that the registry calls a manifest.
+    pub(crate) fn parse_whole(digest: Digest, stated_type: &str, bytes: &[u8]) -> Result<Manifest, ApiError> {
+        Manifest::parse(digest, stated_type, bytes).map_err(|error| match error {
+            ApiError::Unreadable { what, reason } => ApiError::Malformed { what, reason },
+            other => other,
+        })
+    }
+
     pub(crate) fn parse(digest: Digest, stated_type: &str, bytes: &[u8]) -> Result<Manifest, ApiError> {
         let raw: RawManifest =
             serde_json::from_slice(bytes).map_err(|error| unreadable(&error.to_string()))?;

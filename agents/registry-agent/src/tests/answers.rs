@@ -291,6 +291,39 @@ async fn bytes_of_another_digest_are_never_reported() {
 }
 
 #[tokio::test]
+async fn what_was_pushed_so_that_it_cannot_be_read_is_no_failure_of_the_registry() {
+    let bench = Bench::start().await;
+    let fake = &bench.fake;
+    fake.set().native_referrers = true;
+    let repository = fake.repository(APP);
+    let image = fake.image(APP, Some("v1"), "a");
+    let twice = |subject: Digest| {
+        let subject = json!({"mediaType": OCI_MANIFEST, "digest": subject, "size": 2});
+        format!(r#"{{"layers":[],"config":{{"digest":"{image}"}},"layers":[],"subject":{subject}}}"#)
+    };
+    // An attached manifest, one under a tag of evidence, and the digest that is asked about.
+    let attached = fake.bytes(APP, None, OCI_MANIFEST, twice(image));
+    fake.set().also_listed.push(attached);
+    let check = async |digest: Digest| {
+        let answer = bench.ask(&repository, digest).await;
+        assert_eq!(answer.reason, Unavailable::CutOff, "{}", answer.detail);
+        let expected = "the manifest was delivered whole and cannot be read: duplicate field `layers`";
+        assert!(answer.detail.contains(expected), "{}", answer.detail);
+    };
+    check(image).await;
+    check(attached).await;
+    fake.set().also_listed.clear();
+    fake.bytes(APP, Some(&format!("{}.sig", image.fallback_tag())), OCI_MANIFEST, twice(image));
+    check(image).await;
+    // The same without its digest said, and a page that something in between shows.
+    let sig = format!("GET /v2/{APP}/manifests/{}.sig", image.fallback_tag());
+    fake.fault(&sig, Fault::Called(OCI_MANIFEST, Box::leak(twice(image).into_boxed_str())));
+    check(image).await;
+    fake.fault(&sig, Fault::Called("text/html", "<html>sign in</html>"));
+    assert_eq!(bench.ask(&repository, image).await.reason, Unavailable::Unreadable);
+}
+
+#[tokio::test]
 async fn an_index_that_names_itself_is_refused_by_its_hash() {
     let bench = Bench::start().await;
     bench.fake.image(APP, Some("v1"), "a");
