@@ -23,7 +23,7 @@ use crate::api::manifest::Manifest;
 use crate::change::{Change, Deleted, Pushed, Seen};
 use crate::media_type::Content;
 use crate::settings::Poll;
-use crate::state::RepositoryRecord;
+use crate::state::{Batch, RepositoryRecord, WholePoll};
 use crate::tags::TagState;
 
 mod denied;
@@ -113,10 +113,16 @@ pub(crate) async fn once(
     stop: &CancellationToken,
 ) -> Result<Polled, PollError> {
     let began = Timestamp::now();
-    let sequence = agent.state.write(|batch| batch.next_poll()).await.map_err(SayError::State)?;
+    let host = watched.settings.host.clone();
+    let begin = move |batch: &mut Batch<'_>| Ok((batch.next_poll()?, batch.registry(&host)?.whole_poll));
+    let (sequence, last_whole) = agent.state.write(begin).await.map_err(SayError::State)?;
     let pace = Pace::new(poll.requests_per_second, stop.clone());
     let polling = Polling { agent, watched, poll, sequence, pace: &pace };
-    let ToPoll { mut repositories, mut is_complete } = polling.repositories().await?;
+    let ToPoll { mut repositories, listed, mut is_complete } = polling.repositories().await?;
+    let patterns: Vec<String> = poll.patterns.iter().map(ToString::to_string).collect();
+    // What the list holds now, and a list that was gone through to its end did not, is new since then.
+    let last_whole = last_whole.filter(|whole| whole.patterns == patterns).map(|whole| whole.began);
+    let absent_at = |repository| last_whole.filter(|_| listed.contains(repository));
     if !is_complete {
         crate::report::cut_off(agent, watched, began).await?;
     }
@@ -127,7 +133,7 @@ pub(crate) async fn once(
     let (mut changes, mut failed, mut unanswered) = (0, None, 0);
     let (mut has_read_others, mut denied) = (false, Vec::new());
     for (place, repository) in repositories.iter().enumerate() {
-        let error = match polling.repository(repository).await {
+        let error = match polling.repository(repository, absent_at(repository)).await {
             Ok(OfOne::Read(of_one)) => {
                 changes += of_one.changes;
                 is_complete &= of_one.is_complete;
@@ -161,7 +167,7 @@ pub(crate) async fn once(
         return Err(error.into());
     }
     if is_complete {
-        crate::report::covered(agent, watched, began).await?;
+        crate::report::covered(agent, watched, WholePoll { began, patterns }).await?;
     }
     Ok(Polled { repositories: repositories.len(), changes, is_complete })
 }
@@ -201,11 +207,17 @@ struct Difference {
 }
 
 impl Polling<'_> {
-    async fn repository(&self, repository: &ImageRepository) -> Result<OfOne, PollError> {
+    /// `absent_at`: a time at which the registry's list did not hold it, if nothing else is known of it.
+    async fn repository(
+        &self,
+        repository: &ImageRepository,
+        absent_at: Option<Timestamp>,
+    ) -> Result<OfOne, PollError> {
         let began = Timestamp::now();
         let of = repository.clone();
         let read = move |view: &crate::state::View| Ok((view.repository(&of)?, view.tags_of(&of)?));
         let (record, known) = self.agent.state.read(read).await.map_err(SayError::State)?;
+        let not_before = record.changed_after(absent_at);
         self.pace.wait().await?;
         let listed = match found(lists::tags(&self.watched.client, repository, self.poll.tags_max).await) {
             Err(error @ ApiError::Denied { .. }) => return Ok(OfOne::Denied(error)),
@@ -223,7 +235,7 @@ impl Polling<'_> {
             tracing::warn!(registry, repository = name, "a list of tags is cut off or holds what is no tag");
         }
         if is_longer && record.open_gap.is_none() {
-            crate::report::cut_off_in(self.agent, repository, began).await?;
+            crate::report::cut_off_in(self.agent, repository, not_before.unwrap_or(began)).await?;
         }
         let tags = listed.map(|listed| listed.entries).unwrap_or_default();
         let mut failed = None;
@@ -234,7 +246,7 @@ impl Polling<'_> {
         }
         let mut changes = 0;
         for difference in differences {
-            match self.settle(repository, difference, &record).await {
+            match self.settle(repository, difference, not_before).await {
                 Ok(is_change) => changes += usize::from(is_change),
                 Err(error) => keep_of_one(error, &mut failed)?,
             }
@@ -297,7 +309,7 @@ impl Polling<'_> {
         &self,
         repository: &ImageRepository,
         difference: Difference,
-        record: &RepositoryRecord,
+        not_before: Option<Timestamp>,
     ) -> Result<bool, PollError> {
         let Difference { tag, known, .. } = difference;
         let (of, asked) = (repository.clone(), tag.clone());
@@ -325,7 +337,7 @@ impl Polling<'_> {
         let observation = Observation::Poll {
             sequence: self.sequence,
             previous: known.as_ref().and_then(|state| state.image),
-            not_before: record.polled_at,
+            not_before,
             not_after: now,
         };
         let trace = TraceParent::derive([

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, SayError, Watched};
-use crate::state::{Batch, OpenGap, RegistryRecord, RepositoryRecord, StateError};
+use crate::state::{Batch, OpenGap, RegistryRecord, RepositoryRecord, StateError, WholePoll};
 
 /// The agent's kind, as its heartbeat says it.
 const KIND: &str = "registry";
@@ -30,10 +30,10 @@ pub(crate) async fn begin(agent: &Arc<Agent>) -> Result<(), SayError> {
     agent.say_waiting().await
 }
 
-/// A poll that began at `began` has read everything: coverage begins or goes on, and a gap is closed.
-pub(crate) async fn covered(agent: &Arc<Agent>, watched: &Watched, began: Timestamp) -> Result<(), SayError> {
+/// A poll has read everything: coverage begins or goes on, and a gap is closed.
+pub(crate) async fn covered(agent: &Arc<Agent>, watched: &Watched, poll: WholePoll) -> Result<(), SayError> {
     let (own, host) = (agent.clone(), watched.settings.host.clone());
-    agent.state.write(move |batch| own.note_covered(batch, &host, began)).await?;
+    agent.state.write(move |batch| own.note_covered(batch, &host, poll)).await?;
     agent.say_waiting().await
 }
 
@@ -44,15 +44,15 @@ pub(crate) async fn cut_off(agent: &Arc<Agent>, watched: &Watched, began: Timest
     agent.say_waiting().await
 }
 
-/// The poll that began at `began` does not read all tags of a repository.
+/// A poll does not read all tags of a repository: something of it may be missed, at the earliest since then.
 pub(crate) async fn cut_off_in(
     agent: &Arc<Agent>,
     repository: &ImageRepository,
-    began: Timestamp,
+    since: Timestamp,
 ) -> Result<(), SayError> {
     let (own, of) = (agent.clone(), repository.clone());
     let reason = "the repository's list of tags is longer than is read";
-    agent.state.write(move |batch| own.note_missed(batch, &of, began, reason)).await?;
+    agent.state.write(move |batch| own.note_missed(batch, &of, since, reason)).await?;
     agent.say_waiting().await
 }
 
@@ -106,10 +106,10 @@ impl Agent {
         Ok(())
     }
 
-    fn note_covered(&self, batch: &mut Batch<'_>, host: &str, began: Timestamp) -> Result<(), StateError> {
+    fn note_covered(&self, batch: &mut Batch<'_>, host: &str, poll: WholePoll) -> Result<(), StateError> {
         let mut record = batch.registry(host)?;
-        record.covered_since.get_or_insert(began);
-        record.whole_poll_at = Some(began);
+        record.covered_since.get_or_insert(poll.began);
+        record.whole_poll = Some(poll);
         if let Some(gap) = record.open_gap.take() {
             batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), None))?;
         }
@@ -119,7 +119,7 @@ impl Agent {
     fn note_cut_off(&self, batch: &mut Batch<'_>, host: &str, began: Timestamp) -> Result<(), StateError> {
         let mut record = batch.registry(host)?;
         if record.open_gap.is_none() {
-            let gap = self.gap(record.whole_poll_at.unwrap_or(began));
+            let gap = self.gap(record.whole_poll.as_ref().map_or(began, |poll| poll.began));
             let reason = "the registry's list of repositories is longer than is read";
             batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), Some(reason)))?;
             record.open_gap = Some(gap);

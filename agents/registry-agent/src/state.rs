@@ -18,7 +18,7 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 use file::{Opener, StateFile};
 
 pub(crate) use batch::{Batch, LOOK_UPS_MAX, Waiting};
-pub(crate) use record::{Denials, OpenGap, RegistryRecord, RepositoryRecord};
+pub(crate) use record::{Denials, OpenGap, RegistryRecord, RepositoryRecord, WholePoll};
 pub(crate) use tables::View;
 
 const FILE: &str = "registry-agent.redb";

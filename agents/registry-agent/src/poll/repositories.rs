@@ -17,6 +17,8 @@ use crate::settings::RepositoryPattern;
 /// What is polled.
 pub(super) struct ToPoll {
     pub(super) repositories: Vec<ImageRepository>,
+    /// What the registry's own list holds of what is looked for.
+    pub(super) listed: BTreeSet<ImageRepository>,
     /// That is all that should be.
     pub(super) is_complete: bool,
 }
@@ -41,7 +43,7 @@ impl Polling<'_> {
         let known: BTreeSet<_> = known.map_err(SayError::State)?.into_iter().collect();
         let mut wanted = Vec::new();
         let mut taken = BTreeSet::new();
-        for repository in named.into_iter().chain(known).chain(listed) {
+        for repository in named.into_iter().chain(known).chain(listed.iter().cloned()) {
             if taken.insert(repository.clone()) {
                 wanted.push(repository);
             }
@@ -52,7 +54,7 @@ impl Polling<'_> {
             is_complete = false;
             wanted.truncate(count_max);
         }
-        Ok(ToPoll { repositories: wanted, is_complete })
+        Ok(ToPoll { repositories: wanted, listed, is_complete })
     }
 }
 

@@ -12,9 +12,18 @@ pub(crate) struct RegistryRecord {
     /// The agent was watching at this time.
     pub(crate) alive_at: Option<Timestamp>,
     pub(crate) open_gap: Option<OpenGap>,
-    /// When the last poll that read everything began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) whole_poll_at: Option<Timestamp>,
+    pub(crate) whole_poll: Option<WholePoll>,
+}
+
+/// The last poll that read everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct WholePoll {
+    /// When it began.
+    pub(crate) began: Timestamp,
+    /// What it was to read, as the settings had it.
+    pub(crate) patterns: Vec<String>,
 }
 
 /// A time in which the agent was not watching, until a poll closes it.
@@ -41,6 +50,15 @@ pub(crate) struct RepositoryRecord {
 }
 
 impl RepositoryRecord {
+    /// Since when what is found in the repository can have happened. `absent_at` is a time at which a whole
+    /// list of the registry's repositories did not hold it, unless the agent knows of it since before.
+    pub(crate) fn changed_after(&self, absent_at: Option<Timestamp>) -> Option<Timestamp> {
+        let denied_since = self.denied.as_ref().map(|denied| denied.since);
+        let gap_since = self.open_gap.as_ref().map(|gap| gap.from);
+        let is_older = |at: &Timestamp| denied_since.into_iter().chain(gap_since).any(|since| since < *at);
+        self.polled_at.or(absent_at.filter(|at| !is_older(at)))
+    }
+
     pub(crate) fn is_left_out(&self) -> bool {
         self.denied.as_ref().is_some_and(|denied| denied.is_left_out)
     }

@@ -74,6 +74,12 @@ impl Bench {
         Bench { folder, bus, fake, agent, settings }
     }
 
+    /// The same, with other lines in the registry's section.
+    pub(super) fn restarted_with(mut self, registry_lines: &str) -> Bench {
+        self.settings = section(&self.fake.host, registry_lines);
+        self.restarted()
+    }
+
     /// The same agent, on another way to the same bus.
     pub(super) fn behind(self, way: Arc<dyn Bus>) -> Bench {
         let Bench { folder, bus, fake, agent, settings } = self;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bus_schema::Event;
 use bus_schema::fleet::{AgentGap, AgentReported};
 use bus_schema::registry::Observation;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::bench::{Bench, section};
@@ -238,6 +239,65 @@ async fn many_new_repositories_take_the_place_of_none_that_was_watched() {
     // One of them had the place that was left, and is asked for though it is gone.
     assert!(bench.poll().await.unwrap().is_complete);
     assert_eq!(gaps(&bench).await.iter().map(|gap| gap.recovered).collect::<Vec<_>>(), [false, true]);
+}
+
+/// When the windows begin in which polls say that images of a repository were pushed.
+async fn windows(bench: &Bench, name: &str) -> Vec<Option<Timestamp>> {
+    let windows = bench.said().await.into_iter().filter_map(|envelope| match envelope.event {
+        Event::ImagePushed(event) if event.repository.name() == name => match event.observation {
+            Observation::Poll { not_before, .. } => Some(not_before),
+            other => panic!("{other:?}"),
+        },
+        _ => None,
+    });
+    windows.collect()
+}
+
+#[tokio::test]
+async fn what_is_in_a_repository_that_a_whole_list_did_not_hold_was_pushed_after_that() {
+    let bench = Bench::with("repositories = [\"acme/**\"]").await;
+    bench.fake.image("acme/first", Some("v1"), "a");
+    bench.poll().await.unwrap();
+    assert_eq!(windows(&bench, "acme/first").await, [None], "nobody knows since when the first is there");
+    let host = bench.fake.host.clone();
+    let read = bench.agent.agent.state.write(move |batch| batch.registry(&host)).await.unwrap();
+    let whole = read.whole_poll.unwrap().began;
+    // A poll that fails reads nothing of the new one and is no whole one.
+    bench.fake.image("acme/new", Some("v1"), "b");
+    bench.fake.fault("acme/new/tags", Fault::Status(503));
+    assert!(bench.poll().await.is_err());
+    bench.fake.set().faults.clear();
+    let bench = bench.restarted();
+    assert!(bench.poll().await.unwrap().is_complete);
+    assert_eq!(windows(&bench, "acme/new").await, [Some(whole)]);
+}
+
+#[tokio::test]
+async fn a_repository_that_was_not_looked_for_may_have_been_there_before() {
+    let bench = Bench::with("repositories = [\"acme/**\"]").await;
+    bench.fake.image("acme/first", Some("v1"), "a");
+    bench.fake.image("other/old", Some("v1"), "b");
+    bench.poll().await.unwrap();
+    let bench = bench.restarted_with("repositories = [\"acme/**\", \"other/**\"]");
+    bench.poll().await.unwrap();
+    assert_eq!(windows(&bench, "other/old").await, [None]);
+    // From then on it is known what was there.
+    bench.fake.image("other/new", Some("v1"), "c");
+    bench.poll().await.unwrap();
+    assert!(windows(&bench, "other/new").await[0].is_some());
+}
+
+#[tokio::test]
+async fn a_repository_that_was_left_out_is_no_new_one() {
+    let bench = Bench::with("repositories = [\"**\"]").await;
+    bench.fake.image("acme/other", Some("v1"), "a");
+    bench.fake.image(APP, Some("v1"), "b");
+    bench.fake.fault("acme/app/tags", Fault::Status(403));
+    failed_of(&bench, APP, 6).await;
+    assert!(bench.poll().await.unwrap().is_complete, "left out, and a whole poll without it");
+    bench.fake.set().faults.clear();
+    bench.poll().await.unwrap();
+    assert_eq!(windows(&bench, APP).await, [None]);
 }
 
 #[tokio::test]
