@@ -85,7 +85,7 @@ async fn the_doctor_knows_the_machines_of_a_fleet_and_letters_are_looked_for_whe
     server.process.kill();
     let of_agent = doctor(place, "near-the-registry/agent.toml", "agent");
     assert_eq!(state(&of_agent, &bus), "fails", "{of_agent:#}");
-    assert!(detail(&of_agent, "agent registry-1").contains("does not answer"), "{of_agent:#}");
+    assert!(detail(&of_agent, "agent registry-1").contains("does no more"), "{of_agent:#}");
 }
 
 fn custody(place: &Path, arguments: &[&str]) -> Output {
