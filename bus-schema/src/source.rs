@@ -39,6 +39,9 @@ pub struct CommitPushed {
     pub commits_cut: bool,
     /// The time that the body states for the push.
     pub pushed_at: Timestamp,
+    /// The agent looked the push up by API: it knows parents and signatures, which no webhook tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looked_up: bool,
 }
 
 /// One commit of a pushed range.
@@ -69,14 +72,16 @@ pub struct PushedCommit {
 
 impl EventData for CommitPushed {
     fn occurrence(&self) -> OccurrenceKey {
-        OccurrenceKey::of([
+        let fields = [
             "push",
             &repository_key(&self.repository),
             self.git_ref.as_str(),
             commit_text(&self.before),
             commit_text(&self.after),
             &self.pushed_at.to_string(),
-        ])
+        ];
+        // What a look-up adds to the webhook of the same push is a fuller fact, not a repeat.
+        OccurrenceKey::of(fields.into_iter().chain(self.looked_up.then_some("looked-up")))
     }
 
     fn subject(&self) -> String {

@@ -311,6 +311,9 @@ pub struct Commits {
     /// More commits came than are listed.
     #[serde(default)]
     pub cut: bool,
+    /// Told by a look-up.
+    #[serde(default)]
+    pub looked_up: bool,
     #[serde(default)]
     pub signed: Option<bool>,
     /// When it was pushed, in seconds; the step's time by default.
@@ -821,6 +824,7 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                     .collect(),
                 commits_cut: commits.cut,
                 pushed_at: commits.pushed.map_or(at, time),
+                looked_up: commits.looked_up,
             }),
         );
     }

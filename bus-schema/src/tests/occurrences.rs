@@ -19,6 +19,7 @@ const TELLS_APART: &[&str] = &[
     "change.reviewed permission",
     "commit.pushed after",
     "commit.pushed before",
+    "commit.pushed lookedUp",
     "image.deleted digest",
     "image.deleted tag",
     "image.pushed tag",

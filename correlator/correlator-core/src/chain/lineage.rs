@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bus_schema::{CommitId, GitRef};
 use jiff::Timestamp;
 
-use crate::chain::branch::{Branch, Step};
+use crate::chain::branch::{Branch, Step, commits_of};
 use crate::chain::inquiry::Inquiry;
-use crate::chain::review::{Unreviewed, is_same_repository, is_to_allowed_branch, pushes_of};
+use crate::chain::review::{
+    Unreviewed, is_allowed_base, is_same_repository, is_to_allowed_branch, merges_of, pushes_of,
+};
 use crate::contracts::pipeline::SourceContract;
 use crate::records::{RecordsError, Table};
 use crate::state::Ground;
@@ -60,10 +62,13 @@ impl Lineage {
     ) -> Result<Lineage, RecordsError> {
         let since = covered_since.unwrap_or(Timestamp::MIN);
         let mut lineage = Lineage::default();
-        let mut followed: BTreeMap<GitRef, Timestamp> = BTreeMap::new();
+        let mut followed: BTreeMap<GitRef, (Timestamp, CommitId)> = BTreeMap::new();
         let mut walks = VecDeque::from([first]);
         while let Some(walk) = walks.pop_front() {
-            if followed.get(&walk.git_ref).is_some_and(|known| *known >= walk.up_to) {
+            let is_followed = |(up_to, commit): &(Timestamp, CommitId)| {
+                *up_to > walk.up_to || (*up_to == walk.up_to && *commit == walk.commit)
+            };
+            if followed.get(&walk.git_ref).is_some_and(is_followed) {
                 continue;
             }
             if lineage.parts.len() >= BRANCHES_MAX {
@@ -71,7 +76,7 @@ impl Lineage {
                 lineage.not_seen.push(Unreviewed { commit: walk.commit, found, git_ref: None });
                 break;
             }
-            followed.insert(walk.git_ref.clone(), walk.up_to);
+            followed.insert(walk.git_ref.clone(), (walk.up_to, walk.commit.clone()));
             let key = inquiry.source_key(&source.repository)?;
             inquiry.depend_on(fact::history(&key, &walk.git_ref, walk.up_to));
             let Some(known) = Known::read(inquiry, source, &walk)? else { continue };
@@ -88,19 +93,11 @@ impl Lineage {
             let mut of_another = BTreeSet::new();
             for step in starts(&branch).filter(|step| step.push.pushed_at >= since) {
                 match start_of(inquiry, source, &branch, step)? {
-                    Start::On { pushes, commit, passed } => {
+                    Start::On { walks: others, passed } => {
                         of_another.extend(passed);
-                        walks.extend(pushes.into_iter().map(|push| Walk {
-                            git_ref: push.git_ref,
-                            up_to: push.pushed_at,
-                            commit: commit.clone(),
-                        }));
+                        walks.extend(others);
                     }
-                    Start::NotSeen(commit) => {
-                        let found = format!("nobody saw what {} was made from", walk.git_ref);
-                        let git_ref = Some(walk.git_ref.clone());
-                        lineage.not_seen.push(Unreviewed { commit, found, git_ref });
-                    }
+                    Start::NotSeen(not_seen) => lineage.not_seen.push(not_seen),
                     Start::Itself => {}
                 }
             }
@@ -193,10 +190,10 @@ fn starts(branch: &Branch) -> impl Iterator<Item = &Step> {
 
 /// Where a push began that does not tell it.
 enum Start {
-    /// At a commit that other allowed branches had by then: the pushes that brought it there, and what of the push they had.
-    On { pushes: Vec<PushRecord>, commit: CommitId, passed: Vec<CommitId> },
+    /// At a commit that other allowed branches had by then: those up to it, and what of the push they had.
+    On { walks: Vec<Walk>, passed: Vec<CommitId> },
     /// Nobody knows what lies below this commit.
-    NotSeen(CommitId),
+    NotSeen(Unreviewed),
     /// The push has nothing but the commit at which it ends, or is objected to by itself.
     Itself,
 }
@@ -208,22 +205,20 @@ fn start_of(
     step: &Step,
 ) -> Result<Start, RecordsError> {
     let push = &step.push;
-    let listed: Vec<&CommitId> = push.commits.iter().map(|commit| &commit.id).collect();
     let made_it = branch.makes(push);
-    let parent = push.commits.first().and_then(|first| first.parents.first());
+    let is_set = made_it || push.forced;
+    let listed: Vec<&CommitId> = push.commits.iter().map(|commit| &commit.id).collect();
+    let parent = push.commits.first().and_then(|first| first.parents.first()).filter(|_| is_set);
+    // What a forced push does not list lies below what the branch had before.
+    let before = push.before.as_ref().filter(|_| push.forced);
     // From the newest on. What else came with a list that was cut may lie beside any of its commits but the last.
-    let candidates = push.after.iter().chain(listed.iter().rev().copied().filter(|_| made_it));
-    for (place, commit) in candidates.chain(parent.filter(|_| made_it)).enumerate() {
-        if place == 0 || Some(commit) == parent {
+    let listed_first = push.after.iter().chain(listed.iter().rev().copied().filter(|_| is_set));
+    for commit in listed_first.chain(parent).chain(before) {
+        if !listed.contains(&commit) || push.after.as_ref() == Some(commit) {
             inquiry.depend_on(fact::commit(&inquiry.source_key(&source.repository)?, commit));
         }
-        let mut pushes = pushes_of(inquiry, source, commit)?;
-        pushes.retain(|other| {
-            is_to_allowed_branch(source, other)
-                && other.git_ref != push.git_ref
-                && other.pushed_at <= push.pushed_at
-        });
-        if pushes.is_empty() {
+        let walks = walks_to(inquiry, source, push, commit)?;
+        if walks.is_empty() {
             continue;
         }
         let older = listed.iter().position(|listed| *listed == commit).map_or(0, |index| index + 1);
@@ -231,10 +226,51 @@ fn start_of(
             true => step.commits.clone(),
             false => listed[..older].iter().copied().cloned().collect(),
         };
-        return Ok(Start::On { pushes, commit: commit.clone(), passed });
+        return Ok(Start::On { walks, passed });
     }
-    Ok(match push.commits.first().filter(|_| made_it) {
-        Some(first) => Start::NotSeen(first.id.clone()),
-        None => Start::Itself,
-    })
+    let Some(first) = push.commits.first().filter(|_| made_it) else { return Ok(Start::Itself) };
+    Ok(Start::NotSeen(match parent {
+        Some(parent) => Unreviewed {
+            commit: parent.clone(),
+            found: format!("nobody saw how it was pushed, and {} was made from it", push.git_ref),
+            git_ref: None,
+        },
+        None => Unreviewed {
+            commit: first.id.clone(),
+            found: format!("nobody saw what {} was made from", push.git_ref),
+            git_ref: Some(push.git_ref.clone()),
+        },
+    }))
+}
+
+/// The other allowed branches that had a commit by the time of a push, each up to it: those that it was pushed to or merged
+/// into, or, where it only was what branches were made at, the first of these.
+fn walks_to(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    push: &PushRecord,
+    commit: &CommitId,
+) -> Result<Vec<Walk>, RecordsError> {
+    let walk = |git_ref: GitRef, up_to: Timestamp| Walk { git_ref, up_to, commit: commit.clone() };
+    let mut others = pushes_of(inquiry, source, commit)?;
+    others.retain(|other| {
+        is_to_allowed_branch(source, other)
+            && other.git_ref != push.git_ref
+            && other.pushed_at <= push.pushed_at
+    });
+    let (made, brought): (Vec<PushRecord>, Vec<PushRecord>) =
+        others.into_iter().partition(|other| other.before.is_none() && commits_of(other) == [commit.clone()]);
+    let mut walks: Vec<Walk> =
+        brought.into_iter().map(|other| walk(other.git_ref, other.pushed_at)).collect();
+    for (_, merge, _) in merges_of(inquiry, source, commit)? {
+        let is_before = merge.base != push.git_ref && merge.merged_at <= push.pushed_at;
+        if is_before && is_allowed_base(source, &merge) {
+            walks.push(walk(merge.base, merge.merged_at));
+        }
+    }
+    if walks.is_empty() {
+        let first = made.into_iter().min_by_key(|other| other.pushed_at);
+        walks.extend(first.map(|other| walk(other.git_ref, other.pushed_at)));
+    }
+    Ok(walks)
 }

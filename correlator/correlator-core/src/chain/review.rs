@@ -466,7 +466,7 @@ pub(super) fn pushes_of(
 }
 
 /// The merges that made a commit: number of the change, the fullest report of its merge, and the change.
-fn merges_of(
+pub(super) fn merges_of(
     inquiry: &Inquiry<'_>,
     source: &SourceContract,
     commit: &CommitId,
@@ -486,7 +486,7 @@ fn merges_of(
     Ok(merges)
 }
 
-fn is_allowed_base(source: &SourceContract, merge: &Merge) -> bool {
+pub(super) fn is_allowed_base(source: &SourceContract, merge: &Merge) -> bool {
     source.refs.iter().any(|glob| glob.matches(merge.base.as_str()))
 }
 

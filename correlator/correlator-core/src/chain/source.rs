@@ -174,7 +174,8 @@ fn finish_review(
             format!("commit {commit} was pushed before the source agent watched {}", source.repository)
         });
     }
-    if commit != claim.commit {
+    let lacks_it = asked_of.is_some() && asked_of != claim.git_ref;
+    if commit != claim.commit || lacks_it {
         // The change that brought the ancestor may have been missed: that is what the forge is asked about.
         missing.questions.push(Question::Commit {
             repository: source.repository.clone(),

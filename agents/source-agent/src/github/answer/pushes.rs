@@ -65,6 +65,7 @@ impl LookUp<'_> {
             pusher: entry.activity.actor.as_ref().map(|account| account.actor()),
             commits: Vec::new(),
             commits_cut,
+            looked_up: true,
             pushed_at: entry.activity.timestamp,
         };
         let mut push = RecordedPush { pushed, listed };

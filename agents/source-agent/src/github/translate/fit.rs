@@ -130,6 +130,7 @@ mod tests {
             commits,
             commits_cut: false,
             pushed_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            looked_up: false,
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) fn translate(host: &ForgeHost, push: &Push) -> Result<Translated, Tra
             pusher,
             commits: listed,
             commits_cut,
+            looked_up: false,
             pushed_at,
         };
         fit::fit(&mut pushed);

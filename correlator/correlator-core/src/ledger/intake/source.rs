@@ -312,7 +312,9 @@ fn joined(one: PushRecord, other: PushRecord) -> PushRecord {
     let rank = |push: &PushRecord| {
         let parents: usize = push.commits.iter().map(|commit| commit.parents.len()).sum();
         let paths = push.commits.iter().filter(|commit| commit.paths.is_some()).count();
-        (push.commits.len(), parents, paths, std::cmp::Reverse(push.ground.clone()))
+        // Where a branch was made and nothing else was told, a look-up makes up a list of what was asked about.
+        let tells_all = push.before.is_some() || !push.commits_cut;
+        (tells_all, push.commits.len(), parents, paths, std::cmp::Reverse(push.ground.clone()))
     };
     let (mut fuller, other) = if rank(&one) >= rank(&other) { (one, other) } else { (other, one) };
     for commit in &mut fuller.commits {

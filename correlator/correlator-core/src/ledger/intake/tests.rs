@@ -97,6 +97,7 @@ fn pushed(name: &str, id: Option<u64>, second: i64) -> (RepositoryRef, Input) {
         commits: Vec::new(),
         commits_cut: false,
         pushed_at: at(second),
+        looked_up: false,
     };
     let event = Event::CommitPushed(push);
     (
