@@ -3,6 +3,7 @@
 //! Facts in, link states out. What a link still waits for becomes a question or a deadline; nothing here decides what to
 //! do about a broken chain.
 
+pub(crate) mod approval;
 pub(crate) mod artifact;
 pub(crate) mod branch;
 pub(crate) mod build;
@@ -12,6 +13,7 @@ pub(crate) mod lineage;
 pub(crate) mod memo;
 pub(crate) mod path;
 pub(crate) mod provenance;
+pub(crate) mod pushed;
 pub(crate) mod review;
 pub(crate) mod sbom;
 pub(crate) mod settle;

@@ -89,21 +89,7 @@ impl Ledger {
         records: &dyn Records,
         entries: &[Entry],
     ) -> Result<Outcome, RecordsError> {
-        let mut work = Work {
-            draft: Draft::new(records),
-            contracts: Arc::clone(&self.contracts),
-            roots: Arc::clone(&self.roots),
-            now: Timestamp::MIN,
-            position: 0,
-            touched: Touched::default(),
-            sweeps: false,
-            inventories: BTreeMap::new(),
-            seen: Vec::new(),
-            to_verify: Vec::new(),
-            decisions: Vec::new(),
-            trace: None,
-            traces: BTreeMap::new(),
-        };
+        let mut work = Work::new(self, records);
         for entry in entries {
             work.take(entry)?;
         }
@@ -159,6 +145,26 @@ struct Work<'a> {
     trace: Option<TraceParent>,
     /// The traces of decisions, by their place.
     traces: BTreeMap<usize, TraceParent>,
+}
+
+impl<'a> Work<'a> {
+    fn new(ledger: &Ledger, records: &'a dyn Records) -> Work<'a> {
+        Work {
+            draft: Draft::new(records),
+            contracts: Arc::clone(&ledger.contracts),
+            roots: Arc::clone(&ledger.roots),
+            now: Timestamp::MIN,
+            position: 0,
+            touched: Touched::default(),
+            sweeps: false,
+            inventories: BTreeMap::new(),
+            seen: Vec::new(),
+            to_verify: Vec::new(),
+            decisions: Vec::new(),
+            trace: None,
+            traces: BTreeMap::new(),
+        }
+    }
 }
 
 impl Work<'_> {

@@ -295,17 +295,7 @@ impl<'a> Draft<'a> {
 
     /// The first key that is not before `from`.
     pub fn first_key(&self, table: Table, from: &str) -> Result<Option<String>, RecordsError> {
-        self.first_key_of(table, "", from)
-    }
-
-    /// The first key that begins with `prefix` and is not before `from`.
-    pub fn first_key_of(
-        &self,
-        table: Table,
-        prefix: &str,
-        from: &str,
-    ) -> Result<Option<String>, RecordsError> {
-        Ok(self.keys_from(table, prefix, from, 1)?.pop())
+        Ok(self.keys_from(table, "", from, 1)?.pop())
     }
 
     /// At most `limit` keys that begin with `prefix`, in order.

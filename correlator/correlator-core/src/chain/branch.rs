@@ -4,6 +4,7 @@
 //! tells that one was missed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bus_schema::CommitId;
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ pub(crate) struct Branch {
 /// One push on the line.
 #[derive(Debug)]
 pub(crate) struct Step {
-    pub(crate) push: PushRecord,
+    pub(crate) push: Rc<PushRecord>,
     /// Its commits that are on the branch, oldest first.
     pub(crate) commits: Vec<CommitId>,
 }
@@ -33,22 +34,27 @@ pub(crate) struct Step {
 impl Branch {
     /// The branch that these pushes and merges made, in the order of their times. A merge of which no push is known is a
     /// step of its own: its commit was on the branch.
-    pub(crate) fn of(pushes: &[PushRecord], merges: &[Merge], ground: &Ground) -> Branch {
-        let brought: BTreeSet<CommitId> = pushes.iter().flat_map(commits_of).collect();
-        let unseen = merges.iter().filter(|merge| !brought.contains(&merge.merge_commit));
-        let mut steps: Vec<PushRecord> = unseen.clone().map(|merge| push_of(merge, ground)).collect();
-        steps.extend(pushes.iter().cloned());
+    pub(crate) fn of<'a>(
+        pushes: &[Rc<PushRecord>],
+        merges: impl Iterator<Item = &'a Merge>,
+        ground: &Ground,
+    ) -> Branch {
+        let brought: BTreeSet<CommitId> = pushes.iter().flat_map(|push| commits_of(push)).collect();
+        let mut branch = Branch::default();
+        let mut steps = pushes.to_vec();
+        for merge in merges.filter(|merge| !brought.contains(&merge.merge_commit)) {
+            branch.unseen.insert(merge.merge_commit.clone());
+            steps.push(Rc::new(push_of(merge, ground)));
+        }
         steps.sort_by_key(|push| push.pushed_at);
-        let unseen = unseen.map(|merge| merge.merge_commit.clone()).collect();
-        let mut branch = Branch { unseen, ..Branch::default() };
         for second in steps.chunk_by(|one, other| one.pushed_at == other.pushed_at) {
-            one_after_another(second).into_iter().for_each(|push| branch.add(push.clone()));
+            one_after_another(second).into_iter().for_each(|push| branch.add(Rc::clone(push)));
         }
         branch
     }
 
     /// Adds the next push.
-    fn add(&mut self, push: PushRecord) {
+    fn add(&mut self, push: Rc<PushRecord>) {
         if push.after.is_none() || self.makes(&push) {
             self.line.iter_mut().for_each(|step| step.commits.clear());
             self.doubtful.clear();
@@ -80,7 +86,7 @@ impl Branch {
 
     /// The last forced push that set the branch back.
     pub(crate) fn last_forced(&self) -> Option<&PushRecord> {
-        self.line.iter().rev().map(|step| &step.push).find(|push| push.forced)
+        self.line.iter().rev().map(|step| &*step.push).find(|push| push.forced)
     }
 
     /// Where pushes since a time began that no known push had brought the branch to: the first of them, which may be
@@ -137,9 +143,9 @@ impl Branch {
 
 /// Pushes of one time in the order that they tell themselves: forges state whole seconds, and a push comes after the one that
 /// brought the branch to where it begins.
-fn one_after_another(pushes: &[PushRecord]) -> Vec<&PushRecord> {
+fn one_after_another(pushes: &[Rc<PushRecord>]) -> Vec<&Rc<PushRecord>> {
     let ends: BTreeSet<&CommitId> = pushes.iter().filter_map(|push| push.after.as_ref()).collect();
-    let mut begun_at: BTreeMap<&CommitId, Vec<&PushRecord>> = BTreeMap::new();
+    let mut begun_at: BTreeMap<&CommitId, Vec<&Rc<PushRecord>>> = BTreeMap::new();
     let mut next = Vec::new();
     for push in pushes.iter().rev() {
         match push.before.as_ref().filter(|before| ends.contains(before)) {
@@ -219,8 +225,8 @@ mod tests {
 
     /// Where each push ends, in the order of the branch.
     fn check(pushes: &[(u64, u64)], expected: &[u64]) -> Branch {
-        let pushes: Vec<PushRecord> = pushes.iter().copied().map(push).collect();
-        let branch = Branch::of(&pushes, &[], &pushes[0].ground);
+        let pushes: Vec<Rc<PushRecord>> = pushes.iter().copied().map(push).map(Rc::new).collect();
+        let branch = Branch::of(&pushes, std::iter::empty(), &pushes[0].ground);
         let ends: Vec<CommitId> = branch.line.iter().filter_map(|step| step.push.after.clone()).collect();
         assert_eq!(ends, expected.iter().copied().map(commit).collect::<Vec<_>>());
         branch

@@ -5,17 +5,16 @@
 //! another branch. Whoever may make branches must not be able to hide it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use bus_schema::{CommitId, GitRef};
 use jiff::Timestamp;
 
 use crate::chain::branch::{Branch, Step, commits_of};
 use crate::chain::inquiry::Inquiry;
-use crate::chain::review::{
-    Unreviewed, is_allowed_base, is_same_repository, is_to_allowed_branch, merges_of, pushes_of,
-};
+use crate::chain::pushed::{is_allowed_base, is_same_repository, is_to_allowed_branch, merges_of, pushes_of};
 use crate::contracts::pipeline::SourceContract;
-use crate::records::{RecordsError, Table};
+use crate::records::{self, RecordsError, Table};
 use crate::state::Ground;
 use crate::state::source::{self, ChangeRecord, Merge, PushRecord};
 use crate::state::unit::fact;
@@ -33,6 +32,15 @@ pub(crate) struct Lineage {
     pub(crate) not_seen: Vec<Unreviewed>,
     /// What dropped the commit from the branch that brought it, if a forced push did later.
     pub(crate) forced_away: Option<String>,
+}
+
+/// A commit without a review that counts, and what says so.
+#[derive(Debug, Clone)]
+pub(crate) struct Unreviewed {
+    pub(crate) commit: CommitId,
+    pub(crate) found: String,
+    /// The branch on which nobody saw how it got there; where that is known, the forge is asked about every branch.
+    pub(crate) git_ref: Option<GitRef>,
 }
 
 /// A branch up to a commit.
@@ -79,17 +87,17 @@ impl Lineage {
             followed.insert(walk.git_ref.clone(), (walk.up_to, walk.commit.clone()));
             let key = inquiry.source_key(&source.repository)?;
             inquiry.depend_on(fact::history(&key, &walk.git_ref, walk.up_to));
-            let Some(known) = Known::read(inquiry, source, &walk)? else { continue };
+            let Some(recorded) = Recorded::read(inquiry, source, &walk.git_ref)? else { continue };
             if lineage.parts.is_empty() {
-                lineage.forced_away = known.forced_away(&walk);
+                lineage.forced_away = recorded.forced_away(&walk);
             }
-            if let Some(dropped) = known.dropped.as_ref().filter(|push| push.pushed_at >= since) {
+            let (branch, dropped) = recorded.up_to(walk.up_to);
+            if let Some(dropped) = dropped.filter(|push| push.pushed_at >= since) {
                 let found =
                     format!("more than {HISTORY_PUSHES_MAX} pushes to {} came after it", walk.git_ref);
                 let commit = dropped.after.clone().unwrap_or_else(|| walk.commit.clone());
                 lineage.not_seen.push(Unreviewed { commit, found, git_ref: None });
             }
-            let branch = known.up_to(walk.up_to);
             let mut of_another = BTreeSet::new();
             for step in starts(&branch).filter(|step| step.push.pushed_at >= since) {
                 match start_of(inquiry, source, &branch, step)? {
@@ -108,78 +116,71 @@ impl Lineage {
     }
 }
 
-/// What is known of a branch.
-struct Known {
-    pushes: Vec<PushRecord>,
+/// What is recorded of a branch, in the order of time.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pushes: Vec<Rc<PushRecord>>,
     merges: Vec<Merge>,
+    /// An event that tells of the branch.
     ground: Ground,
-    /// The newest push that is not among them, because there are too many.
-    dropped: Option<PushRecord>,
 }
 
-impl Known {
+impl Recorded {
+    /// Many images are built from one branch: it is read once for all judgements that are made together.
     fn read(
         inquiry: &Inquiry<'_>,
         source: &SourceContract,
-        walk: &Walk,
-    ) -> Result<Option<Known>, RecordsError> {
-        let prefix = source::pushes_prefix(&inquiry.source_key(&source.repository)?, &walk.git_ref);
-        let pushes: Vec<(String, PushRecord)> = inquiry.draft.scan(Table::Source, &prefix, usize::MAX)?;
-        let mut pushes: Vec<PushRecord> = pushes
-            .into_iter()
-            .map(|(_, push)| push)
-            .filter(|push| is_same_repository(source, push))
-            .collect();
-        let surplus =
-            pushes.partition_point(|push| push.pushed_at <= walk.up_to).saturating_sub(HISTORY_PUSHES_MAX);
-        let dropped = pushes.drain(..surplus).next_back();
-        let from = pushes.first().filter(|_| surplus > 0).map_or(Timestamp::MIN, |first| first.pushed_at);
-        let (merges, ground) = merges_into(inquiry, source, &walk.git_ref, from)?;
-        let ground = pushes.first().map(|push| push.ground.clone()).or(ground);
-        Ok(ground.map(|ground| Known { pushes, merges, ground, dropped }))
+        branch: &GitRef,
+    ) -> Result<Option<Rc<Recorded>>, RecordsError> {
+        let key = inquiry.source_key(&source.repository)?;
+        let pushes_prefix = source::pushes_prefix(&key, branch);
+        // Two contracts may mean two repositories that had one name in turn.
+        let name = records::key([pushes_prefix.as_str(), &source.repository.to_string()]);
+        if let Some(known) = inquiry.memo.branch(&name) {
+            return Ok(known);
+        }
+        let pushes: Vec<(String, PushRecord)> =
+            inquiry.draft.scan(Table::Source, &pushes_prefix, usize::MAX)?;
+        let pushes = pushes.into_iter().map(|(_, push)| push);
+        let pushes: Vec<Rc<PushRecord>> =
+            pushes.filter(|push| is_same_repository(source, push)).map(Rc::new).collect();
+        let (mut merges, mut ground) = (Vec::new(), pushes.first().map(|push| push.ground.clone()));
+        let prefix = source::merged_at_prefix(&key, branch);
+        for (key, change_key) in inquiry.draft.scan::<String>(Table::Source, &prefix, usize::MAX)? {
+            let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else {
+                continue;
+            };
+            let parts = records::parts(&key);
+            let merge = change.merges.iter().rfind(|merge| parts.contains(&merge.merge_commit.as_str()));
+            if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
+                merges.push(merge.clone());
+                ground = ground.or_else(|| change.ground.first().cloned());
+            }
+        }
+        let recorded = ground.map(|ground| Rc::new(Recorded { pushes, merges, ground }));
+        inquiry.memo.keep_branch(name, recorded.clone());
+        Ok(recorded)
     }
 
+    /// The branch as it was at a time, and the newest push before what is looked at of it.
+    fn up_to(&self, until: Timestamp) -> (Branch, Option<&PushRecord>) {
+        let pushes = &self.pushes[..self.pushes.partition_point(|push| push.pushed_at <= until)];
+        let (dropped, pushes) = pushes.split_at(pushes.len().saturating_sub(HISTORY_PUSHES_MAX));
+        let from = pushes.first().filter(|_| !dropped.is_empty()).map(|first| first.pushed_at);
+        let merges = self.merges.iter().filter(|merge| merge.merged_at <= until);
+        let merges = merges.filter(|merge| from.is_none_or(|from| merge.merged_at >= from));
+        (Branch::of(pushes, merges, &self.ground), dropped.last().map(|push| &**push))
+    }
+
+    /// What dropped a commit from the branch, if a forced push did later.
     fn forced_away(&self, walk: &Walk) -> Option<String> {
         if !self.pushes.iter().any(|push| push.pushed_at > walk.up_to && push.forced) {
             return None;
         }
-        let whole = self.up_to(Timestamp::MAX);
-        let forced = whole.last_forced().filter(|_| !whole.holds(&walk.commit))?;
+        let (now, _) = self.up_to(Timestamp::MAX);
+        let forced = now.last_forced().filter(|_| !now.holds(&walk.commit))?;
         Some(format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
     }
-
-    fn up_to(&self, until: Timestamp) -> Branch {
-        let pushes: Vec<PushRecord> =
-            self.pushes.iter().filter(|push| push.pushed_at <= until).cloned().collect();
-        let merges: Vec<Merge> =
-            self.merges.iter().filter(|merge| merge.merged_at <= until).cloned().collect();
-        Branch::of(&pushes, &merges, &self.ground)
-    }
-}
-
-/// The merges into a branch from a time on, by their times, with an event that tells of one.
-fn merges_into(
-    inquiry: &Inquiry<'_>,
-    source: &SourceContract,
-    branch: &GitRef,
-    from: Timestamp,
-) -> Result<(Vec<Merge>, Option<Ground>), RecordsError> {
-    let prefix = source::merged_at_prefix(&inquiry.source_key(&source.repository)?, branch);
-    let begin = format!("{prefix}{}", source::sortable(from));
-    let mut merges = Vec::new();
-    let mut ground = None;
-    for (key, change_key) in
-        inquiry.draft.scan_from::<String>(Table::Source, &prefix, &begin, HISTORY_PUSHES_MAX)?
-    {
-        let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else { continue };
-        let parts = crate::records::parts(&key);
-        let merge = change.merges.iter().rfind(|merge| parts.contains(&merge.merge_commit.as_str()));
-        if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
-            merges.push(merge.clone());
-            ground = ground.or_else(|| change.ground.first().cloned());
-        }
-    }
-    Ok((merges, ground))
 }
 
 /// The pushes that do not tell all of what they brought: the one that made the branch, and those whose lists were cut.

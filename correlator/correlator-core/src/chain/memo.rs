@@ -4,10 +4,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bus_schema::Digest;
 
+use crate::chain::lineage::Recorded;
 use crate::chain::review::Remembered;
 use crate::records::{Draft, RecordsError, Table};
 use crate::state::digest::{self, DigestRecord};
@@ -16,7 +17,9 @@ use crate::state::digest::{self, DigestRecord};
 pub(crate) struct Memo {
     /// Without what they list: an index lies above each of its thousand manifests.
     digests: RefCell<BTreeMap<Digest, Option<DigestRecord>>>,
-    reviews: RefCell<BTreeMap<String, Arc<Remembered>>>,
+    reviews: RefCell<BTreeMap<String, Rc<Remembered>>>,
+    /// The branch that was read last, by its name.
+    branch: RefCell<Option<(String, Option<Rc<Recorded>>)>>,
 }
 
 impl Memo {
@@ -37,11 +40,20 @@ impl Memo {
         Ok(record)
     }
 
-    pub(crate) fn review(&self, key: &str) -> Option<Arc<Remembered>> {
+    pub(crate) fn review(&self, key: &str) -> Option<Rc<Remembered>> {
         self.reviews.borrow().get(key).cloned()
     }
 
-    pub(crate) fn keep_review(&self, key: String, review: Arc<Remembered>) {
+    pub(crate) fn keep_review(&self, key: String, review: Rc<Remembered>) {
         self.reviews.borrow_mut().insert(key, review);
+    }
+
+    pub(crate) fn branch(&self, name: &str) -> Option<Option<Rc<Recorded>>> {
+        let known = self.branch.borrow();
+        known.as_ref().filter(|(known, _)| known == name).map(|(_, recorded)| recorded.clone())
+    }
+
+    pub(crate) fn keep_branch(&self, name: String, recorded: Option<Rc<Recorded>>) {
+        self.branch.replace(Some((name, recorded)));
     }
 }

@@ -1,33 +1,33 @@
 //! Is a commit reviewed, and is everything below it?
 //!
 //! A commit is reviewed when a merged change with enough approvals covers it: as the merge commit, or as part of the
-//! pushed range that the change ended. Ancestors count: every commit pushed to the ref since coverage began.
+//! pushed range that the change ended, on any allowed branch. Ancestors count: every commit pushed to the ref since coverage
+//! began, and to the branches that it was made from.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bus_schema::question::Question;
-use bus_schema::source::ReviewState;
 use bus_schema::verdict::{LinkKind, Witness};
-use bus_schema::{Actor, CommitId, GitRef};
+use bus_schema::{CommitId, GitRef};
 use jiff::Timestamp;
 
+use crate::chain::approval::{Reviewed, judge_change};
 use crate::chain::branch::commits_of;
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
-use crate::chain::lineage::{Lineage, Walk};
+use crate::chain::lineage::{Lineage, Unreviewed, Walk};
+use crate::chain::pushed::{is_allowed_base, is_to_allowed_branch, merges_of, pushes_of};
 use crate::contracts::exception::Objected;
 use crate::contracts::pipeline::{Pipeline, SourceContract};
 use crate::ledger::questions::Wanted;
-use crate::records::{RecordsError, Table};
-use crate::state::source::{self, ChangeRecord, Merge, PushRecord, Review};
+use crate::records::RecordsError;
+use crate::state::source::PushRecord;
 use crate::state::unit::fact;
 
 /// The most commits below one whose reviews elsewhere mark what is built from it.
 const DEPENDED_ON_MAX: usize = 256;
-/// The most pushes that may bring one commit.
-const PUSHES_OF_COMMIT_MAX: usize = 64;
 
 /// What the records say about a commit and what lies below it on its ref.
 pub(crate) struct History {
@@ -64,15 +64,6 @@ pub(crate) enum Objection {
     RulesBypassed {
         change: String,
     },
-}
-
-/// A commit without a review that counts, and what says so.
-#[derive(Debug, Clone)]
-pub(crate) struct Unreviewed {
-    pub(crate) commit: CommitId,
-    pub(crate) found: String,
-    /// The branch on which nobody saw how it got there; where that is known, the forge is asked about every branch.
-    pub(crate) git_ref: Option<GitRef>,
 }
 
 /// How far a history goes.
@@ -273,11 +264,6 @@ fn touches_nothing(source: &SourceContract, pushes: &[PushRecord], commit: &Comm
     known.iter().any(|(goes_on, _)| *goes_on) && known.iter().all(|(_, touches)| !touches)
 }
 
-pub(super) fn is_to_allowed_branch(source: &SourceContract, push: &PushRecord) -> bool {
-    let is_allowed = source.refs.iter().any(|glob| glob.matches(push.git_ref.as_str()));
-    is_allowed && push.git_ref.as_branch().is_some()
-}
-
 /// Reviews of commits that were pushed to other allowed branches too: what a branch was made from, or brought up to.
 struct Elsewhere {
     /// What came to an allowed branch before the forge's pushes were seen needs no review.
@@ -345,7 +331,7 @@ impl Remembered {
         source: &SourceContract,
         commit: &CommitId,
         git_ref: Option<&GitRef>,
-    ) -> Result<Arc<Remembered>, RecordsError> {
+    ) -> Result<Rc<Remembered>, RecordsError> {
         let git_ref_text = git_ref.map_or("-", GitRef::as_str);
         let key = crate::records::key([pipeline.name.as_str(), commit.as_str(), git_ref_text]);
         if let Some(known) = inquiry.memo.review(&key) {
@@ -364,8 +350,8 @@ impl Remembered {
         // It is kept for as long as other images of the commit may be judged.
         history.below.parts.clear();
         inquiry.add(&history.notes);
-        let review = Arc::new(Remembered { history, own, own_notes, below, below_notes });
-        inquiry.memo.keep_review(key, Arc::clone(&review));
+        let review = Rc::new(Remembered { history, own, own_notes, below, below_notes });
+        inquiry.memo.keep_review(key, Rc::clone(&review));
         Ok(review)
     }
 
@@ -420,20 +406,6 @@ impl Remembered {
     }
 }
 
-/// Whether a commit is reviewed, with who says so or what is missing.
-#[derive(Debug, Clone)]
-pub(crate) enum Reviewed {
-    Yes {
-        witness: Witness,
-        bypassed: Option<String>,
-    },
-    /// It touches nothing of the pipeline.
-    NotNeeded,
-    No {
-        found: String,
-    },
-}
-
 /// Whether one commit that was pushed to allowed branches is reviewed; its ancestors do not matter here.
 pub(crate) fn is_commit_reviewed(
     inquiry: &Inquiry<'_>,
@@ -444,52 +416,6 @@ pub(crate) fn is_commit_reviewed(
     Ok(matches!(history.judge_own(inquiry, source, commit)?, Reviewed::Yes { .. }))
 }
 
-pub(super) fn is_same_repository(source: &SourceContract, push: &PushRecord) -> bool {
-    source.repository.is_same(&push.repository)
-}
-
-pub(super) fn pushes_of(
-    inquiry: &Inquiry<'_>,
-    source: &SourceContract,
-    commit: &CommitId,
-) -> Result<Vec<PushRecord>, RecordsError> {
-    let prefix = source::commit_pushes_prefix(&inquiry.source_key(&source.repository)?, commit);
-    let mut pushes = Vec::new();
-    for (_, key) in inquiry.draft.scan::<String>(Table::Source, &prefix, PUSHES_OF_COMMIT_MAX)? {
-        if let Some(push) = inquiry.draft.get::<PushRecord>(Table::Source, &key)?
-            && is_same_repository(source, &push)
-        {
-            pushes.push(push);
-        }
-    }
-    Ok(pushes)
-}
-
-/// The merges that made a commit: number of the change, the fullest report of its merge, and the change.
-pub(super) fn merges_of(
-    inquiry: &Inquiry<'_>,
-    source: &SourceContract,
-    commit: &CommitId,
-) -> Result<Vec<(String, Merge, ChangeRecord)>, RecordsError> {
-    let prefix = source::merges_prefix(&inquiry.source_key(&source.repository)?, commit);
-    let mut merges = Vec::new();
-    for (key, change_key) in inquiry.draft.scan::<String>(Table::Source, &prefix, PUSHES_OF_COMMIT_MAX)? {
-        let number = crate::records::parts(&key).last().copied().unwrap_or_default().to_owned();
-        let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else { continue };
-        inquiry.rest_on(&change.ground);
-        // Reports with a look-up sort last: the fullest one speaks.
-        let merge = change.merges.iter().rfind(|merge| merge.merge_commit == *commit).cloned();
-        if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
-            merges.push((number, merge, change));
-        }
-    }
-    Ok(merges)
-}
-
-pub(super) fn is_allowed_base(source: &SourceContract, merge: &Merge) -> bool {
-    source.refs.iter().any(|glob| glob.matches(merge.base.as_str()))
-}
-
 /// Each commit of a push with whether it is reviewed.
 fn judge_push(
     inquiry: &Inquiry<'_>,
@@ -498,6 +424,12 @@ fn judge_push(
 ) -> Result<BTreeMap<CommitId, Reviewed>, RecordsError> {
     let commits = commits_of(push);
     let mut judged: BTreeMap<CommitId, Reviewed> = BTreeMap::new();
+    let places: BTreeMap<&CommitId, usize> =
+        commits.iter().enumerate().map(|(place, commit)| (commit, place)).collect();
+    let is_before = |end: usize| {
+        let places = &places;
+        move |commit: &&CommitId| places.get(*commit).is_some_and(|place| *place < end)
+    };
     let mut range_start = 0;
     for (index, commit) in commits.iter().enumerate() {
         for (number, merge, change) in merges_of(inquiry, source, commit)? {
@@ -509,12 +441,12 @@ fn judge_push(
             let covered = usize::try_from(merge.commit_count).unwrap_or(usize::MAX).saturating_add(1);
             let first = range_start.max((index + 1).saturating_sub(covered));
             // Where its head was pushed as it was, so were the others: a merge by hand can bring more than they are.
-            let is_listed = !merge.commits.is_empty() && commits.contains(&merge.head);
-            let range = if is_listed { &commits[..=index] } else { &commits[first..=index] };
-            let is_own = |commit: &&CommitId| {
-                !is_listed || *commit == &merge.merge_commit || merge.commits.contains(commit)
+            let is_listed = !merge.commits.is_empty() && places.contains_key(&merge.head);
+            let own: Vec<&CommitId> = match is_listed {
+                true => merge.commits.iter().filter(is_before(index)).chain([commit]).collect(),
+                false => commits[first..=index].iter().collect(),
             };
-            for commit in range.iter().filter(is_own) {
+            for commit in own {
                 let is_better = !matches!(judged.get(commit), Some(Reviewed::Yes { .. }));
                 if is_better {
                     judged.insert(commit.clone(), reviewed.clone());
@@ -523,8 +455,8 @@ fn judge_push(
             range_start = index + 1;
         }
     }
-    for commit in commits {
-        judged.entry(commit).or_insert_with(|| Reviewed::No {
+    for commit in &commits {
+        judged.entry(commit.clone()).or_insert_with(|| Reviewed::No {
             found: format!("pushed to {} without a merged change", push.git_ref),
         });
     }
@@ -592,75 +524,6 @@ fn is_after(push: &PushRecord, commit: &CommitId, other: &CommitId) -> bool {
     match (position(commit), position(other)) {
         (Some(commit), Some(other)) => other > commit,
         _ => false,
-    }
-}
-
-/// Whether a change has enough approvals that count.
-fn judge_change(source: &SourceContract, number: &str, merge: &Merge, change: &ChangeRecord) -> Reviewed {
-    let approvers = approvers(source, merge, change);
-    let needed = usize::try_from(source.reviews).unwrap_or(usize::MAX);
-    if approvers.len() < needed {
-        let who = match approvers.is_empty() {
-            true => "no approval that counts".to_owned(),
-            false => format!("approved only by {}", approvers.join(", ")),
-        };
-        return Reviewed::No { found: format!("change #{number} has {who}") };
-    }
-    Reviewed::Yes {
-        witness: Witness {
-            who: "forge".to_owned(),
-            says: format!("change #{number} approved by {}", approvers.join(", ")),
-        },
-        bypassed: (merge.bypassed_rules == Some(true)).then(|| number.to_owned()),
-    }
-}
-
-/// The people whose approval counts: write access, the last state of each, on the final head or one that only merges of
-/// the base followed, neither author nor last pusher, no bots unless the contract says so. While the last pusher is
-/// unknown nobody's approval counts: it could be theirs.
-fn approvers(source: &SourceContract, merge: &Merge, change: &ChangeRecord) -> Vec<String> {
-    let Some(last_pusher) = &merge.last_pusher else { return Vec::new() };
-    let mut last_states: BTreeMap<String, (Timestamp, u64, &Review)> = BTreeMap::new();
-    for (id, reports) in &change.reviews {
-        // Of several reports of one review the latest speaks, and of equals the one that knows the permission.
-        let Some(report) = reports.last() else { continue };
-        let state_counts = matches!(
-            report.state,
-            ReviewState::Approved | ReviewState::ChangesRequested | ReviewState::Dismissed
-        );
-        if !state_counts {
-            continue;
-        }
-        let account = account_key(&report.reviewer);
-        let is_newer =
-            last_states.get(&account).is_none_or(|(at, known, _)| (*at, *known) < (report.submitted_at, *id));
-        if is_newer {
-            last_states.insert(account, (report.submitted_at, *id, report));
-        }
-    }
-    let counts = |review: &Review| {
-        let on_final_head = review
-            .head
-            .as_ref()
-            .is_some_and(|head| *head == merge.head || merge.equivalent_heads.contains(head));
-        review.state == ReviewState::Approved
-            && review.permission.as_ref().is_some_and(|permission| permission.may_write())
-            && on_final_head
-            && !review.reviewer.is_same(&merge.author)
-            && !review.reviewer.is_same(last_pusher)
-            && (source.bots_may_review || !review.reviewer.bot)
-    };
-    last_states
-        .into_values()
-        .filter(|(_, _, review)| counts(review))
-        .map(|(_, _, review)| review.reviewer.name.clone())
-        .collect()
-}
-
-fn account_key(actor: &Actor) -> String {
-    match &actor.id {
-        Some(id) => format!("id {id}"),
-        None => actor.name.to_ascii_lowercase(),
     }
 }
 

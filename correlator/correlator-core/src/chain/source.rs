@@ -6,8 +6,9 @@ use bus_schema::{CommitId, GitRef};
 
 use crate::chain::image_facts::{BoundStatement, ImageFacts};
 use crate::chain::inquiry::Inquiry;
+use crate::chain::lineage::Unreviewed;
 use crate::chain::provenance::shown_repository;
-use crate::chain::review::{History, Objection, Remembered, Unreviewed};
+use crate::chain::review::{History, Objection, Remembered};
 use crate::chain::signer::CertificateIdentity;
 use crate::chain::{Finding, Missing, a_break, a_commit_break};
 use crate::contracts::pipeline::{Pipeline, SourceContract};

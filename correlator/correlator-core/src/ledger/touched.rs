@@ -192,6 +192,8 @@ fn mark<T: Ord>(marks: &mut Marks<T>, what: T, trace: Option<&TraceParent>) {
 /// The most placements of one digest that are looked at, and the most of them that ended.
 const PLACEMENTS_MAX: usize = 20_000;
 const ENDED_MAX: usize = 1000;
+/// Keys of them that are read together.
+const PLACEMENTS_PAGE: usize = 500;
 
 /// The placements of a digest with their keys: those that run, then those that ended, the last first.
 pub(crate) fn placements_of(
@@ -218,5 +220,3 @@ pub(crate) fn placements_of(
     }
     Ok(placements)
 }
-
-const PLACEMENTS_PAGE: usize = 500;

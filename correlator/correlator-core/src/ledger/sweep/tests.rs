@@ -15,7 +15,6 @@ use crate::decision::{Decision, Outcome};
 use crate::facts::{self, Refusal, RefusalReason, Verified, evidence_id};
 use crate::input::{ContractLoaded, Entry, Input};
 use crate::ledger::Ledger;
-use crate::ledger::touched::Touched;
 use crate::records::MemoryRecords;
 
 const KEY_FILE: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
@@ -294,21 +293,8 @@ fn a_placement_that_is_looked_at_out_of_turn_brings_its_image() {
     let prefix = placement::by_digest_prefix(&image(number));
     let row = draft.keys(Table::Digests, &prefix, 1).unwrap().remove(0);
     let key = placement::of_by_digest_key(&prefix, &row).unwrap().0.to_owned();
-    let mut work = Work {
-        draft,
-        contracts: std::sync::Arc::clone(bench.ledger.contracts()),
-        roots: Default::default(),
-        now: at(2_000_000),
-        position: bench.position + 1,
-        touched: Touched::default(),
-        sweeps: false,
-        inventories: BTreeMap::new(),
-        seen: Vec::new(),
-        to_verify: Vec::new(),
-        decisions: Vec::new(),
-        trace: None,
-        traces: BTreeMap::new(),
-    };
+    let mut work = Work::new(&bench.ledger, &bench.records);
+    (work.now, work.position) = (at(2_000_000), bench.position + 1);
     work.touch_unit(Unit::Placement { key });
     work.judge_touched().unwrap();
     let changes = work.draft.into_changes().unwrap();
