@@ -16,8 +16,7 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_schema::CaseId;
-use correlator_store::{DeliveryOutcome, Lane, OutboxId, Queued, Receipt, Store};
+use correlator_store::{DeliveryOutcome, Lane, OutboxId, Queued, Receipt, Store, Told};
 use fleet_runtime::bus::Bus;
 use fleet_runtime::health::Check;
 use tokio_util::sync::CancellationToken;
@@ -115,13 +114,13 @@ impl Deliver {
     async fn record(
         &self,
         id: OutboxId,
-        case: CaseId,
+        told: Told,
         sink: &str,
         outcome: DeliveryOutcome,
     ) -> Result<(), RecordError> {
         let settling = self.settle.settling().await;
         let settled = settling.would_settle(id, sink);
-        let receipt = Receipt::Delivered { id, case: Some(case), sink: sink.to_owned(), outcome, settled };
+        let receipt = Receipt::Delivered { id, told: Some(told), sink: sink.to_owned(), outcome, settled };
         self.recorder.record(vec![Record::Receipt(receipt)]).await?;
         settling.done(id, sink);
         Ok(())

@@ -33,7 +33,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 
-use bus_schema::CaseId;
 use correlator_core::decision::Decision;
 use correlator_core::records::{Change, Table};
 use redb::{Durability, WriteTransaction};
@@ -54,7 +53,7 @@ use memtable::{Memtable, Readers, Rows};
 use tables::{META, META_POSITION};
 
 use crate::log::Identity;
-use crate::receipt::{Lane, OutboxId, Receipt};
+use crate::receipt::{Lane, OutboxId, Receipt, Told};
 
 /// After so many commits, or so many bytes of rows, what was committed is written to the file: this bounds the memory, and
 /// what a crash makes the start replay. While a thread writes, as much again can be committed.
@@ -340,8 +339,8 @@ fn add_receipt(rows: &mut Rows, before: &Snapshot, receipt: Receipt) -> Result<(
             let through = layout::outbox_key(through);
             lane.range_mut(..=through).for_each(|(_, value)| *value = None);
         }
-        Receipt::Delivered { id, case, sink, outcome, settled } => {
-            let Some(id) = delivery_meant(rows, before, id, case.as_ref())? else { return Ok(()) };
+        Receipt::Delivered { id, told, sink, outcome, settled } => {
+            let Some(id) = delivery_meant(rows, before, id, told.as_ref())? else { return Ok(()) };
             let own = layout::outbox_key(id);
             let lane = rows.entry(Tree::Outbox(Lane::Delivery)).or_default();
             if settled {
@@ -368,27 +367,38 @@ fn add_receipt(rows: &mut Rows, before: &Snapshot, receipt: Receipt) -> Result<(
     Ok(())
 }
 
-/// The delivery that a receipt means: the one that it names, or another of the same input that tells of its case.
+/// The delivery that a receipt means: the one that it names where that tells what it says, or another of the same input.
 fn delivery_meant(
     rows: &Rows,
     before: &Snapshot,
     id: OutboxId,
-    case: Option<&CaseId>,
+    told: Option<&Told>,
 ) -> Result<Option<OutboxId>, IndexError> {
-    let Some(meant) = case else { return Ok(Some(id)) };
+    let Some(told) = told else { return Ok(Some(id)) };
+    let tells_it = |id: OutboxId, row: &[u8]| -> Result<bool, IndexError> {
+        let row: Row = serde_json::from_slice(row).map_err(|source| IndexError::Decode { id, source })?;
+        Ok(matches!(&row.decision, Decision::Deliver { case, .. } if Told::of(case) == *told))
+    };
+    let lane = rows.get(&Tree::Outbox(Lane::Delivery));
+    let own = layout::outbox_key(id);
+    let named = match lane.and_then(|lane| lane.get(&own)) {
+        Some(row) => row.clone(),
+        None => before.delivery(&own)?,
+    };
+    if let Some(named) = named
+        && tells_it(id, &named)?
+    {
+        return Ok(Some(id));
+    }
     let [first, end] = [id.position, id.position + 1].map(|position| OutboxId { position, index: 0 });
-    let tells_of_it =
-        |row: &Row| matches!(&row.decision, Decision::Deliver { case, .. } if case.id == *meant);
-    if let Some(lane) = rows.get(&Tree::Outbox(Lane::Delivery)) {
-        for (key, value) in lane.range(layout::outbox_key(first)..layout::outbox_key(end)) {
-            let (Some(value), Some((id, _))) = (value, layout::outbox_id(key)) else { continue };
-            let row = serde_json::from_slice(value).map_err(|source| IndexError::Decode { id, source })?;
-            if tells_of_it(&row) {
-                return Ok(Some(id));
-            }
+    let of_input = layout::outbox_key(first)..layout::outbox_key(end);
+    for (key, value) in lane.into_iter().flat_map(|lane| lane.range(of_input.clone())) {
+        let (Some(value), Some((id, _))) = (value, layout::outbox_id(key)) else { continue };
+        if tells_it(id, value)? {
+            return Ok(Some(id));
         }
     }
-    before.delivery_at(id.position, tells_of_it)
+    before.delivery_in(of_input, tells_it)
 }
 
 impl Shared {

@@ -23,6 +23,6 @@ pub use log::{
     BATCH_BYTES_MAX, ENTRY_PAYLOAD_BYTES_MAX, ERASURE_REASON_BYTES_MAX, Entries, EntryKind, EvidenceLog,
     Fault, Head, LogError, LogId, LogSettings, Logged, NewEntry, Payload, Report, SignedHead,
 };
-pub use receipt::{DeliveryOutcome, Lane, OutboxId, Receipt};
+pub use receipt::{DeliveryOutcome, Lane, OutboxId, Receipt, Told};
 pub use replay::{Recorded, Replay, Together};
 pub use store::{Holder, Store, StoreError, StoreSettings};

@@ -4,6 +4,7 @@
 //! receipt, logged before the row leaves the outbox, so that an index built anew from the log sends nothing again.
 
 use bus_schema::CaseId;
+use bus_schema::case::Case;
 use correlator_core::decision::Decision;
 use serde::{Deserialize, Serialize};
 
@@ -58,15 +59,29 @@ pub enum Receipt {
     /// One sink has an end result for one decision of the delivery lane.
     Delivered {
         id: OutboxId,
-        /// The case that the decision tells of. Another build may decide more or less before it at the same position: then
-        /// the decision about this case is meant.
+        /// What the decision tells. Another build may decide more or less before it at the same position: then the decision
+        /// that tells the same is meant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        case: Option<CaseId>,
+        told: Option<Told>,
         sink: String,
         outcome: DeliveryOutcome,
         /// No other sink waits for this decision: it leaves the outbox.
         settled: bool,
     },
+}
+
+/// One revision of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    pub case: CaseId,
+    pub revision: u32,
+}
+
+impl Told {
+    pub fn of(case: &Case) -> Told {
+        Told { case: case.id.clone(), revision: case.revision }
+    }
 }
 
 /// How a delivery ended.

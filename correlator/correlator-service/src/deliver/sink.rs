@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use correlator_core::decision::Decision;
-use correlator_store::{DeliveryOutcome, OutboxId, Queued};
+use correlator_store::{DeliveryOutcome, OutboxId, Queued, Told};
 use fleet_runtime::dead_letters::DeadLetters;
 use fleet_runtime::error_chain;
 use fleet_runtime::health::Check;
@@ -112,8 +112,8 @@ impl Sink {
             if known.iter().any(|sink| sink == self.alert.name()) {
                 if is_settled {
                     // The webhook that was missing is no longer in the settings.
-                    let case = case.id.clone();
-                    self.deliver.record(row.id, case, self.alert.name(), DeliveryOutcome::Accepted).await?;
+                    let told = Told::of(case);
+                    self.deliver.record(row.id, told, self.alert.name(), DeliveryOutcome::Accepted).await?;
                 }
                 continue;
             }
@@ -216,9 +216,10 @@ impl Sink {
         outcome: DeliveryOutcome,
         word: &'static str,
     ) -> anyhow::Result<()> {
-        if let Some(waiting) = self.waiting.get(&id) {
-            self.deliver.record(id, waiting.case.clone(), self.alert.name(), outcome).await?;
-        }
+        let Some(Decision::Deliver { case, .. }) = self.decisions.get(&id).map(|row| &row.decision) else {
+            return Ok(());
+        };
+        self.deliver.record(id, Told::of(case), self.alert.name(), outcome).await?;
         self.deliver.metrics.delivery(self.alert.name(), word);
         self.waiting.remove(&id);
         self.decisions.remove(&id);

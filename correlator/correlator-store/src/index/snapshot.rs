@@ -1,7 +1,7 @@
 //! Reads of the index as it is after one commit.
 
 use std::fmt;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, OnceLock};
 
 use bus_schema::TraceParent;
@@ -131,21 +131,23 @@ impl Snapshot {
         Ok(queued)
     }
 
-    /// The first delivery of an input that is meant.
-    pub(super) fn delivery_at(
+    /// The row of a delivery.
+    pub(super) fn delivery(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        self.value(Tree::Outbox(Lane::Delivery), key).map_err(|error| self.failed(error))
+    }
+
+    /// The first delivery of a range of keys that is meant.
+    pub(super) fn delivery_in(
         &self,
-        position: u64,
-        is_meant: impl Fn(&Row) -> bool,
+        keys: Range<Vec<u8>>,
+        is_meant: impl Fn(OutboxId, &[u8]) -> Result<bool, IndexError>,
     ) -> Result<Option<OutboxId>, IndexError> {
-        let [first, end] =
-            [position, position + 1].map(|position| layout::outbox_key(OutboxId { position, index: 0 }));
         let tree = Tree::Outbox(Lane::Delivery);
-        let mut rows = self.rows(tree, &first, Some(&end)).map_err(|error| self.failed(error))?;
+        let rows = self.rows(tree, &keys.start, Some(&keys.end));
+        let mut rows = rows.map_err(|error| self.failed(error))?;
         while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
             let Some((id, _)) = layout::outbox_id(row.key()) else { continue };
-            let row =
-                serde_json::from_slice(row.value()).map_err(|source| IndexError::Decode { id, source })?;
-            if is_meant(&row) {
+            if is_meant(id, row.value())? {
                 return Ok(Some(id));
             }
         }

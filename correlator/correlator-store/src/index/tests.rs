@@ -8,7 +8,9 @@ mod memtable;
 use std::fs;
 use std::path::PathBuf;
 
-use bus_schema::Digest;
+use bus_schema::case::Case;
+use bus_schema::{CaseId, Digest};
+use correlator_core::decision::CaseChange;
 use correlator_core::records::{MemoryRecords, Records};
 
 use super::*;
@@ -191,7 +193,7 @@ fn a_delivery_leaves_the_outbox_when_its_last_sink_is_done() {
     let id = OutboxId { position: 1, index: 1 };
     let delivered = |sink: &str, outcome, settled| Receipt::Delivered {
         id,
-        case: None,
+        told: None,
         sink: sink.to_owned(),
         outcome,
         settled,
@@ -214,51 +216,69 @@ fn a_delivery_leaves_the_outbox_when_its_last_sink_is_done() {
     assert!(index.snapshot().unwrap().deliveries(id).unwrap().is_empty());
 }
 
-#[test]
-fn a_receipt_of_a_build_that_decided_more_before_it_means_the_same_case() {
-    let case = |id: OutboxId, index: &Index| {
-        let rows = index.snapshot().unwrap().outbox(Lane::Delivery, None, 10).unwrap();
-        let row = rows.into_iter().find(|row| row.id == id).unwrap();
-        let Decision::Deliver { case, .. } = row.decision else { panic!("{row:?}") };
-        case.id
-    };
-    let delivered = |position, index, case| Receipt::Delivered {
+/// A receipt that names a place, and says what was told.
+fn delivered(position: u64, index: u32, told: &Case) -> Receipt {
+    Receipt::Delivered {
         id: OutboxId { position, index },
-        case: Some(case),
+        told: Some(Told::of(told)),
         sink: "pager".to_owned(),
         outcome: DeliveryOutcome::Accepted,
         settled: true,
-    };
-    for in_one_commit in [false, true] {
-        let folder = Folder::new();
-        let index = folder.open();
-        let mut batch = index.begin().unwrap();
-        apply(&mut batch, &tick(1));
-        apply(&mut batch, &tick(2));
-        batch.commit().unwrap();
-        let first = case(OutboxId { position: 1, index: 1 }, &index);
-        let second = case(OutboxId { position: 2, index: 1 }, &index);
-        if in_one_commit {
-            drop(index);
-            let folder = Folder::new();
-            let index = folder.open();
-            let mut batch = index.begin().unwrap();
-            apply(&mut batch, &tick(1));
-            batch.receipt(2, delivered(1, 7, first)).unwrap();
-            batch.commit().unwrap();
-            assert_eq!(ids(&index, Lane::Delivery), []);
-            continue;
-        }
-        let mut batch = index.begin().unwrap();
-        // Another case of that input, or another input, is not meant.
-        batch.receipt(3, delivered(1, 1, second)).unwrap();
-        batch.commit().unwrap();
-        assert_eq!(ids(&index, Lane::Delivery), [(1, 1), (2, 1)]);
-        let mut batch = index.begin().unwrap();
-        batch.receipt(4, delivered(1, 7, first)).unwrap();
-        batch.commit().unwrap();
-        assert_eq!(ids(&index, Lane::Delivery), [(2, 1)]);
     }
+}
+
+fn told_at(index: &Index, position: u64) -> Case {
+    let rows = index.snapshot().unwrap().outbox(Lane::Delivery, None, 10).unwrap();
+    let row = rows.into_iter().find(|row| row.id.position == position).unwrap();
+    let Decision::Deliver { case, .. } = row.decision else { panic!("{row:?}") };
+    *case
+}
+
+#[test]
+fn a_receipt_of_a_build_that_decided_more_before_it_means_what_tells_the_same() {
+    let folder = Folder::new();
+    let index = folder.open();
+    let mut batch = index.begin().unwrap();
+    apply(&mut batch, &tick(1));
+    apply(&mut batch, &tick(2));
+    batch.commit().unwrap();
+    let (first, second) = (told_at(&index, 1), told_at(&index, 2));
+    // Another input is not meant, whatever tells of its case.
+    let mut batch = index.begin().unwrap();
+    batch.receipt(3, delivered(1, 1, &second)).unwrap();
+    batch.commit().unwrap();
+    assert_eq!(ids(&index, Lane::Delivery), [(1, 1), (2, 1)]);
+    let mut batch = index.begin().unwrap();
+    batch.receipt(4, delivered(1, 7, &first)).unwrap();
+    apply(&mut batch, &tick(5));
+    batch.receipt(6, delivered(5, 7, &Case { id: CaseId::derive(["tick 2"]), ..second.clone() })).unwrap();
+    batch.commit().unwrap();
+    assert_eq!(ids(&index, Lane::Delivery), [(2, 1)]);
+}
+
+#[test]
+fn of_several_deliveries_of_one_case_a_receipt_means_its_own() {
+    let folder = Folder::new();
+    let index = folder.open();
+    let mut batch = index.begin().unwrap();
+    apply(&mut batch, &tick(1));
+    batch.commit().unwrap();
+    let case = told_at(&index, 1);
+    let revisions: Vec<Case> = (1..=3).map(|revision| Case { revision, ..case.clone() }).collect();
+    let tell = |case: &Case| Decision::Deliver { change: CaseChange::Updated, case: Box::new(case.clone()) };
+    let mut batch = index.begin().unwrap();
+    batch.apply(2, Vec::new(), revisions.iter().map(tell).collect()).unwrap();
+    batch.commit().unwrap();
+    let mut batch = index.begin().unwrap();
+    batch.receipt(3, delivered(2, 1, &revisions[1])).unwrap();
+    batch.commit().unwrap();
+    assert_eq!(ids(&index, Lane::Delivery), [(1, 1), (2, 0), (2, 2)]);
+    // Said once more, it means nothing else.
+    let mut batch = index.begin().unwrap();
+    batch.receipt(4, delivered(2, 1, &revisions[1])).unwrap();
+    batch.receipt(5, delivered(2, 9, &revisions[0])).unwrap();
+    batch.commit().unwrap();
+    assert_eq!(ids(&index, Lane::Delivery), [(1, 1), (2, 2)]);
 }
 
 fn fill(folder: &Folder) {

@@ -31,7 +31,7 @@ fn entries() -> Vec<NewEntry> {
         let receipt = match second % 6 {
             2 => Receipt::Dispatched { lane: Lane::Bus, through: OutboxId { position, index: 0 } },
             1 => Receipt::Delivered {
-                case: None,
+                told: None,
                 id: OutboxId { position, index: 1 },
                 sink: "pager".to_owned(),
                 outcome: DeliveryOutcome::Accepted,

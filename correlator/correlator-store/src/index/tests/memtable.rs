@@ -141,7 +141,7 @@ fn the_outbox_is_the_same_wherever_its_rows_are() {
                     let settled = position.is_multiple_of(2);
                     let id = id(position - 3, 1);
                     batch
-                        .receipt(position, Receipt::Delivered { id, case: None, sink, outcome, settled })
+                        .receipt(position, Receipt::Delivered { id, told: None, sink, outcome, settled })
                         .unwrap();
                 }
                 3 => apply(&mut batch, &Entry { input: root("r"), ..tick(position) }),
