@@ -39,6 +39,12 @@ struct Written<'a, T> {
     content: &'a T,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Synced,
+    Unsynced,
+}
+
 /// One file. Its content is an object in JSON, beside the number of its format.
 #[derive(Debug, Clone)]
 pub struct KeptFile {
@@ -72,10 +78,19 @@ impl KeptFile {
 
     /// Replaces the file, making its folder where it is new; durable when it returns.
     pub fn write<T: Serialize>(&self, content: &T) -> Result<(), KeptFileError> {
+        self.write_with(content, Durability::Synced)
+    }
+
+    /// The same without waiting for the disk: where the machine ends, what was kept before may be there again, or nothing.
+    pub fn write_unsynced<T: Serialize>(&self, content: &T) -> Result<(), KeptFileError> {
+        self.write_with(content, Durability::Unsynced)
+    }
+
+    fn write_with<T: Serialize>(&self, content: &T, durability: Durability) -> Result<(), KeptFileError> {
         let failed = |source| KeptFileError::Write { path: self.path.display().to_string(), source };
         let written = Written { format: self.format, content };
         let text = serde_json::to_vec_pretty(&written).map_err(|error| failed(error.into()))?;
-        self.replace(&text).map_err(failed)
+        self.replace(&text, durability).map_err(failed)
     }
 
     /// The file's text, where there is one that this version or none has marked.
@@ -100,12 +115,15 @@ impl KeptFile {
         Ok(text)
     }
 
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
+    fn replace(&self, text: &[u8], durability: Durability) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let new = self.path.with_extension("json.new");
         let mut file = File::create(&new)?;
         file.write_all(text)?;
+        if durability == Durability::Unsynced {
+            return fs::rename(&new, &self.path);
+        }
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
         File::open(folder)?.sync_all()
@@ -135,6 +153,8 @@ mod tests {
             file.write(&Content { number }).unwrap();
             assert_eq!(file.read::<Content>().unwrap(), Some(Content { number }));
         }
+        file.write_unsynced(&Content { number: 3 }).unwrap();
+        assert_eq!(file.read::<Content>().unwrap(), Some(Content { number: 3 }));
     }
 
     #[test]

@@ -5,13 +5,12 @@
 //! a word in the log, a count. What is only delivered later, or was settled and trimmed since the file was
 //! written, is no loss: so the stream is asked what it still has.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_runtime::bus::{Bus, Delivery, Stream};
 use fleet_runtime::error_chain;
+use fleet_runtime::kept_file::KeptFile;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +18,7 @@ use crate::metrics::CorrelatorMetrics;
 use crate::shared::Shared;
 
 const TAKEN_FILE: &str = "taken.json";
+const TAKEN_FORMAT: u32 = 1;
 
 /// The furthest place in the stream from which something was taken, and when that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,11 +34,11 @@ pub(super) struct Lost {
     bus: Arc<dyn Bus>,
     shared: Arc<Shared>,
     metrics: CorrelatorMetrics,
-    path: PathBuf,
+    file: KeptFile,
     known: Mutex<Known>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Known {
     last: Option<Place>,
     written: Option<Place>,
@@ -60,13 +60,13 @@ impl Lost {
         shared: &Arc<Shared>,
         metrics: CorrelatorMetrics,
     ) -> Lost {
-        let path = data.join(TAKEN_FILE);
-        let last = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-            Err(_) => None,
-        };
+        let file = KeptFile::new(data, TAKEN_FILE, TAKEN_FORMAT);
+        let last = file.read().unwrap_or_else(|error| {
+            tracing::warn!(error = error_chain(&error), "what was taken so far is not known");
+            None
+        });
         let known = Mutex::new(Known { last, written: None });
-        Lost { bus: Arc::clone(bus), shared: Arc::clone(shared), metrics, path, known }
+        Lost { bus: Arc::clone(bus), shared: Arc::clone(shared), metrics, file, known }
     }
 
     /// Looks at what was fetched, in the order in which it came.
@@ -76,12 +76,11 @@ impl Lost {
             let mut known = self.known();
             for delivery in fetched.iter().filter(|delivery| delivery.deliveries == 1) {
                 let place = Place { sequence: delivery.sequence, published_at: delivery.published_at };
-                jumps.extend(known.last.and_then(|last| jump(last, place)));
-                let is_further =
-                    known.last.is_none_or(|last| jump(last, place).is_some() || is_next(last, place));
-                if is_further {
+                let jump = known.last.and_then(|last| jump(last, place));
+                if jump.is_some() || known.last.is_none_or(|last| is_next(last, place)) {
                     known.last = Some(place);
                 }
+                jumps.extend(jump);
             }
         }
         for jump in jumps {
@@ -94,7 +93,7 @@ impl Lost {
             }
         }
         // Before any of it is settled: what is settled may be trimmed, and is no loss.
-        self.write();
+        self.write().await;
     }
 
     /// Whether the stream still has what a first delivery jumped over; then it comes again.
@@ -130,22 +129,15 @@ impl Lost {
     }
 
     /// Writes the place, unless it is there.
-    fn write(&self) {
-        let last = {
-            let mut known = self.known();
-            let Some(last) = known.last.filter(|last| known.written != Some(*last)) else { return };
-            known.written = Some(last);
-            last
-        };
-        if let Err(error) = self.write_place(last) {
-            tracing::debug!(error = %error, "failed to write what was taken");
+    async fn write(&self) {
+        let Known { last, written } = *self.known();
+        let Some(place) = last.filter(|_| last != written) else { return };
+        let file = self.file.clone();
+        match tokio::task::spawn_blocking(move || file.write_unsynced(&place)).await {
+            Ok(Ok(())) => self.known().written = Some(place),
+            Ok(Err(error)) => tracing::debug!(error = error_chain(&error), "failed to write what was taken"),
+            Err(_) => {}
         }
-    }
-
-    fn write_place(&self, place: Place) -> io::Result<()> {
-        let unfinished = self.path.with_extension("json.new");
-        fs::write(&unfinished, serde_json::to_vec(&place)?)?;
-        fs::rename(unfinished, &self.path)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
