@@ -8,12 +8,11 @@
 mod published;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_schema::AgentId;
 use correlator_store::{EvidenceLog, LogError, SignedHead, Store};
-use fleet_runtime::bus::{Bus, BusError, Entry, KeyValue, Stream};
+use fleet_runtime::bus::{Bus, BusError, Entry, Stream};
 use fleet_runtime::health::Check;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -53,23 +52,21 @@ pub(crate) struct Heads {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) every: Duration,
     pub(crate) last: Arc<watch::Sender<Option<SignedHead>>>,
-    /// The revision of the last head that this process put; 0 before.
-    pub(crate) revision: AtomicU64,
 }
 
 /// Looks at what is published before anything is taken into this log. What stands in the way is an error,
 /// unless the settings say that it is over: then the log goes on in a higher generation, the events are taken
-/// again from the oldest that the bus keeps (those that are in the log are dropped by their ids), and true
-/// says that a head is to be put over the other one.
+/// again from the oldest that the bus keeps (those that are in the log are dropped by their ids), and a head is to
+/// be put over the returned revision.
 pub(crate) async fn check_before_taking(
     bus: &Arc<dyn Bus>,
     store: &Arc<Store>,
     consumer: &AgentId,
     supersedes: Option<LogGeneration>,
-) -> Result<bool, HeadError> {
+) -> Result<Option<u64>, HeadError> {
     let bucket = bus.key_value(LOG_BUCKET).await?;
-    let Some(entry) = bucket.get(HEAD_KEY).await? else { return Ok(false) };
-    let Some(conflict) = conflict_of(&entry, store).await? else { return Ok(false) };
+    let Some(entry) = bucket.get(HEAD_KEY).await? else { return Ok(None) };
+    let Some(conflict) = conflict_of(&entry, store).await? else { return Ok(None) };
     let theirs = conflict.theirs();
     if supersedes != Some(theirs) {
         return Err(Box::new(conflict).into());
@@ -85,20 +82,20 @@ pub(crate) async fn check_before_taking(
         "the settings say that what was published is over: the log goes on in a new generation, and all events on the bus \
          are taken again"
     );
-    Ok(true)
+    Ok(Some(entry.revision))
 }
 
-/// Puts the head over whatever is published.
-pub(crate) async fn put_over(bus: &Arc<dyn Bus>, store: &Arc<Store>) -> Result<(), HeadError> {
-    let head = sign(store).await?;
+/// Signs the head and puts it where nobody has put one since a revision. Returns the head and its own revision.
+pub(crate) async fn put_over(
+    bus: &Arc<dyn Bus>,
+    store: &Arc<Store>,
+    revision: u64,
+) -> Result<(SignedHead, u64), HeadError> {
+    let signing = Arc::clone(store);
+    let head = tokio::task::spawn_blocking(move || signing.log().sign_head(Timestamp::now())).await??;
     let bucket = bus.key_value(LOG_BUCKET).await?;
-    bucket.put(HEAD_KEY, serde_json::to_vec(&head)?.into()).await?;
-    Ok(())
-}
-
-async fn sign(store: &Arc<Store>) -> Result<SignedHead, HeadError> {
-    let store = Arc::clone(store);
-    Ok(tokio::task::spawn_blocking(move || store.log().sign_head(Timestamp::now())).await??)
+    let put = bucket.put_if(HEAD_KEY, serde_json::to_vec(&head)?.into(), revision).await?;
+    Ok((head, put))
 }
 
 async fn conflict_of(entry: &Entry, store: &Arc<Store>) -> Result<Option<HeadConflict>, HeadError> {
@@ -121,8 +118,9 @@ impl Heads {
     /// Signs until the stop, and once more then.
     pub(crate) async fn run(&self, check: Check, stop: CancellationToken) -> anyhow::Result<()> {
         let mut logged = None;
+        let mut put = None;
         loop {
-            match self.publish().await {
+            match self.publish(&mut put).await {
                 Ok(()) => {
                     logged = None;
                     check.ready();
@@ -149,11 +147,11 @@ impl Heads {
         }
     }
 
-    async fn publish(&self) -> Result<(), HeadError> {
+    /// Publishes the head where it is further. `put`: the revision of the last one that was put here.
+    async fn publish(&self, put: &mut Option<u64>) -> Result<(), HeadError> {
         let bucket = self.bus.key_value(LOG_BUCKET).await?;
         let found = bucket.get(HEAD_KEY).await?;
-        let revision = found.as_ref().map_or(0, |entry| entry.revision);
-        let is_ours = revision != 0 && revision == self.revision.load(Ordering::Relaxed);
+        let is_ours = found.as_ref().is_some_and(|entry| Some(entry.revision) == *put);
         if let Some(entry) = found.as_ref().filter(|_| !is_ours)
             && let Some(conflict) = conflict_of(entry, &self.store).await?
         {
@@ -164,14 +162,9 @@ impl Heads {
         if position == 0 || (is_ours && known == Some(position)) {
             return Ok(());
         }
-        self.put(&bucket, revision).await
-    }
-
-    /// Puts the head where nobody has put one since `revision`.
-    async fn put(&self, bucket: &Arc<dyn KeyValue>, revision: u64) -> Result<(), HeadError> {
-        let head = sign(&self.store).await?;
-        let put = bucket.put_if(HEAD_KEY, serde_json::to_vec(&head)?.into(), revision).await?;
-        self.revision.store(put, Ordering::Relaxed);
+        let revision = found.map_or(0, |entry| entry.revision);
+        let (head, revision) = put_over(&self.bus, &self.store, revision).await?;
+        *put = Some(revision);
         self.last.send_replace(Some(head));
         Ok(())
     }

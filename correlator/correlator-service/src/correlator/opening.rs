@@ -33,7 +33,7 @@ pub(super) async fn open_desk(
     let store = tokio::task::spawn_blocking(move || open_store(&data, store_settings)).await??;
     // Before the log goes on: what is appended to an older copy is another history.
     let CorrelatorSettings { id, supersedes, .. } = &settings.correlator;
-    let is_new = heads::check_before_taking(&context.bus, &store, id, *supersedes).await?;
+    let superseded = heads::check_before_taking(&context.bus, &store, id, *supersedes).await?;
     let (opened, known) = (Arc::clone(&store), metrics);
     let desk = tokio::task::spawn_blocking(move || {
         let mut desk = Desk::open(opened, known)?;
@@ -41,8 +41,8 @@ pub(super) async fn open_desk(
         Ok::<_, OpenError>(desk)
     });
     let desk = desk.await??;
-    if is_new {
-        heads::put_over(&context.bus, &store).await?;
+    if let Some(revision) = superseded {
+        heads::put_over(&context.bus, &store, revision).await?;
     }
     Ok(desk)
 }

@@ -101,7 +101,6 @@ pub(super) fn spawn_doers(
         bus: Arc::clone(&context.bus),
         every: settings.correlator.head_interval,
         last: Arc::clone(&parts.answers.head),
-        revision: Default::default(),
     });
     doers.spawn(supervised::run(context.health.check("log-head"), stop.clone(), move |check, stop| {
         let heads = Arc::clone(&heads);

@@ -111,7 +111,7 @@ impl Dispatch {
             }
             None => mirror.end(untaken),
         }
-        Ok(mirror.due <= Instant::now())
+        Ok(false)
     }
 
     /// Puts a verdict unless the bucket has it.
