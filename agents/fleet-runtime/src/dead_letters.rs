@@ -90,17 +90,20 @@ impl DeadLetters {
     /// Gives the bus the oldest letters that wait on this machine, as far as it takes them.
     pub async fn bring_back(&self) -> Result<(), BusError> {
         let Some(aside) = self.aside.as_ref().filter(|aside| aside.says().is_some()) else { return Ok(()) };
-        for waits in aside.oldest(BROUGHT_BACK_AT_ONCE).await? {
-            let bytes = aside.read(&waits).await?;
+        for waits in aside.oldest(BROUGHT_BACK_AT_ONCE) {
+            let Some(bytes) = aside.read(&waits).await? else {
+                aside.remove(&waits).await?;
+                continue;
+            };
             let Ok(mut letter) = DeadLetter::from_json(&bytes, self.writer.clone()) else {
-                aside.set_apart(waits, bytes.len() as u64).await?;
+                aside.set_apart(&waits).await?;
                 continue;
             };
             if let Kept::Inline { base64 } = letter.payload {
                 letter.payload = self.keep(base64).await?;
             }
-            self.publish(letter, waits.id.clone()).await?;
-            aside.remove(waits, bytes.len() as u64).await?;
+            self.publish(letter, waits.id().to_owned()).await?;
+            aside.remove(&waits).await?;
         }
         Ok(())
     }

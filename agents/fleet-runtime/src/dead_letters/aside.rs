@@ -2,12 +2,13 @@
 //! behind them goes on.
 //!
 //! In: letters with their ids, each durable when this returns. Out: the same, oldest first. The folder is
-//! bounded in bytes, and refuses beyond: then what could not be understood stays where it came from.
+//! bounded in bytes and letters, and refuses beyond: then what could not be understood stays where it came from.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -15,6 +16,8 @@ use crate::bus::BusError;
 
 /// The default bound of the letters that wait, in bytes.
 pub const BYTES_MAX: u64 = 256 << 20;
+/// Letters that wait: their names are in memory, and each takes a block of the disk, however short it is.
+const LETTERS_MAX: usize = 1 << 16;
 /// The ending of a letter that is not whole.
 const UNFINISHED: &str = ".new";
 /// The ending of one that cannot be read: it stays for people to look at, and holds up none behind it.
@@ -25,48 +28,52 @@ const UNREADABLE: &str = ".unreadable";
 pub struct Aside {
     folder: Arc<Path>,
     bytes_max: u64,
+    letters_max: usize,
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// What waits, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What waits, and why. It is what the folder holds: only the beginning lists that.
+#[derive(Debug, Default)]
 struct Waiting {
-    letters: u64,
+    letters: Letters,
     bytes: u64,
     reason: String,
 }
 
-/// A letter that waits: where it is, and the id under which it is published.
-#[derive(Clone, Debug)]
+/// The bytes of each letter by its file's name, which begins with the time of the letter: the oldest is the first.
+type Letters = BTreeMap<String, u64>;
+
+/// A letter that waits, by the name of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Waits {
-    pub(super) id: String,
-    path: PathBuf,
+    name: String,
+}
+
+impl Waits {
+    /// The id under which it is published.
+    pub(super) fn id(&self) -> &str {
+        self.name.split_once('.').map_or(&self.name, |(_, id)| id)
+    }
 }
 
 impl Aside {
     /// Opens a folder, which is made with the first letter. Nobody else writes to it.
     pub async fn open(folder: PathBuf, bytes_max: u64) -> Result<Aside, BusError> {
         let reason = "the dead letters were full before this process began".to_owned();
-        let aside = Aside { folder: folder.into(), bytes_max, waiting: Arc::default() };
-        let counting = aside.clone();
-        let looking = move || {
-            counting.remove_unfinished()?;
-            counting.list()
-        };
-        let found = blocking("look for letters that wait", looking).await?;
-        let mut bytes = 0;
-        for (_, found) in &found {
-            bytes += found;
-        }
-        *aside.waiting() = Waiting { letters: found.len() as u64, bytes, reason };
-        Ok(aside)
+        let folder: Arc<Path> = folder.into();
+        let looked_at = Arc::clone(&folder);
+        let letters = blocking("look for letters that wait", move || left_in(&looked_at)).await?;
+        let waiting = Waiting { bytes: letters.values().sum(), letters, reason };
+        let waiting = Arc::new(Mutex::new(waiting));
+        Ok(Aside { folder, bytes_max, letters_max: LETTERS_MAX, waiting })
     }
 
     /// Why letters wait here, and how many; nothing when none does.
     pub fn says(&self) -> Option<String> {
-        let Waiting { letters, bytes, reason } = self.waiting().clone();
-        let folder = self.folder.display();
-        (letters > 0).then(|| format!("{reason}: {letters} letters ({bytes} bytes) wait in {folder}"))
+        let waiting = self.waiting();
+        let Waiting { letters, bytes, reason } = &*waiting;
+        let (count, folder) = (letters.len(), self.folder.display());
+        (count > 0).then(|| format!("{reason}: {count} letters ({bytes} bytes) wait in {folder}"))
     }
 
     /// Keeps a letter. The same id again is the same letter.
@@ -77,23 +84,21 @@ impl Aside {
         letter: Vec<u8>,
         why: &BusError,
     ) -> Result<(), BusError> {
-        let path = self.folder.join(format!("{:020}.{id}", first_seen.as_microsecond()));
+        let name = format!("{:020}.{id}", first_seen.as_microsecond());
         let bytes = letter.len() as u64;
-        let (folder, waiting) = (Arc::clone(&self.folder), self.waiting().clone());
-        if waiting.bytes.saturating_add(bytes) > self.bytes_max {
-            return Err(BusError::Full {
-                what: format!("{why}, and the folder {} of letters that wait for it", folder.display()),
-                bound: format!("{} bytes", self.bytes_max),
-                held_by: None,
-            });
+        if let Some(bound) = self.bound_reached(bytes) {
+            let folder = self.folder.display();
+            let what = format!("{why}, and the folder {folder} of letters that wait for it");
+            return Err(BusError::Full { what, bound, held_by: None });
         }
+        let (folder, path) = (Arc::clone(&self.folder), self.folder.join(&name));
         let is_new = blocking("keep a letter", move || write(&folder, &path, &letter)).await?;
         let mut waiting = self.waiting();
         waiting.reason = why.to_string();
         if is_new {
-            waiting.letters += 1;
+            waiting.letters.insert(name, bytes);
             waiting.bytes += bytes;
-            if waiting.letters == 1 {
+            if waiting.letters.len() == 1 {
                 tracing::error!(
                     reason = waiting.reason,
                     folder = %self.folder.display(),
@@ -104,82 +109,87 @@ impl Aside {
         Ok(())
     }
 
-    /// The oldest that wait.
-    pub(super) async fn oldest(&self, letters_max: usize) -> Result<Vec<Waits>, BusError> {
-        let this = self.clone();
-        let mut listed = blocking("look for letters that wait", move || this.list()).await?;
-        listed.truncate(letters_max);
-        Ok(listed.into_iter().map(|(waits, _)| waits).collect())
+    /// The bound that keeps a letter of so many bytes out.
+    fn bound_reached(&self, bytes: u64) -> Option<String> {
+        let waiting = self.waiting();
+        if waiting.bytes.saturating_add(bytes) > self.bytes_max {
+            return Some(format!("{} bytes", self.bytes_max));
+        }
+        (waiting.letters.len() >= self.letters_max).then(|| format!("{} letters", self.letters_max))
     }
 
-    pub(super) async fn read(&self, waits: &Waits) -> Result<Vec<u8>, BusError> {
-        let path = waits.path.clone();
-        blocking("read a letter that waits", move || fs::read(path)).await
+    /// The oldest that wait.
+    pub(super) fn oldest(&self, letters_max: usize) -> Vec<Waits> {
+        let waiting = self.waiting();
+        waiting.letters.keys().take(letters_max).map(|name| Waits { name: name.clone() }).collect()
+    }
+
+    /// Its bytes; `None` where a person has removed it.
+    pub(super) async fn read(&self, waits: &Waits) -> Result<Option<Vec<u8>>, BusError> {
+        let path = self.path(waits);
+        blocking("read a letter that waits", move || there(fs::read(path))).await
     }
 
     /// The bus has it.
-    pub(super) async fn remove(&self, waits: Waits, bytes: u64) -> Result<(), BusError> {
-        blocking("remove a letter that waited", move || fs::remove_file(waits.path)).await?;
-        let mut waiting = self.waiting();
-        waiting.letters = waiting.letters.saturating_sub(1);
-        waiting.bytes = waiting.bytes.saturating_sub(bytes);
-        if waiting.letters == 0 {
+    pub(super) async fn remove(&self, waits: &Waits) -> Result<(), BusError> {
+        let path = self.path(waits);
+        blocking("remove a letter that waited", move || there(fs::remove_file(path))).await?;
+        if self.forget(waits) == 0 {
             tracing::info!("the dead letters have room again, no letter waits");
         }
         Ok(())
     }
 
     /// It cannot be read.
-    pub(super) async fn set_apart(&self, waits: Waits, bytes: u64) -> Result<(), BusError> {
-        let mut apart = waits.path.clone().into_os_string();
+    pub(super) async fn set_apart(&self, waits: &Waits) -> Result<(), BusError> {
+        let path = self.path(waits);
+        let mut apart = path.clone().into_os_string();
         apart.push(UNREADABLE);
-        tracing::error!(letter = %waits.path.display(), "a letter that waited cannot be read, and is left there");
-        blocking("set a letter apart", move || fs::rename(waits.path, apart)).await?;
+        tracing::error!(letter = %path.display(), "a letter that waited cannot be read, and is left there");
+        blocking("set a letter apart", move || fs::rename(path, apart)).await?;
+        self.forget(waits);
+        Ok(())
+    }
+
+    /// Answers how many wait still.
+    fn forget(&self, waits: &Waits) -> usize {
         let mut waiting = self.waiting();
-        waiting.letters = waiting.letters.saturating_sub(1);
+        let bytes = waiting.letters.remove(&waits.name).unwrap_or(0);
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
-        Ok(())
+        waiting.letters.len()
     }
 
-    /// What a crash left half written comes again.
-    fn remove_unfinished(&self) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let path = entry?.path();
-            if path.to_str().is_some_and(|path| path.ends_with(UNFINISHED)) {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
+    fn path(&self, waits: &Waits) -> PathBuf {
+        self.folder.join(&waits.name)
     }
 
-    /// Every letter with its bytes, oldest first.
-    fn list(&self) -> io::Result<Vec<(Waits, u64)>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some((_, id)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
-            if id.ends_with(UNFINISHED) || id.ends_with(UNREADABLE) {
-                continue;
-            }
-            found.push((Waits { id: id.to_owned(), path: entry.path() }, entry.metadata()?.len()));
-        }
-        found.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
-        Ok(found)
-    }
-
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What earlier processes left in a folder. What a crash left half written comes again, and is removed.
+fn left_in(folder: &Path) -> io::Result<Letters> {
+    let mut letters = Letters::new();
+    let Some(entries) = there(fs::read_dir(folder))? else { return Ok(letters) };
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.ends_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        } else if name.contains('.') && !name.ends_with(UNREADABLE) {
+            letters.insert(name, entry.metadata()?.len());
+        }
+    }
+    Ok(letters)
+}
+
+/// `None` where there is nothing of that name.
+fn there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -211,3 +221,6 @@ async fn blocking<T: Send + 'static>(
         Err(_) => Err(BusError::Closed),
     }
 }
+
+#[cfg(test)]
+mod tests;
