@@ -7,7 +7,6 @@ use std::error::Error;
 use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishErrorKind, RequestErrorKind};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
-
 use serde_json::Value;
 
 use super::declared::Declaration;
@@ -83,12 +82,7 @@ impl Fault {
             Fault::Closed => BusError::Closed,
             Fault::Denied { subject } => BusError::Denied { subject },
             Fault::Answer { code, text } if code::NO_RESOURCES.contains(&code) => {
-                let what = format!("the servers' storage (asked to {action})");
-                let bound = format!(
-                    "what `max_file_store` of their configuration gives: all of it is reserved ({text}); give them more, or ask \
-                     for less with [bus.limits] of the settings"
-                );
-                BusError::Full { what, bound, held_by: None }
+                BusError::Full { what: "the servers' storage".to_owned(), bound: text, held_by: None }
             }
             Fault::Answer { code, text } => {
                 BusError::Unavailable { reason: format!("failed to {action}: {text} (error {code})") }
@@ -155,21 +149,4 @@ fn answer_in(error: &(dyn Error + 'static)) -> Option<Fault> {
         next = error.source();
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_that_have_reserved_all_their_storage_are_told_with_what_to_do() {
-        let text = "insufficient storage resources available".to_owned();
-        let said = Fault::Answer { code: 10047, text }.into_bus("declare stream OBJ_blobs-a").to_string();
-        assert_eq!(
-            said,
-            "the servers' storage (asked to declare stream OBJ_blobs-a) is full at what `max_file_store` of their \
-             configuration gives: all of it is reserved (insufficient storage resources available); give them more, or ask for \
-             less with [bus.limits] of the settings"
-        );
-    }
 }
