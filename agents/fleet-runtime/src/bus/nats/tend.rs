@@ -91,13 +91,8 @@ pub(super) async fn run(link: Link, order: Arc<Order>, known: KnownConsumers, li
             }
         }
         for stream in Stream::ALL {
-            let looked_after = async {
-                // First: to a consumer that is gone, nothing seems to be owed.
-                restore_consumers(&link, &known, stream).await?;
-                trim(&link, &order, stream, &limits).await
-            };
-            if let Err(fault) = looked_after.await {
-                tracing::warn!(stream = %stream, reason = %fault, "failed to trim a stream");
+            if let Err(fault) = look_after(&link, &order, &known, stream, &limits).await {
+                tracing::warn!(stream = %stream, reason = %fault, "failed to look after a stream");
             }
         }
         tokio::select! {
@@ -116,26 +111,50 @@ async fn restore(link: &Link, declaration: &Declaration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Makes the consumers anew that are gone, an agent's too: it may not make its own.
-async fn restore_consumers(link: &Link, known: &KnownConsumers, stream: Stream) -> Result<(), Fault> {
-    let wanted: Vec<Arc<Known>> = {
-        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().filter(|((of, _), _)| *of == stream).map(|(_, known)| Arc::clone(known)).collect()
-    };
-    if wanted.is_empty() {
+/// Makes the consumers of a stream anew that are gone, or trims it where none is.
+async fn look_after(
+    link: &Link,
+    order: &Order,
+    known: &KnownConsumers,
+    stream: Stream,
+    limits: &NatsLimits,
+) -> Result<(), Fault> {
+    // Both before its consumers are listed: one that is opened in between is not gone, and what is published in
+    // between is settled by none.
+    let wanted = known_of(known, stream);
+    let Some(info) = stream_info(link, stream.name()).await? else { return Ok(()) };
+    let consumers = consumers(link, stream.name()).await?;
+    // To a consumer that was gone, nothing seems to be owed: the next round trims.
+    if restore_consumers(link, stream, wanted, &consumers).await? {
         return Ok(());
     }
-    let there = consumers(link, stream.name()).await?;
+    trim(link, order, stream, limits, &info.state, &consumers).await
+}
+
+fn known_of(known: &KnownConsumers, stream: Stream) -> Vec<Arc<Known>> {
+    let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    known.iter().filter(|((of, _), _)| *of == stream).map(|(_, known)| Arc::clone(known)).collect()
+}
+
+/// Makes the consumers anew that are gone, an agent's too: it may not make its own. True where any was.
+async fn restore_consumers(
+    link: &Link,
+    stream: Stream,
+    wanted: Vec<Arc<Known>>,
+    there: &[ConsumerInfo],
+) -> Result<bool, Fault> {
+    let mut is_any_restored = false;
     for wanted in wanted {
         let config = wanted.config();
         if wanted.is_removed() || there.iter().any(|one| one.name == config.name) {
             continue;
         }
         create(link, stream.name(), &consumer(&config)).await?;
+        is_any_restored = true;
         tracing::error!(consumer = config.name, stream = %stream,
             "made a consumer anew that somebody had deleted; what is kept comes again");
     }
-    Ok(())
+    Ok(is_any_restored)
 }
 
 /// What the consumers of a stream have settled.
@@ -152,23 +171,27 @@ pub(super) async fn settled_through(link: &Link, stream: Stream, last: u64) -> R
     Ok(settled(&consumers, last, stream.waits_for_consumer()).through)
 }
 
-async fn trim(link: &Link, order: &Order, stream: Stream, limits: &NatsLimits) -> Result<(), Fault> {
+async fn trim(
+    link: &Link,
+    order: &Order,
+    stream: Stream,
+    limits: &NatsLimits,
+    state: &State,
+    consumers: &[ConsumerInfo],
+) -> Result<(), Fault> {
     let Some(age_max) = settled_age_max(stream) else { return Ok(()) };
-    let Some(info) = stream_info(link, stream.name()).await? else { return Ok(()) };
-    let state = info.state;
     if state.messages == 0 {
         order.set_held_by(stream, None);
         return Ok(());
     }
-    let consumers = consumers(link, stream.name()).await?;
-    let settled = settled(&consumers, state.last_seq, stream.waits_for_consumer());
+    let settled = settled(consumers, state.last_seq, stream.waits_for_consumer());
     order.set_held_by(stream, settled.slowest.clone());
-    let for_room = through_for_room(&state, limits.of(stream));
+    let for_room = through_for_room(state, limits.of(stream));
     let through = match for_room {
         Some(sequence) => sequence.min(settled.through),
         None => {
             let before = Timestamp::now().saturating_sub(age_max).unwrap_or(Timestamp::MIN);
-            older_than(link, stream.name(), &state, settled.through, before).await?
+            older_than(link, stream.name(), state, settled.through, before).await?
         }
     };
     if through < state.first_seq {
