@@ -400,7 +400,7 @@ impl Polling<'_> {
             let mut record = RepositoryRecord { denied: None, ..batch.repository(&of)? };
             if !is_cut {
                 record.polled_at = Some(began);
-                agent.note_found_again(batch, &of, &mut record)?;
+                agent.close_gap(batch, &mut record.open_gap, &of.to_string())?;
             }
             batch.put_repository(&of, &record)
         });

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, SayError, Watched};
-use crate::state::{Batch, OpenGap, RegistryRecord, RepositoryRecord, StateError, WholePoll};
+use crate::state::{Batch, OpenGap, RegistryRecord, StateError, WholePoll};
 
 /// The agent's kind, as its heartbeat says it.
 const KIND: &str = "registry";
@@ -87,19 +87,17 @@ impl Agent {
             let was_down = record.alive_at.is_some_and(|alive_at| {
                 now.duration_since(alive_at).unsigned_abs() > self.tuning.gap_after && alive_at < now
             });
-            if let (true, Some(from), None) = (was_down, record.alive_at, &record.open_gap) {
-                let gap = self.gap(from);
-                batch.say(&self.envelope_of_gap(host, &gap, now, Some("the agent was not running")))?;
-                match watched.settings.poll {
-                    Some(_) => record.open_gap = Some(gap),
-                    // Nothing will ever find what was missed: coverage begins anew.
-                    None => record.covered_since = Some(now),
-                }
+            if let (true, Some(from)) = (was_down, record.alive_at) {
+                let reason = "the agent was not running";
+                self.open_gap(batch, &mut record.open_gap, host, from, now, reason)?;
             }
             record.alive_at = Some(now);
             if watched.settings.poll.is_none() {
+                // Nothing will ever find what was missed: coverage begins anew.
+                if record.open_gap.take().is_some() {
+                    record.covered_since = Some(now);
+                }
                 record.covered_since.get_or_insert(now);
-                record.open_gap = None;
             }
             batch.put_registry(host, &record)?;
         }
@@ -110,38 +108,24 @@ impl Agent {
         let mut record = batch.registry(host)?;
         record.covered_since.get_or_insert(poll.began);
         record.whole_poll = Some(poll);
-        if let Some(gap) = record.open_gap.take() {
-            batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), None))?;
-        }
+        self.close_gap(batch, &mut record.open_gap, host)?;
         batch.put_registry(host, &record)
     }
 
     fn note_cut_off(&self, batch: &mut Batch<'_>, host: &str, began: Timestamp) -> Result<(), StateError> {
         let mut record = batch.registry(host)?;
-        if record.open_gap.is_none() {
-            let gap = self.gap(record.whole_poll.as_ref().map_or(began, |poll| poll.began));
-            let reason = "the registry's list of repositories is longer than is read";
-            batch.say(&self.envelope_of_gap(host, &gap, Timestamp::now(), Some(reason)))?;
-            record.open_gap = Some(gap);
+        if record.open_gap.is_some() {
+            return Ok(());
         }
+        let from = record.whole_poll.as_ref().map_or(began, |poll| poll.began);
+        let reason = "the registry's list of repositories is longer than is read";
+        self.open_gap(batch, &mut record.open_gap, host, from, Timestamp::now(), reason)?;
         batch.put_registry(host, &record)
     }
 
-    /// A repository that is denied since then is polled no more. What it was before is kept: a tag of it that
-    /// comes back with other content has moved.
-    pub(crate) fn note_left_out(
-        &self,
-        batch: &mut Batch<'_>,
-        repository: &ImageRepository,
-        denied_since: Timestamp,
-    ) -> Result<(), StateError> {
-        let reason = "the registry denies the repository, which is polled no more";
-        self.note_missed(batch, repository, denied_since, reason)
-    }
-
-    /// Opens the gap of a repository of which something is not read since its last whole poll, or
-    /// `otherwise`.
-    fn note_missed(
+    /// Something of a repository is not read since its last whole poll, or `otherwise`. What it was before is kept: a tag
+    /// of it that comes back with other content has moved.
+    pub(crate) fn note_missed(
         &self,
         batch: &mut Batch<'_>,
         repository: &ImageRepository,
@@ -149,29 +133,43 @@ impl Agent {
         reason: &str,
     ) -> Result<(), StateError> {
         let mut record = batch.repository(repository)?;
-        if record.open_gap.is_none() {
-            let gap = self.gap(record.polled_at.unwrap_or(otherwise));
-            let scope = repository.to_string();
-            batch.say(&self.envelope_of_gap(&scope, &gap, Timestamp::now(), Some(reason)))?;
-            record.open_gap = Some(gap);
+        if record.open_gap.is_some() {
+            return Ok(());
         }
+        let (scope, from) = (repository.to_string(), record.polled_at.unwrap_or(otherwise));
+        self.open_gap(batch, &mut record.open_gap, &scope, from, Timestamp::now(), reason)?;
         batch.put_repository(repository, &record)
     }
 
-    /// A poll has read all of a repository; `record` is written by the caller.
-    pub(crate) fn note_found_again(
+    /// Opens the gap of a registry or repository, unless it is open. The caller writes its record.
+    fn open_gap(
         &self,
         batch: &mut Batch<'_>,
-        repository: &ImageRepository,
-        record: &mut RepositoryRecord,
+        open: &mut Option<OpenGap>,
+        scope: &str,
+        from: Timestamp,
+        until: Timestamp,
+        reason: &str,
     ) -> Result<(), StateError> {
-        match record.open_gap.take() {
-            Some(gap) => {
-                let scope = repository.to_string();
-                batch.say(&self.envelope_of_gap(&scope, &gap, Timestamp::now(), None))
-            }
-            None => Ok(()),
+        if open.is_none() {
+            let gap = self.gap(from);
+            batch.say(&self.envelope_of_gap(scope, &gap, until, Some(reason)))?;
+            *open = Some(gap);
         }
+        Ok(())
+    }
+
+    /// A poll has read all of a registry or repository. The caller writes its record.
+    pub(crate) fn close_gap(
+        &self,
+        batch: &mut Batch<'_>,
+        open: &mut Option<OpenGap>,
+        scope: &str,
+    ) -> Result<(), StateError> {
+        if let Some(gap) = open.take() {
+            batch.say(&self.envelope_of_gap(scope, &gap, Timestamp::now(), None))?;
+        }
+        Ok(())
     }
 
     fn gap(&self, from: Timestamp) -> OpenGap {

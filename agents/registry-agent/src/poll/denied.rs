@@ -65,7 +65,8 @@ impl Polling<'_> {
         let write = self.agent.state.write(move |batch| {
             let (denials, was_left_out) = count(batch, &of, began)?;
             if denials.is_left_out && !was_left_out {
-                agent.note_left_out(batch, &of, denials.since)?;
+                let reason = "the registry denies the repository, which is left out";
+                agent.note_missed(batch, &of, denials.since, reason)?;
             }
             Ok((denials, was_left_out))
         });

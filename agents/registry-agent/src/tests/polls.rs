@@ -391,6 +391,23 @@ async fn the_time_without_the_agent_is_a_gap_until_a_poll_has_read_everything() 
 }
 
 #[tokio::test]
+async fn where_polls_end_before_a_gap_is_closed_coverage_begins_anew() {
+    let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
+    bench.fake.image(APP, Some("v1"), "a");
+    bench.run_until(async || reports(&bench).await.iter().any(|report| !report.coverage.is_empty())).await;
+    let bench = bench.restarted();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.fake.fault("tags/list", Fault::Status(503));
+    bench.run_until(async || !gaps(&bench).await.is_empty()).await;
+    let bench = bench.restarted_with("poll_interval = \"0s\"");
+    let before = reports(&bench).await.len();
+    bench.run_until(async || reports(&bench).await.len() > before).await;
+    let [open] = &gaps(&bench).await[..] else { panic!("{:?}", gaps(&bench).await) };
+    let last = reports(&bench).await.last().unwrap().clone();
+    assert!(last.coverage[0].since > open.until, "{last:?}");
+}
+
+#[tokio::test]
 async fn a_loop_that_begins_again_in_one_process_has_missed_nothing() {
     let bench = Bench::with("repositories = [\"acme/app\"]\npoll_interval = \"50ms\"").await;
     for _ in 0..2 {
