@@ -109,15 +109,11 @@ async fn check(folder: PathBuf, data: &DataFolder, output: Output) -> anyhow::Re
     }
     let (copies, _kept) = copies_of(data)?;
     correlator_service::refresh_missing_roots(&folder, &copies).await;
-    let now = Timestamp::now();
-    let (mut set, problems) = match correlator_service::load_contracts(&folder, Some(&copies), now) {
+    let loaded = correlator_service::load_contracts(&folder, Some(&copies), Timestamp::now());
+    let (set, problems) = match loaded {
         Ok((_, set)) => (set, Vec::new()),
         Err(problems) => (ContractSet::empty(), problems),
     };
-    let ended = set.exceptions.values().filter(|exception| exception.expires <= now);
-    set.warnings.extend(ended.map(|exception| {
-        format!("exception {} ended at {} and covers nothing", exception.name, exception.expires)
-    }));
     let checked = Checked {
         folder,
         pipelines: set.pipelines.keys().cloned().collect(),

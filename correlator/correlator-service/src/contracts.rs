@@ -60,13 +60,22 @@ pub(crate) fn check_with_trust(
     let mut set = parse::parse(loaded)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<String>>())?;
     let trust = trust::set_of(&set, &loaded.files)?;
-    let unknown = trust::unknown_parts(&set, &trust);
-    set.warnings.extend(unknown);
+    let (unknown, ended) = (trust::unknown_parts(&set, &trust), ended_exceptions(&set, now));
+    set.warnings.extend(unknown.into_iter().chain(ended));
     let late = set.problems_at(now);
     match late.is_empty() {
         true => Ok((set, trust)),
         false => Err(late),
     }
+}
+
+/// No problem: an exception that has ended does nothing, and a set that was right does not become wrong by itself.
+fn ended_exceptions(set: &ContractSet, now: Timestamp) -> Vec<String> {
+    let ended = set.exceptions.values().filter(|exception| exception.expires <= now);
+    let said = ended.map(|exception| {
+        format!("exception {} ended at {} and covers nothing", exception.name, exception.expires)
+    });
+    said.collect()
 }
 
 /// What must be recorded so that `set` is in force instead of what is: nothing when it is already.

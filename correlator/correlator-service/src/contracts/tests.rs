@@ -98,14 +98,33 @@ const DOCUMENT_BYTES: usize = correlator_core::contracts::parse::DOCUMENT_BYTES_
 
 #[test]
 fn an_exception_that_is_too_long_is_refused() {
+    assert!(problems(with_exception("long", "2999-01-01").path()).contains("long"));
+}
+
+#[test]
+fn an_exception_that_has_ended_is_told_and_is_no_problem() {
+    let folder = with_exception("old", "2026-01-01");
+    let ended = |now: &str| {
+        let (_, set) = load(folder.path(), None, now.parse().unwrap()).unwrap();
+        set.warnings.into_iter().filter(|warning| warning.contains("ended")).collect::<Vec<_>>()
+    };
+    assert_eq!(ended("2025-12-31T23:59:59Z"), Vec::<String>::new());
+    let said = "exception old ended at 2026-01-01T00:00:00Z and covers nothing";
+    assert_eq!(ended("2026-01-01T00:00:00Z"), [said]);
+}
+
+/// A folder with a pipeline and an exception for it.
+fn with_exception(name: &str, expires: &str) -> tempfile::TempDir {
     let folder = folder();
     std::fs::create_dir(folder.path().join("keys")).unwrap();
     std::fs::write(folder.path().join("keys/release.pub"), key()).unwrap();
     std::fs::write(folder.path().join("api.yaml"), PIPELINE).unwrap();
-    let exception = "apiVersion: custody.dev/v1\nkind: Exception\nmetadata: { name: long }\nspec:\n  owner: a\n  \
-        reason: b\n  expires: 2999-01-01\n  compensatingControl: c\n  scope: { pipeline: api, link: signature }\n";
-    std::fs::write(folder.path().join("long.yaml"), exception).unwrap();
-    assert!(problems(folder.path()).contains("long"));
+    let exception = format!(
+        "apiVersion: custody.dev/v1\nkind: Exception\nmetadata: {{ name: {name} }}\nspec:\n  owner: a\n  reason: b\n  \
+         expires: {expires}\n  compensatingControl: c\n  scope: {{ pipeline: api, link: signature }}\n"
+    );
+    std::fs::write(folder.path().join("exception.yaml"), exception).unwrap();
+    folder
 }
 
 #[test]
