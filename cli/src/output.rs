@@ -75,9 +75,8 @@ impl Output {
     }
 }
 
-/// Without the system's number, by which a data folder without room is known: this is where the output goes.
+/// By its kind, without the system's number, by which a data folder without room is known: this is where the output
+/// goes.
 fn not_written(error: &io::Error) -> anyhow::Error {
-    let said = error.to_string();
-    let said = said.split(" (os error").next().unwrap_or_default();
-    Failure::failed(format!("standard output cannot be written to: {said}"))
+    Failure::failed(format!("standard output cannot be written to: {}", error.kind()))
 }

@@ -46,6 +46,10 @@ fn an_output_without_room_is_no_data_folder_without_room() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = custody(folder.path()).arg("cases").arg("--data").arg(&data).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", err(&output));
-    assert!(err(&output).contains("standard output cannot be written to"), "{}", err(&output));
+    assert!(
+        err(&output).contains("standard output cannot be written to: no storage space"),
+        "{}",
+        err(&output)
+    );
     assert!(!err(&output).contains("data folder"), "{}", err(&output));
 }
