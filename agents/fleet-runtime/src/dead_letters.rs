@@ -2,7 +2,7 @@
 //!
 //! In: a payload with where it came from and why it was put aside. Out: lists and single letters for people, and the
 //! message again on replay. Nothing is ever dropped here silently; a store that is full refuses, and then the work
-//! itself (or the sender of a webhook) keeps what it has.
+//! itself (or the sender of a webhook) keeps what it has, or, where the owner gave a folder, the letter waits there.
 
 mod aside;
 mod letter;

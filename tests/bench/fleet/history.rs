@@ -1,4 +1,5 @@
-//! What a growing history costs: memory of the correlator, time per event, and the start.
+//! What a growing history costs: memory of the correlator, time per event, the start, and judging all of it again under
+//! changed contracts.
 
 use std::time::{Duration, Instant};
 

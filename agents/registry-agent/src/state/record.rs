@@ -71,7 +71,7 @@ pub(crate) struct Denials {
     /// When the first of them began.
     pub(crate) since: Timestamp,
     pub(crate) polls: u32,
-    /// It is polled no more, until it is heard of again.
+    /// Polls leave it out, until it is heard of again or may be read: each asks for one of those that are left out.
     pub(crate) is_left_out: bool,
 }
 

@@ -36,9 +36,9 @@ const SUBSCRIPTION_MESSAGES_MAX: usize = 4096;
 const CONFIRMATIONS_MAX: usize = 4096;
 /// Refused subjects that are remembered.
 const DENIED_MAX: usize = 64;
+const DENIED_BYTES_MAX: usize = 512;
 /// Events of one connection that are logged.
 const LOGGED_MAX: usize = 64;
-const DENIED_BYTES_MAX: usize = 512;
 
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -251,9 +251,9 @@ impl Heard {
     fn log_once(&self, event: String) {
         let mut logged = lock(&self.logged);
         if logged.contains(&event) || logged.len() >= LOGGED_MAX {
-            return tracing::debug!(event, "the bus connection changed");
+            return tracing::debug!(event, "the bus connection says");
         }
-        tracing::warn!(event, "the bus connection changed");
+        tracing::warn!(event, "the bus connection says");
         logged.insert(event);
     }
 
