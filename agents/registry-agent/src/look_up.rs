@@ -276,9 +276,8 @@ fn summary(problems: &[(String, ApiError)]) -> Option<Problem> {
         Unavailable::RateLimited => 0,
         Unavailable::Unreachable => 1,
         Unavailable::Denied => 2,
-        Unavailable::Unconfigured => 3,
-        Unavailable::Unreadable => 4,
-        _ => 5,
+        Unavailable::Unreadable => 3,
+        _ => 4,
     };
     let (_, worst) = problems.iter().min_by_key(|(_, error)| rank(error))?;
     let mut named: Vec<String> = Vec::new();

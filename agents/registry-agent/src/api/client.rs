@@ -119,7 +119,7 @@ impl RegistryClient {
         let _permit = self.permit().await;
         let work = async {
             let answer = self.send_once(&Method::GET, self.url(""), GREETING.accept, None).await?;
-            let answer = self.follow(Method::GET, answer, GREETING).await?;
+            let answer = self.follow(Method::GET, answer, GREETING.accept).await?;
             match answer.status().as_u16() {
                 401 if chosen(&answer).is_some() => Ok(()),
                 status @ (401 | 404) => Err(ApiError::Unexpected { status }),
@@ -160,15 +160,15 @@ impl RegistryClient {
         let answer = self.get(url, wanted).await?;
         let stated = stated_digest(&answer.headers);
         let media_type = answer.media_type();
-        match expected.copied().or(stated) {
-            Some(expected) => {
-                Manifest::parse_whole(checked(expected, &answer.body)?, &media_type, &answer.body)
-            }
-            // Nothing says whose answer it is but what it is called: a page of something in between may pass.
-            None if is_manifest(&media_type) => {
-                Manifest::parse_whole(Digest::sha256_of(&answer.body), &media_type, &answer.body)
-            }
-            None => Manifest::parse(Digest::sha256_of(&answer.body), &media_type, &answer.body),
+        let expected = expected.copied().or(stated);
+        let digest = match expected {
+            Some(expected) => checked(expected, &answer.body)?,
+            None => Digest::sha256_of(&answer.body),
+        };
+        // Where nothing says whose answer it is but what it is called, a page of something in between may pass.
+        match expected.is_some() || is_manifest(&media_type) {
+            true => Manifest::parse_whole(digest, &media_type, &answer.body),
+            false => Manifest::parse(digest, &media_type, &answer.body),
         }
     }
 
@@ -252,7 +252,7 @@ impl RegistryClient {
             }
             _ => answer,
         };
-        self.follow(method, answer, wanted).await
+        self.follow(method, answer, wanted.accept).await
     }
 
     /// Follows redirects to the registry itself and to configured hosts, without credentials.
@@ -260,7 +260,7 @@ impl RegistryClient {
         &self,
         method: Method,
         mut answer: Response,
-        wanted: Wanted<'_>,
+        accept: &'static str,
     ) -> Result<Response, ApiError> {
         for _ in 0..REDIRECTS_MAX {
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -270,7 +270,7 @@ impl RegistryClient {
             let target = location.and_then(|location| answer.url().join(location).ok());
             let target = target.ok_or(ApiError::Unexpected { status: answer.status().as_u16() })?;
             self.check_redirect(&target)?;
-            answer = self.send_once(&method, target, wanted.accept, None).await?;
+            answer = self.send_once(&method, target, accept, None).await?;
         }
         match answer.status().is_redirection() {
             true => Err(ApiError::Unexpected { status: answer.status().as_u16() }),
