@@ -224,7 +224,7 @@ fn log_entry(annotation: &str, layer: &[u8]) -> Result<LogEntry, Refusal> {
             log_index: wire.payload.log_index,
             log_id,
             promise,
-            layer: Digest::sha256_of(layer),
+            envelope: Digest::sha256_of(layer),
         }));
     };
     let log_id = LogId::new(LogKeyId::new(log_id));

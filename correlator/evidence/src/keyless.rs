@@ -4,45 +4,29 @@ use correlator_core::facts::{Refusal, RefusalReason, Signer};
 use jiff::Timestamp;
 use sigstore_verify::VerificationPolicy;
 use sigstore_verify::crypto::{CertificateInfo, KeyAlgorithm};
-use sigstore_verify::types::{Bundle, DerPublicKey, SignatureContent, VerificationMaterialContent, pae};
+use sigstore_verify::types::{Bundle, DerPublicKey, SignatureContent, VerificationMaterialContent};
 use x509_cert::der::{Decode, Encode};
 
-use crate::bundle::UnverifiedBundle;
-use crate::other_schemes::{self, Signature};
+use crate::given::{Given, Signature};
 use crate::proof::{Artifact, Proof, furthest};
 use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, unsupported};
-use crate::signature::{self, Signed, Unfitting};
+use crate::signature::{self, Unfitting};
 use crate::trust::{TrustRoot, TrustSet};
 use crate::work::Work;
-use crate::{certificate, claims, key_names, log_entries, rests_on, timestamps};
+use crate::{certificate, claims, key_names, log_entries, other_schemes, rests_on, timestamps};
 
 /// Verifies the bundle against each root until one fits. Who may sign is judged by the core, from the claims.
-pub(crate) fn prove(
-    unverified: &UnverifiedBundle,
-    artifact: Artifact<'_>,
-    trust: &TrustSet,
-    work: &mut Work,
-) -> Result<Proof, Refusal> {
-    let bundle = &unverified.bundle;
+pub(crate) fn prove(given: &Given<'_>, trust: &TrustSet, work: &mut Work) -> Result<Proof, Refusal> {
+    let bundle = given.bundle();
     let certificates = certificates(bundle);
     let key = certificates.first().and_then(|leaf| key_of(leaf)).unwrap_or_default();
-    let envelope_bytes;
-    let (bytes, signed) = match &bundle.content {
-        SignatureContent::DsseEnvelope(envelope) => {
-            envelope_bytes = pae(&envelope.payload_type, envelope.payload.as_bytes());
-            (envelope.signature.sig.as_bytes(), Signed::Bytes(&envelope_bytes))
-        }
-        SignatureContent::MessageSignature(message) => (message.signature.as_bytes(), artifact.to_signed()),
-        _ => return Err(unsupported("a message signature or an envelope", "another content")),
-    };
-    let scheme = signature::scheme_of(&key, bytes, signed);
-    let stamped = unverified.stamped.as_deref().unwrap_or(bytes);
-    let signature = Signature { bundle, bytes, signed, stamped, scheme, key: &key };
+    let scheme = signature::scheme_of(&key, given.bytes, given.signed);
+    let signature = Signature { given: *given, scheme, key: &key };
     let verifier = Verifier::of(&signature, &certificates)?;
     let mut failures = Vec::new();
     for root in trust.roots() {
         let verifier = if root.is_beyond_crate(bundle) { Verifier::Own } else { verifier };
-        match attempt(&signature, &certificates, artifact, verifier, root, work) {
+        match attempt(&signature, &certificates, verifier, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
@@ -74,8 +58,10 @@ impl Verifier {
         let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
         let is_p521 = |other: &Vec<u8>| key_of(other).is_some_and(|key| signature::is_p521(&key));
         match signature.scheme {
-            _ if signature.is_more_stamped() || certificates.iter().skip(1).any(is_p521) => Ok(Verifier::Own),
-            Ok(scheme) if !other_schemes::is_known(signature.bundle, signature.key, scheme) => {
+            _ if signature.given.is_more_stamped() || certificates.iter().skip(1).any(is_p521) => {
+                Ok(Verifier::Own)
+            }
+            Ok(scheme) if !other_schemes::is_known(signature.given.bundle(), signature.key, scheme) => {
                 Ok(Verifier::Own)
             }
             Err(Unfitting::Another) if !is_known_key => Ok(Verifier::Own),
@@ -114,14 +100,13 @@ pub(crate) struct Certified {
 fn attempt(
     signature: &Signature<'_>,
     certificates: &[Vec<u8>],
-    artifact: Artifact<'_>,
     verifier: Verifier,
     root: &TrustRoot,
     work: &mut Work,
 ) -> Result<Proof, Failed> {
-    let bundle = signature.bundle;
+    let bundle = signature.given.bundle();
     let Certified { times, info, is_published } = match verifier {
-        Verifier::Crate => by_crate(bundle, artifact, root, work)?,
+        Verifier::Crate => by_crate(&signature.given, root, work)?,
         Verifier::Own => other_schemes::by_certificate(signature, certificates, root, work)?,
     };
 
@@ -167,23 +152,18 @@ fn attempt(
 }
 
 /// The steps 1 to 4 by the verifying crate.
-fn by_crate(
-    bundle: &Bundle,
-    artifact: Artifact<'_>,
-    root: &TrustRoot,
-    work: &mut Work,
-) -> Result<Certified, Failed> {
+fn by_crate(given: &Given<'_>, root: &TrustRoot, work: &mut Work) -> Result<Certified, Failed> {
     let demands = root.demands();
     let mut policy = VerificationPolicy::any_identity();
     if !demands.certificate_transparency {
         policy = policy.skip_sct();
     }
-    let has_entries = !bundle.verification_material.tlog_entries.is_empty();
+    let has_entries = !given.bundle().verification_material.tlog_entries.is_empty();
     if !demands.log && !has_entries {
         policy = policy.skip_tlog_unsafe();
     }
     work.step()?;
-    let result = run(bundle, artifact, root, &policy)?;
+    let result = run(given, root, &policy)?;
     let is_less = !result.certificate_verified()
         || (demands.certificate_transparency && !result.sct_verified())
         || ((demands.log || has_entries) && !result.tlog_verified());
@@ -226,16 +206,15 @@ pub(crate) fn check_key_id(bundle: &Bundle, key: &[u8]) -> Result<(), Refusal> {
 }
 
 fn run(
-    bundle: &Bundle,
-    artifact: Artifact<'_>,
+    given: &Given<'_>,
     root: &TrustRoot,
     policy: &VerificationPolicy,
 ) -> Result<sigstore_verify::VerificationResult, Failed> {
-    let result = match artifact {
-        Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, policy),
+    let result = match given.artifact {
+        Artifact::Bytes(bytes) => root.verifier().verify(bytes, given.bundle(), policy),
         Artifact::Digest(_) => {
-            let digest = artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
-            root.verifier().verify(digest, bundle, policy)
+            let digest = given.artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
+            root.verifier().verify(digest, given.bundle(), policy)
         }
     };
     result.map_err(|error| from_sigstore(&error))

@@ -21,6 +21,7 @@ mod ed25519ph;
 mod envelope;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod given;
 mod inclusion;
 mod key_names;
 mod keyless;

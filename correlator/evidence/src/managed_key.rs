@@ -3,28 +3,26 @@
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use jiff::Timestamp;
 use sigstore_verify::PublicKeyVerificationPolicy;
-use sigstore_verify::types::SignatureContent;
 
-use crate::bundle::{Content, UnverifiedBundle};
+use crate::bundle::Content;
+use crate::given::{Given, Signature};
 use crate::older_entry::{LoggedContent, LoggedSigner, OlderEntry};
-use crate::other_schemes::{self, Signature};
 use crate::proof::{Artifact, Proof, furthest};
-use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, shown, unsupported};
+use crate::refusal::{Failed, Step, from_sigstore, refusal, shown, unsupported};
 use crate::scheme::Scheme;
 use crate::signature::{self, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
 use crate::work::Work;
-use crate::{key_names, log_entries, rests_on, signature_pair, timestamps};
+use crate::{key_names, log_entries, other_schemes, rests_on, signature_pair, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
-    bundle: &UnverifiedBundle,
+    given: &Given<'_>,
     hint: &str,
-    artifact: Artifact<'_>,
     trust: &TrustSet,
     work: &mut Work,
 ) -> Result<Proof, Refusal> {
-    let key_id = match &bundle.content {
+    let key_id = match &given.unverified.content {
         Content::Envelope(envelope) => envelope.key_id.as_str(),
         Content::Message => "",
     };
@@ -53,7 +51,7 @@ pub(crate) fn prove(
     }
     let mut failures = Vec::new();
     for key in keys {
-        match attempt(bundle, artifact, key, trust, work) {
+        match attempt(given, key, trust, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
@@ -61,65 +59,33 @@ pub(crate) fn prove(
     Err(furthest(failures, "a configured key"))
 }
 
-fn attempt(
-    bundle: &UnverifiedBundle,
-    artifact: Artifact<'_>,
-    key: &TrustedKey,
-    trust: &TrustSet,
-    work: &mut Work,
-) -> Result<Proof, Failed> {
+fn attempt(given: &Given<'_>, key: &TrustedKey, trust: &TrustSet, work: &mut Work) -> Result<Proof, Failed> {
     // 1. The key signed the artifact or the envelope. First, so that a key which did not sign has no other say.
     work.step()?;
-    let envelope_bytes;
-    let (bytes, signed) = match (&bundle.content, &bundle.bundle.content) {
-        (Content::Envelope(envelope), _) => {
-            envelope_bytes = envelope.signed_bytes();
-            (envelope.signature.as_slice(), Signed::Bytes(&envelope_bytes))
-        }
-        (Content::Message, SignatureContent::MessageSignature(message)) => {
-            (message.signature.as_bytes(), artifact.to_signed())
-        }
-        _ => {
-            return Err(Failed::at(
-                Step::Shape,
-                malformed("one content of the bundle", "two readings of it"),
-            ));
-        }
-    };
-    other_schemes::check_message_digest(&bundle.bundle, signed)?;
-    let scheme = check_signature(bytes, signed, key)?;
-    let signature = Signature {
-        bundle: &bundle.bundle,
-        bytes,
-        signed,
-        stamped: bundle.stamped.as_deref().unwrap_or(bytes),
-        scheme: Ok(scheme),
-        key: key.der().as_bytes(),
-    };
+    other_schemes::check_message_digest(given.bundle(), given.signed)?;
+    let scheme = check_signature(given.bytes, given.signed, key)?;
+    let signature = Signature { given: *given, scheme: Ok(scheme), key: key.der().as_bytes() };
 
     // 2. A log entry, where there is one in a log that some root knows, verifies with it in all its parts.
-    let material = &bundle.bundle.verification_material;
+    let material = &given.bundle().verification_material;
     let entries = &material.tlog_entries;
     let knows_logs =
         |root: &&TrustRoot| entries.iter().all(|entry| root.knows_log(entry.log_id.key_id.as_bytes()));
     if !entries.is_empty() {
         let roots: Vec<&TrustRoot> = trust.roots().filter(knows_logs).collect();
         if !roots.is_empty() {
-            return with_roots(&signature, artifact, key, &roots, true, work);
+            return with_roots(&signature, key, &roots, true, work);
         }
     }
-    if let Some(entry) = &bundle.older_entry {
+    let older_entry = given.unverified.older_entry.as_ref();
+    if let Some(entry) = older_entry {
         let roots: Vec<&TrustRoot> = trust.roots().filter(|root| root.knows_log(&entry.log_id)).collect();
         if !roots.is_empty() {
-            let content = match &bundle.content {
-                Content::Envelope(envelope) => LoggedContent::Envelope(envelope),
-                Content::Message => LoggedContent::Signature(bytes),
-            };
-            return with_older_entry(entry, content, scheme, key, &roots);
+            return with_older_entry(entry, given.logged_content(), scheme, key, &roots);
         }
     }
     if key.log() == LogDemand::Required {
-        let found = if entries.is_empty() && bundle.older_entry.is_none() {
+        let found = if entries.is_empty() && older_entry.is_none() {
             "none"
         } else {
             "an entry in a log that no trust root knows"
@@ -134,7 +100,7 @@ fn attempt(
     if stamped && entries.is_empty() {
         let roots: Vec<&TrustRoot> = trust.roots().filter(has_authorities).collect();
         if !roots.is_empty() {
-            return with_roots(&signature, artifact, key, &roots, false, work);
+            return with_roots(&signature, key, &roots, false, work);
         }
     }
     Ok(Proof { signer: signer(key, false), signed_at: None, root: None, rests_on: RootParts::default() })
@@ -143,19 +109,18 @@ fn attempt(
 /// Log entries, promises and timestamps, by the steps of [`crate::keyless`] that do not concern a certificate.
 fn with_roots(
     signature: &Signature<'_>,
-    artifact: Artifact<'_>,
     key: &TrustedKey,
     roots: &[&TrustRoot],
     is_logged: bool,
     work: &mut Work,
 ) -> Result<Proof, Failed> {
-    let bundle = signature.bundle;
+    let bundle = signature.given.bundle();
     let is_known =
         signature.scheme.is_ok_and(|scheme| other_schemes::is_known(bundle, signature.key, scheme));
     let mut failures = Vec::new();
     for root in roots {
-        let times = if is_known && !signature.is_more_stamped() && !root.is_beyond_crate(bundle) {
-            by_crate(signature, artifact, key, is_logged, root, work)
+        let times = if is_known && !signature.given.is_more_stamped() && !root.is_beyond_crate(bundle) {
+            by_crate(&signature.given, key, is_logged, root, work)
         } else {
             other_schemes::by_key(signature, is_logged, root, work)
         };
@@ -215,8 +180,7 @@ fn with_older_entry(
 
 /// The times that the verifying crate finds proven.
 fn by_crate(
-    signature: &Signature<'_>,
-    artifact: Artifact<'_>,
+    given: &Given<'_>,
     key: &TrustedKey,
     is_logged: bool,
     root: &TrustRoot,
@@ -227,11 +191,11 @@ fn by_crate(
         policy = policy.skip_tlog_unsafe();
     }
     work.step()?;
-    let result = match artifact {
-        Artifact::Bytes(bytes) => root.verifier().verify(bytes, signature.bundle, &policy),
+    let result = match given.artifact {
+        Artifact::Bytes(bytes) => root.verifier().verify(bytes, given.bundle(), &policy),
         Artifact::Digest(_) => {
-            let digest = artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
-            root.verifier().verify(digest, signature.bundle, &policy)
+            let digest = given.artifact.to_sigstore().map_err(|refused| Failed::at(Step::Shape, refused))?;
+            root.verifier().verify(digest, given.bundle(), &policy)
         }
     };
     let result = result.map_err(|error| from_sigstore(&error))?;

@@ -14,8 +14,9 @@ use sigstore_verify::types::HashAlgorithm;
 
 use crate::envelope::{Envelope, decode};
 use crate::promise::Promise;
-use crate::refusal::{Failed, not_json, refusal};
+use crate::refusal::{Failed, not_json, refusal, unsupported};
 use crate::scheme::Scheme;
+use crate::signature::Signed;
 use crate::trust::TrustRoot;
 use crate::{logged_body, pem, strict_json};
 
@@ -27,16 +28,19 @@ pub(crate) struct OlderEntry {
     pub(crate) log_index: i64,
     pub(crate) log_id: Vec<u8>,
     pub(crate) promise: Vec<u8>,
-    /// The digest of the envelope, or of what is signed, as it lies in the registry.
-    pub(crate) layer: Digest,
+    /// The digest of the envelope as it lies in the registry, where it is one that is signed.
+    pub(crate) envelope: Digest,
 }
 
 /// What an entry must be about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LoggedContent<'a> {
     Envelope(&'a Envelope),
-    /// A signature over the layer itself.
-    Signature(&'a [u8]),
+    /// A signature over something that lies elsewhere.
+    Signature {
+        bytes: &'a [u8],
+        signed: Signed<'a>,
+    },
 }
 
 /// Whom an entry must name, in DER.
@@ -76,14 +80,14 @@ impl OlderEntry {
             strict_json::read(&self.body).map_err(|error| not_json("a log entry's body", error))?;
         let expected = match content {
             LoggedContent::Envelope(_) => INTOTO,
-            LoggedContent::Signature(_) => REKORD,
+            LoggedContent::Signature { .. } => REKORD,
         };
         if (wire.kind.as_str(), wire.api_version.as_str()) != expected {
             return Err(mismatch("kind"));
         }
         match content {
             LoggedContent::Envelope(envelope) => self.check_intoto(envelope, scheme, signer),
-            LoggedContent::Signature(signature) => self.check_rekord(signature, scheme, signer),
+            LoggedContent::Signature { bytes, signed } => self.check_rekord(bytes, signed, scheme, signer),
         }
     }
 
@@ -95,7 +99,7 @@ impl OlderEntry {
     ) -> Result<(), Refusal> {
         logged_body::check_envelope_scheme(scheme)?;
         let Intoto { content, public_key } = self.read()?;
-        if content.hash.digest() != Some(self.layer) {
+        if content.hash.digest() != Some(self.envelope) {
             return Err(mismatch("envelope"));
         }
         if content.payload_hash.digest() != Some(Digest::sha256_of(&envelope.payload)) {
@@ -107,6 +111,7 @@ impl OlderEntry {
     fn check_rekord(
         &self,
         signature: &[u8],
+        signed: Signed<'_>,
         scheme: Scheme,
         signer: LoggedSigner<'_>,
     ) -> Result<(), Refusal> {
@@ -115,7 +120,10 @@ impl OlderEntry {
             return Err(mismatch("scheme"));
         }
         let Rekord { data, signature: logged } = self.read()?;
-        if data.hash.digest() != Some(self.layer) {
+        let Some(digest) = signed.digest(HashAlgorithm::Sha2256) else {
+            return Err(unsupported("the sha256 digest of what is signed", "another digest"));
+        };
+        if !matches!(data.hash.digest(), Some(Digest::Sha256(logged)) if logged.as_slice() == digest) {
             return Err(mismatch("digest"));
         }
         if logged.format != "x509" {

@@ -7,13 +7,12 @@
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, Signer};
 use jiff::Timestamp;
 use sigstore_verify::crypto::CertificateInfo;
-use sigstore_verify::types::SignatureContent;
 
 use crate::bundle::{Content, UnverifiedBundle};
-use crate::older_entry::{LoggedContent, LoggedSigner, OlderEntry};
-use crate::proof::{Artifact, Proof, furthest};
+use crate::given::Given;
+use crate::older_entry::{LoggedSigner, OlderEntry};
+use crate::proof::{Proof, furthest};
 use crate::refusal::{Failed, Step, refusal, unsupported};
-use crate::signature::Signed;
 use crate::trust::{TrustRoot, TrustSet};
 use crate::work::Work;
 use crate::{certificate, claims, keyless, rests_on, signature};
@@ -26,42 +25,18 @@ pub(crate) fn is_one(bundle: &UnverifiedBundle) -> bool {
     bundle.key_hint.is_none() && (bundle.older_entry.is_some() || undated)
 }
 
-/// The content, its signature and what that is over.
-struct Signature<'a> {
-    content: LoggedContent<'a>,
-    bytes: &'a [u8],
-    signed: Signed<'a>,
-}
-
-pub(crate) fn prove(
-    bundle: &UnverifiedBundle,
-    artifact: Artifact<'_>,
-    trust: &TrustSet,
-    work: &mut Work,
-) -> Result<Proof, Refusal> {
-    let encoded;
-    let signature = match (&bundle.content, &bundle.bundle.content) {
-        (Content::Envelope(envelope), _) => {
-            encoded = envelope.signed_bytes();
-            let content = LoggedContent::Envelope(envelope);
-            Signature { content, bytes: &envelope.signature, signed: Signed::Bytes(&encoded) }
-        }
-        (Content::Message, SignatureContent::MessageSignature(message)) if bundle.older_entry.is_some() => {
-            let bytes = message.signature.as_bytes();
-            Signature { content: LoggedContent::Signature(bytes), bytes, signed: artifact.to_signed() }
-        }
-        _ => {
-            let reason = RefusalReason::BadLogEntry;
-            return Err(refusal(reason, "a log entry or a timestamp", "neither"));
-        }
-    };
-    let certificates = keyless::certificates(&bundle.bundle);
+pub(crate) fn prove(given: &Given<'_>, trust: &TrustSet, work: &mut Work) -> Result<Proof, Refusal> {
+    let bundle = given.unverified;
+    if matches!(bundle.content, Content::Message) && bundle.older_entry.is_none() {
+        return Err(refusal(RefusalReason::BadLogEntry, "a log entry or a timestamp", "neither"));
+    }
+    let certificates = keyless::certificates(given.bundle());
     let Some((leaf, others)) = certificates.split_first() else {
         return Err(unsupported("a signing certificate", "none"));
     };
     let mut failures = Vec::new();
     for root in trust.roots() {
-        match attempt(bundle, &signature, leaf, others, root, work) {
+        match attempt(given, leaf, others, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
         }
@@ -70,20 +45,20 @@ pub(crate) fn prove(
 }
 
 fn attempt(
-    bundle: &UnverifiedBundle,
-    signature: &Signature<'_>,
+    given: &Given<'_>,
     leaf: &[u8],
     others: &[Vec<u8>],
     root: &TrustRoot,
     work: &mut Work,
 ) -> Result<Proof, Failed> {
+    let older_entry = given.unverified.older_entry.as_ref();
     let demands = root.demands();
     let info = certificate::info(leaf).map_err(|found| {
         Failed::at(Step::Shape, refusal(RefusalReason::BadCertificate, "a certificate", found))
     })?;
 
     // 1. The time: what the log promised; or, where the root demands no time, the certificate's own beginning.
-    let (time, signed_at) = signing_time(bundle.older_entry.as_ref(), &info, root)?;
+    let (time, signed_at) = signing_time(older_entry, &info, root)?;
 
     // 2. Chain, code signing and validity at that time; the transparency proof.
     let chain = certificate::verify_chain(leaf, others, time, root, work)?;
@@ -96,25 +71,25 @@ fn attempt(
     chain.check_others(others, root)?;
 
     // 4. The certificate's key signed the content.
-    let scheme = signature::scheme_of(info.public_key.as_bytes(), signature.bytes, signature.signed);
+    let scheme = signature::scheme_of(info.public_key.as_bytes(), given.bytes, given.signed);
     let scheme = scheme.map_err(|unfitting| Failed::at(Step::Signature, unfitting.refused()))?;
 
     // 5. The entry is about this content and certificate (CVE-2022-36056), by a scheme that logs verify it by.
-    if let Some(entry) = &bundle.older_entry {
+    if let Some(entry) = older_entry {
         entry
-            .check_body(signature.content, scheme, LoggedSigner::Certificate(leaf))
+            .check_body(given.logged_content(), scheme, LoggedSigner::Certificate(leaf))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;
     }
 
     // 6. The certificate names a subject, and is what the envelope's key id names.
-    keyless::check_key_id(&bundle.bundle, info.public_key.as_bytes())
+    keyless::check_key_id(given.bundle(), info.public_key.as_bytes())
         .map_err(|refused| Failed::at(Step::Binding, refused))?;
     let claims = claims::of(leaf, &info).ok_or_else(|| {
         let refused = refusal(RefusalReason::BadCertificate, "a subject in the certificate", "none");
         Failed::at(Step::Binding, refused)
     })?;
     let mut rests_on = RootParts::default();
-    rests_on.logs.extend(bundle.older_entry.iter().flat_map(|entry| rests_on::log(&entry.log_id, root)));
+    rests_on.logs.extend(older_entry.iter().flat_map(|entry| rests_on::log(&entry.log_id, root)));
     rests_on::add_certificate(&mut rests_on, leaf, &chain, root, demands.certificate_transparency);
     Ok(Proof {
         signer: Signer::Keyless(Box::new(claims)),

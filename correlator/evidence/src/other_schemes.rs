@@ -15,12 +15,13 @@ use sigstore_verify::tsa::verify_timestamp_for_authority;
 use sigstore_verify::types::{Bundle, DerPublicKey, SignatureBytes, SignatureContent};
 use sigstore_verify::{Error, TimestampError};
 
+use crate::given::Signature;
 use crate::keyless::Certified;
 use crate::logged_body::{self, Described};
 use crate::promise::Promise;
 use crate::refusal::{Failed, Step, from_sigstore, refusal, unsupported};
 use crate::scheme::Scheme;
-use crate::signature::{Signed, Unfitting};
+use crate::signature::Signed;
 use crate::trust::TrustRoot;
 use crate::work::Work;
 use crate::{certificate, inclusion, timestamp_signer};
@@ -41,27 +42,6 @@ pub(crate) fn is_known(bundle: &Bundle, key: &[u8], scheme: Scheme) -> bool {
     usual.map(Scheme::Known) == Some(scheme) && entries.all(|entry| logged_body::is_known(entry, scheme))
 }
 
-/// A signature and what it is over.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Signature<'a> {
-    pub(crate) bundle: &'a Bundle,
-    pub(crate) bytes: &'a [u8],
-    pub(crate) signed: Signed<'a>,
-    /// What its timestamps are over: the signature, or more that holds it.
-    pub(crate) stamped: &'a [u8],
-    /// The scheme by which the signer's key made it, where it did.
-    pub(crate) scheme: Result<Scheme, Unfitting>,
-    /// The signer's key (SubjectPublicKeyInfo in DER).
-    pub(crate) key: &'a [u8],
-}
-
-impl Signature<'_> {
-    /// Whether its timestamps are over more than itself, for which the verifying crate has no words.
-    pub(crate) fn is_more_stamped(&self) -> bool {
-        self.stamped != self.bytes
-    }
-}
-
 /// Verifies a signature by a certificate of the root. Who may sign is judged elsewhere.
 pub(crate) fn by_certificate(
     signature: &Signature<'_>,
@@ -76,15 +56,15 @@ pub(crate) fn by_certificate(
     work.step()?;
 
     // 0. The shape that the bundle's version demands (sigstore/protobuf-specs, sigstore_bundle.proto).
-    let has_entries = !signature.bundle.verification_material.tlog_entries.is_empty();
-    check_shape(signature.bundle, demands.log || has_entries)?;
+    let has_entries = !signature.given.bundle().verification_material.tlog_entries.is_empty();
+    check_shape(signature.given.bundle(), demands.log || has_entries)?;
     let info = certificate::info(leaf).map_err(|found| {
         Failed::at(Step::Shape, refusal(RefusalReason::BadCertificate, "a certificate", found))
     })?;
 
     // 1. [4.2] Establish the signing times from timestamps (RFC 3161) and inclusion promises: at least one.
     let mut times = timestamps(signature, root)?;
-    times.extend(promised_times(signature.bundle, root)?);
+    times.extend(promised_times(signature.given.bundle(), root)?);
     if times.is_empty() {
         let expected = "a time that a log or a timestamp authority vouches for";
         return Err(Failed::at(Step::Time, refusal(RefusalReason::BadTime, expected, "none")));
@@ -101,13 +81,13 @@ pub(crate) fn by_certificate(
     }
 
     // 3. [4.4] Each entry is in its log: inclusion proof and checkpoint (RFC 9162, 2.1.3).
-    for entry in &signature.bundle.verification_material.tlog_entries {
+    for entry in &signature.given.bundle().verification_material.tlog_entries {
         inclusion::verify(entry, root)?;
     }
 
     // 4. [4.5] The certificate's key signed the artifact, or the envelope; and what the bundle says of its digest is true.
     scheme_of(signature)?;
-    check_message_digest(signature.bundle, signature.signed)?;
+    check_message_digest(signature.given.bundle(), signature.given.signed)?;
     Ok(Certified { times, info, is_published: demands.certificate_transparency })
 }
 
@@ -122,20 +102,20 @@ pub(crate) fn by_key(
     work.step()?;
 
     // 0. The shape that the bundle's version demands (sigstore/protobuf-specs, sigstore_bundle.proto).
-    check_shape(signature.bundle, is_logged)?;
+    check_shape(signature.given.bundle(), is_logged)?;
 
     // 1. [4.2] The times of timestamps (RFC 3161) and inclusion promises, where there are any.
     let mut times = timestamps(signature, root)?;
-    times.extend(promised_times(signature.bundle, root)?);
+    times.extend(promised_times(signature.given.bundle(), root)?);
 
     // 3. [4.4] Each entry is in its log: inclusion proof and checkpoint (RFC 9162, 2.1.3).
-    for entry in &signature.bundle.verification_material.tlog_entries {
+    for entry in &signature.given.bundle().verification_material.tlog_entries {
         inclusion::verify(entry, root)?;
     }
 
     // 4. [4.5] The key signed the artifact, or the envelope; and what the bundle says of its digest is true.
     scheme_of(signature)?;
-    check_message_digest(signature.bundle, signature.signed)?;
+    check_message_digest(signature.given.bundle(), signature.given.signed)?;
     Ok(times)
 }
 
@@ -147,12 +127,13 @@ fn check_shape(bundle: &Bundle, is_logged: bool) -> Result<(), Failed> {
 
 /// Each timestamp is over what is said to be stamped, by an authority of the root that was valid then.
 fn timestamps(signature: &Signature<'_>, root: &TrustRoot) -> Result<Vec<Timestamp>, Failed> {
-    let stamped = &signature.bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+    let stamped =
+        &signature.given.bundle().verification_material.timestamp_verification_data.rfc3161_timestamps;
     if stamped.is_empty() {
         return Ok(Vec::new());
     }
     let authorities = root.trusted_root().tsa_authorities();
-    let bytes = SignatureBytes::from_bytes(signature.stamped);
+    let bytes = SignatureBytes::from_bytes(signature.given.stamped());
     let mut times = Vec::new();
     for timestamp in stamped {
         let mut found = "no timestamp authority in the trust root".to_owned();
@@ -219,19 +200,19 @@ pub(crate) fn check_message_digest(bundle: &Bundle, signed: Signed<'_>) -> Resul
 /// content, by this scheme (CVE-2022-36056). Of bundles that the verifying crate verified too: it reads no kind in a body,
 /// and of the certificate in an `intoto` entry the key alone.
 pub(crate) fn check_bodies(signature: &Signature<'_>, certificate: Option<&[u8]>) -> Result<(), Failed> {
-    let entries = &signature.bundle.verification_material.tlog_entries;
+    let entries = &signature.given.bundle().verification_material.tlog_entries;
     if entries.is_empty() {
         return Ok(());
     }
     let scheme = scheme_of(signature)?;
-    let envelope = match &signature.bundle.content {
+    let envelope = match &signature.given.bundle().content {
         SignatureContent::DsseEnvelope(envelope) => Some(envelope),
         _ => None,
     };
     let described = Described {
         scheme,
-        signature: signature.bytes,
-        signed: signature.signed,
+        signature: signature.given.bytes,
+        signed: signature.given.signed,
         envelope,
         certificate,
         key: signature.key,

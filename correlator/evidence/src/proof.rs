@@ -3,9 +3,10 @@
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason, RootParts, RootVersion, Signer};
 use jiff::Timestamp;
-use sigstore_verify::types::{ArtifactDigest, HashAlgorithm};
+use sigstore_verify::types::{ArtifactDigest, HashAlgorithm, SignatureContent};
 
-use crate::bundle::UnverifiedBundle;
+use crate::bundle::{Content, UnverifiedBundle};
+use crate::given::Given;
 use crate::refusal::{Failed, malformed, refusal};
 use crate::signature::Signed;
 use crate::statement::Statement;
@@ -60,7 +61,7 @@ impl<'a> Artifact<'a> {
 pub fn verify_bundle(bundle: &[u8], artifact: Artifact<'_>, trust: &TrustSet) -> Result<Proof, Refusal> {
     crate::verify::check_size(bundle)?;
     let bundle = UnverifiedBundle::from_json(bundle)?;
-    if let crate::bundle::Content::Envelope(envelope) = &bundle.content {
+    if let Content::Envelope(envelope) = &bundle.content {
         check_subjects(&Statement::from_envelope(envelope)?.subjects, artifact)?;
     }
     prove(&bundle, artifact, trust, &mut Work::default())
@@ -85,10 +86,22 @@ pub(crate) fn prove(
     trust: &TrustSet,
     work: &mut Work,
 ) -> Result<Proof, Refusal> {
+    let encoded;
+    let (bytes, signed) = match (&bundle.content, &bundle.bundle.content) {
+        (Content::Envelope(envelope), _) => {
+            encoded = envelope.signed_bytes();
+            (envelope.signature.as_slice(), Signed::Bytes(&encoded))
+        }
+        (Content::Message, SignatureContent::MessageSignature(message)) => {
+            (message.signature.as_bytes(), artifact.to_signed())
+        }
+        _ => return Err(malformed("one content of the bundle", "two readings of it")),
+    };
+    let given = Given { unverified: bundle, artifact, bytes, signed };
     once::remembering(|| match &bundle.key_hint {
-        None if older_forms::is_one(bundle) => older_forms::prove(bundle, artifact, trust, work),
-        Some(hint) => managed_key::prove(bundle, hint, artifact, trust, work),
-        None => keyless::prove(bundle, artifact, trust, work),
+        None if older_forms::is_one(bundle) => older_forms::prove(&given, trust, work),
+        Some(hint) => managed_key::prove(&given, hint, trust, work),
+        None => keyless::prove(&given, trust, work),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod authorities;
 mod bad_input;
+mod blob_signatures;
 mod keyless;
 mod producers;
 mod schemes;

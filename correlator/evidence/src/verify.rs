@@ -18,7 +18,7 @@ use crate::work::Work;
 use crate::{bundle, cloud_build, cosign, pep740, predicate, sbom, statement};
 
 /// The version of this code. Evidence is verified again by another version, so it grows whenever a result may change.
-pub const VERIFIER_VERSION: u32 = 11;
+pub const VERIFIER_VERSION: u32 = 12;
 
 /// Evidence as an agent delivered it. Nothing about it is proven, its media type and its place included.
 #[derive(Debug, Clone, Copy)]

@@ -464,6 +464,18 @@ impl Identity {
     }
 }
 
+/// The body of an entry of kind `rekord` 0.0.1, as cosign wrote it in 2021 for a signature over this content.
+pub(crate) fn rekord(content: &[u8], signature: &str, pem: &str) -> Value {
+    let hash = json!({ "algorithm": "sha256", "value": Digest::sha256_of(content).hex() });
+    let public_key = json!({ "content": STANDARD.encode(pem) });
+    let signature = json!({ "content": signature, "format": "x509", "publicKey": public_key });
+    json!({
+        "apiVersion": "0.0.1",
+        "kind": "rekord",
+        "spec": { "data": { "hash": hash }, "signature": signature },
+    })
+}
+
 pub(crate) fn pem_of(der: &[u8]) -> String {
     sigstore_verify::types::DerCertificate::from_bytes(der).to_pem()
 }

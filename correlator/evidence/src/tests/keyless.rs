@@ -18,7 +18,7 @@ use crate::bounds::{
 };
 use crate::bundle::UnverifiedBundle;
 use crate::proof::{Artifact, prove};
-use crate::testing::authority::{Authority, SIGNED_AT, release_claims};
+use crate::testing::authority::{Authority, SIGNED_AT, rekord, release_claims};
 use crate::testing::{
     BUNDLE, DSSE, Key, SIMPLE_SIGNING, image, refused, statement, verified, verify_bytes, verify_layer,
 };
@@ -289,16 +289,7 @@ fn the_older_entry_of_an_image_signature_is_read() {
             None => key.sign(layer.as_bytes()),
         };
         let signature = sign(&layer);
-        let body = |layer: &str, signature: &str, pem: &str| {
-            let hash = json!({ "algorithm": "sha256", "value": Digest::sha256_of(layer.as_bytes()).hex() });
-            let public_key = json!({ "content": STANDARD.encode(pem) });
-            let signature = json!({ "content": signature, "format": "x509", "publicKey": public_key });
-            json!({
-                "apiVersion": "0.0.1",
-                "kind": "rekord",
-                "spec": { "data": { "hash": hash }, "signature": signature },
-            })
-        };
+        let body = |layer: &str, signature: &str, pem: &str| rekord(layer.as_bytes(), signature, pem);
         let keys = match certificate {
             Some(_) => vec![],
             None => vec![key.trusted(LogDemand::Required)],
