@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bus_schema::Digest;
 use correlator_core::facts::{Refusal, RefusalReason};
 use serde::Deserialize;
+use sigstore_verify::rekor::body::RekorEntryBody;
 use sigstore_verify::types::{
     Bundle, CanonicalizedBody, DerCertificate, DigestBytes, HashAlgorithm, InclusionPromise, KindVersion,
     LogId, LogIndex, LogKeyId, MediaType, MessageDigest, MessageSignature, PublicKeyIdentifier,
@@ -17,6 +18,7 @@ use sigstore_verify::types::{
 use crate::bounds::CERTIFICATES_MAX;
 use crate::bundle::UnverifiedBundle;
 use crate::envelope::{Envelope, decode};
+use crate::logged_body::Kind;
 use crate::older_entry::OlderEntry;
 use crate::refusal::{malformed, not_json, refusal, unsupported};
 use crate::{older_entry, pem, strict_json, timestamps};
@@ -64,12 +66,16 @@ pub(crate) fn bundle_of_blob_signature(
 ) -> Result<UnverifiedBundle, Refusal> {
     let text_of = std::str::from_utf8(signature)
         .map_err(|error| malformed("the signature in base64", error.to_string()))?;
-    let mut message = MessageSignature::new(SignatureBytes::new(decode("the signature", text_of.trim())?));
-    if let Some(logged) = text(annotations, LOG_ENTRY).map(logged_digest).transpose()?.flatten() {
-        message = message.with_message_digest(logged);
-    }
+    let message = MessageSignature::new(SignatureBytes::new(decode("the signature", text_of.trim())?));
     let certificates = certificates(text(annotations, CERTIFICATE), text(annotations, CHAIN))?;
-    assemble(signature, certificates, annotations, SignatureContent::MessageSignature(message), None)
+    let content = SignatureContent::MessageSignature(message.clone());
+    let mut unverified = assemble(signature, certificates, annotations, content, None)?;
+    let entry = unverified.bundle.verification_material.tlog_entries.first();
+    if let Some(digest) = entry.map(logged_digest).transpose()?.flatten() {
+        let message = message.with_message_digest(digest);
+        unverified.bundle.content = SignatureContent::MessageSignature(message);
+    }
+    Ok(unverified)
 }
 
 /// The bundle that an attestation layer and its annotations amount to.
@@ -158,47 +164,21 @@ struct WirePayload {
     log_id: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireBody {
-    kind: String,
-    api_version: String,
-}
-
-#[derive(Deserialize)]
-struct WireHashed {
-    spec: WireHashedSpec,
-}
-
-#[derive(Deserialize)]
-struct WireHashedSpec {
-    data: WireHashedData,
-}
-
-#[derive(Deserialize)]
-struct WireHashedData {
-    hash: WireHash,
-}
-
-#[derive(Deserialize)]
-struct WireHash {
-    algorithm: String,
-    value: String,
-}
-
 /// The digest in a log entry for a signature over one (`hashedrekord`): SHA-256 is what cosign signs blobs by.
-fn logged_digest(annotation: &str) -> Result<Option<MessageDigest>, Refusal> {
-    let wire: WireLogEntry =
-        strict_json::read(annotation.as_bytes()).map_err(|error| not_json("a log entry", error))?;
-    let body = decode("the log entry's body", &wire.payload.body)?;
-    if kind(&body)? != Some(KindVersion::HashedRekordV001) {
+fn logged_digest(entry: &TransparencyLogEntry) -> Result<Option<MessageDigest>, Refusal> {
+    if entry.kind_version != KindVersion::HashedRekordV001 {
         return Ok(None);
     }
-    let wire: WireHashed = strict_json::read(&body).map_err(|error| not_json("a log entry's body", error))?;
-    let WireHash { algorithm, value } = wire.spec.data.hash;
-    let Ok(digest) = format!("{algorithm}:{value}").parse::<Digest>() else { return Ok(None) };
-    Ok(matches!(digest, Digest::Sha256(_))
-        .then(|| MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::from(digest.bytes()))))
+    let body = RekorEntryBody::parse(&entry.canonicalized_body, entry.kind_version)
+        .map_err(|error| malformed("a log entry's body", error.to_string()))?;
+    let RekorEntryBody::HashedRekordV001(body) = body else { return Ok(None) };
+    let hash = &body.spec.data.hash;
+    match Digest::from_parts(hash.algorithm.as_rekor_str(), hash.value.as_str()) {
+        Ok(Digest::Sha256(digest)) => {
+            Ok(Some(MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::from(digest.as_slice()))))
+        }
+        _ => Ok(None),
+    }
 }
 
 enum LogEntry {
@@ -236,8 +216,8 @@ fn log_entry(annotation: &str, layer: &[u8]) -> Result<LogEntry, Refusal> {
 
 /// `None` for the kinds that bundles cannot hold.
 fn kind(body: &[u8]) -> Result<Option<KindVersion>, Refusal> {
-    let wire: WireBody = strict_json::read(body).map_err(|error| not_json("a log entry's body", error))?;
-    match (wire.kind.as_str(), wire.api_version.as_str()) {
+    let Kind { kind, api_version } = Kind::read(body)?;
+    match (kind.as_str(), api_version.as_str()) {
         ("hashedrekord", "0.0.1") => Ok(Some(KindVersion::HashedRekordV001)),
         ("dsse", "0.0.1") => Ok(Some(KindVersion::DsseV001)),
         ("intoto", "0.0.2") => Ok(Some(KindVersion::IntotoV002)),

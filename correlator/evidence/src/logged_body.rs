@@ -31,6 +31,20 @@ pub(crate) struct Described<'a> {
     pub(crate) key: &'a [u8],
 }
 
+/// What the body of an entry calls its kind.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Kind {
+    pub(crate) kind: String,
+    pub(crate) api_version: String,
+}
+
+impl Kind {
+    pub(crate) fn read(body: &[u8]) -> Result<Kind, Refusal> {
+        strict_json::read(body).map_err(|error| not_json("a log entry's body", error))
+    }
+}
+
 /// Whether the verifying crate has words for the scheme and the hash that an entry names.
 pub(crate) fn is_known(entry: &TransparencyLogEntry, scheme: Scheme) -> bool {
     let body = RekorEntryBody::parse(&entry.canonicalized_body, entry.kind_version);
@@ -51,7 +65,7 @@ pub(crate) fn is_known(entry: &TransparencyLogEntry, scheme: Scheme) -> bool {
 /// Checks that the entry's body is of the kind that the entry says, and about this signature in every part.
 pub(crate) fn check(entry: &TransparencyLogEntry, described: &Described<'_>) -> Result<(), Refusal> {
     let bytes = entry.canonicalized_body.as_bytes();
-    let body: Kind = strict_json::read(bytes).map_err(|error| not_json("a log entry's body", error))?;
+    let body = Kind::read(bytes)?;
     let (kind, version) = (entry.kind_version.kind(), entry.kind_version.version());
     same("kind", format!("{kind}/{version}"), format!("{}/{}", body.kind, body.api_version))?;
     let read = |error: serde_json::Error| malformed(format!("a body of {kind}/{version}"), error.to_string());
@@ -71,13 +85,6 @@ pub(crate) fn check(entry: &TransparencyLogEntry, described: &Described<'_>) -> 
         (_, None) => Err(unsupported("a log entry about a digest", format!("{kind}/{version}"))),
         (_, Some(_)) => Err(unsupported("a log entry about an envelope", format!("{kind}/{version}"))),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kind {
-    kind: String,
-    api_version: String,
 }
 
 fn check_hashed(body: &HashedRekordV001Body, described: &Described<'_>) -> Result<(), Refusal> {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use sigstore_verify::types::HashAlgorithm;
 
 use crate::envelope::{Envelope, decode};
+use crate::logged_body::Kind;
 use crate::promise::Promise;
 use crate::refusal::{Failed, not_json, refusal, unsupported};
 use crate::scheme::Scheme;
@@ -76,13 +77,12 @@ impl OlderEntry {
         scheme: Scheme,
         signer: LoggedSigner<'_>,
     ) -> Result<(), Refusal> {
-        let wire: WireKind =
-            strict_json::read(&self.body).map_err(|error| not_json("a log entry's body", error))?;
+        let Kind { kind, api_version } = Kind::read(&self.body)?;
         let expected = match content {
             LoggedContent::Envelope(_) => INTOTO,
             LoggedContent::Signature { .. } => REKORD,
         };
-        if (wire.kind.as_str(), wire.api_version.as_str()) != expected {
+        if (kind.as_str(), api_version.as_str()) != expected {
             return Err(mismatch("kind"));
         }
         match content {
@@ -159,13 +159,6 @@ fn check_signer(logged: &str, signer: LoggedSigner<'_>) -> Result<(), Refusal> {
 
 fn mismatch(what: &str) -> Refusal {
     refusal(RefusalReason::BadLogEntry, format!("a log entry about this {what}"), "one about another")
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireKind {
-    kind: String,
-    api_version: String,
 }
 
 #[derive(Deserialize)]

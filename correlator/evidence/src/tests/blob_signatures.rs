@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bus_schema::Digest;
 use correlator_core::facts::{Outcome, RefusalReason, Signer};
 
+use super::SIGNATURE;
 use crate::Demands;
 use crate::cosign::BLOB_SIGNATURE;
 use crate::testing::authority::{Authority, SIGNED_AT, rekord, release_claims};
-use crate::testing::{Key, image, refused, verified};
+use crate::testing::{Key, image, refused, verified, verify_layer};
 use crate::trust::{LogDemand, TrustSet};
 use crate::verify::{Unverified, verify, verify_of_file};
 
@@ -55,4 +56,25 @@ fn a_signature_over_a_file_is_verified_by_its_older_entry_over_that_file_alone()
         }
         assert_eq!(refused(check(FILE, None)).reason, RefusalReason::BadSubject);
     }
+}
+
+/// Nothing else says what the signature is over where the file is elsewhere.
+#[test]
+fn what_a_signature_over_a_file_is_over_its_log_entry_says() {
+    let authority = Authority::new();
+    let identity = authority.identity(&release_claims());
+    let trust = TrustSet::new(vec![authority.root(Demands::default())], vec![]).unwrap();
+    let check = |signed: &[u8], logged: &[u8]| {
+        let mut annotations: BTreeMap<String, String> =
+            authority.signature_annotations(&identity, logged).into_iter().collect();
+        let signature = match annotations.remove(SIGNATURE) {
+            Some(signature) if signed == logged => signature,
+            _ => identity.sign(signed),
+        };
+        verify_layer(BLOB_SIGNATURE, signature.as_bytes(), &annotations, &trust)
+    };
+    assert_eq!(verified(check(FILE, FILE)).subjects, [Digest::sha256_of(FILE)]);
+    let found = refused(check(FILE, OTHER_FILE));
+    assert_eq!(found.reason, RefusalReason::BadSignature);
+    assert_eq!(found.claimed_subjects, [Digest::sha256_of(OTHER_FILE)]);
 }
