@@ -5,6 +5,7 @@ use sigstore_verify::types::Bundle;
 use crate::bundle::{Content, UnverifiedBundle};
 use crate::older_entry::LoggedContent;
 use crate::proof::Artifact;
+use crate::refusal::{Failed, Step};
 use crate::scheme::Scheme;
 use crate::signature::{Signed, Unfitting};
 
@@ -50,4 +51,11 @@ pub(crate) struct Signature<'a> {
     pub(crate) scheme: Result<Scheme, Unfitting>,
     /// The signer's key (SubjectPublicKeyInfo in DER).
     pub(crate) key: &'a [u8],
+}
+
+impl Signature<'_> {
+    /// Checks that the signer's key made it.
+    pub(crate) fn fitted(&self) -> Result<Scheme, Failed> {
+        self.scheme.map_err(|unfitting| Failed::at(Step::Signature, unfitting.refused()))
+    }
 }

@@ -13,19 +13,22 @@ use crate::refusal::{Failed, Step, from_sigstore, malformed, refusal, unsupporte
 use crate::signature::{self, Unfitting};
 use crate::trust::{TrustRoot, TrustSet};
 use crate::work::Work;
-use crate::{certificate, claims, key_names, log_entries, other_schemes, rests_on, timestamps};
+use crate::{certificate, claims, key_names, log_entries, logged_body, other_schemes, rests_on, timestamps};
 
 /// Verifies the bundle against each root until one fits. Who may sign is judged by the core, from the claims.
 pub(crate) fn prove(given: &Given<'_>, trust: &TrustSet, work: &mut Work) -> Result<Proof, Refusal> {
-    let bundle = given.bundle();
-    let certificates = certificates(bundle);
+    let certificates = certificates(given.bundle());
     let key = certificates.first().and_then(|leaf| key_of(leaf)).unwrap_or_default();
     let scheme = signature::scheme_of(&key, given.bytes, given.signed);
     let signature = Signature { given: *given, scheme, key: &key };
-    let verifier = Verifier::of(&signature, &certificates)?;
+    let is_beyond_crate = is_beyond_crate(&signature, &certificates)?;
     let mut failures = Vec::new();
     for root in trust.roots() {
-        let verifier = if root.is_beyond_crate(bundle) { Verifier::Own } else { verifier };
+        let verifier = if is_beyond_crate || other_schemes::is_needed(&signature, root) {
+            Verifier::Own
+        } else {
+            Verifier::Crate
+        };
         match attempt(&signature, &certificates, verifier, root, work) {
             Ok(proof) => return Ok(proof),
             Err(failed) => failures.push(failed),
@@ -41,35 +44,29 @@ pub(crate) fn prove(given: &Given<'_>, trust: &TrustSet, work: &mut Work) -> Res
     })
 }
 
-/// What is asked to verify a bundle. It depends on the certificate's key, the scheme that fitted it, the hash of the log
-/// entries, what is stamped, and the keys of the authorities and logs alone.
+/// What is asked to verify a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verifier {
     Crate,
     Own,
 }
 
-impl Verifier {
-    fn of(signature: &Signature<'_>, certificates: &[Vec<u8>]) -> Result<Verifier, Refusal> {
-        // What cannot be read is the crate's to refuse.
-        if signature.key.is_empty() {
-            return Ok(Verifier::Crate);
+/// Whether the verifying crate has no words for these certificates or what their key signed, whatever the root. A kind of
+/// key that [`other_schemes`] does not know either is refused at once.
+fn is_beyond_crate(signature: &Signature<'_>, certificates: &[Vec<u8>]) -> Result<bool, Refusal> {
+    // What cannot be read is the crate's to refuse.
+    if signature.key.is_empty() {
+        return Ok(false);
+    }
+    let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
+    let is_p521 = |other: &Vec<u8>| key_of(other).is_some_and(|key| signature::is_p521(&key));
+    match signature.scheme {
+        _ if signature.given.is_more_stamped() || certificates.iter().skip(1).any(is_p521) => Ok(true),
+        Err(Unfitting::Another) if !is_known_key => Ok(true),
+        Err(Unfitting::Unsupported(what)) if !is_known_key => {
+            Err(unsupported("a certificate's key of ECDSA, Ed25519 or RSA", what))
         }
-        let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
-        let is_p521 = |other: &Vec<u8>| key_of(other).is_some_and(|key| signature::is_p521(&key));
-        match signature.scheme {
-            _ if signature.given.is_more_stamped() || certificates.iter().skip(1).any(is_p521) => {
-                Ok(Verifier::Own)
-            }
-            Ok(scheme) if !other_schemes::is_known(signature.given.bundle(), signature.key, scheme) => {
-                Ok(Verifier::Own)
-            }
-            Err(Unfitting::Another) if !is_known_key => Ok(Verifier::Own),
-            Err(Unfitting::Unsupported(what)) if !is_known_key => {
-                Err(unsupported("a certificate's key of ECDSA, Ed25519 or RSA", what))
-            }
-            _ => Ok(Verifier::Crate),
-        }
+        _ => Ok(false),
     }
 }
 
@@ -115,7 +112,7 @@ fn attempt(
     };
 
     // 5. [4.4] Each entry's body is about this certificate, signature and payload (CVE-2022-36056).
-    other_schemes::check_bodies(signature, Some(leaf))?;
+    logged_body::check_all(signature, Some(leaf))?;
 
     // 6. A time is proven.
     let Some(signed_at) = times.iter().min().copied() else {

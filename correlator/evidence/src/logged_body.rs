@@ -7,12 +7,15 @@ use sigstore_verify::crypto::SigningScheme;
 use sigstore_verify::rekor::body::{
     DsseV001Body, HashValue, HashedRekordV001Body, IntotoV002Body, RekorEntryBody,
 };
-use sigstore_verify::types::{DsseEnvelope, HashAlgorithm, KindVersion, TransparencyLogEntry};
+use sigstore_verify::types::{
+    DsseEnvelope, HashAlgorithm, KindVersion, SignatureContent, TransparencyLogEntry,
+};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 use crate::envelope::decode;
-use crate::refusal::{malformed, not_json, refusal, unsupported};
+use crate::given::Signature;
+use crate::refusal::{Failed, Step, malformed, not_json, refusal, unsupported};
 use crate::scheme::Scheme;
 use crate::signature::{Signed, rsa_bits};
 use crate::{pem, strict_json};
@@ -60,6 +63,34 @@ pub(crate) fn is_known(entry: &TransparencyLogEntry, scheme: Scheme) -> bool {
         }
         _ => true,
     })
+}
+
+/// \[4.4\] The body of each entry is of the kind that the entry says, and about this certificate or key, signature and
+/// content, by this scheme (CVE-2022-36056). Of bundles that the verifying crate verified too: it reads no kind in a body,
+/// and of the certificate in an `intoto` entry the key alone.
+pub(crate) fn check_all(signature: &Signature<'_>, certificate: Option<&[u8]>) -> Result<(), Failed> {
+    let bundle = signature.given.bundle();
+    let entries = &bundle.verification_material.tlog_entries;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let scheme = signature.fitted()?;
+    let envelope = match &bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => Some(envelope),
+        _ => None,
+    };
+    let described = Described {
+        scheme,
+        signature: signature.given.bytes,
+        signed: signature.given.signed,
+        envelope,
+        certificate,
+        key: signature.key,
+    };
+    for entry in entries {
+        check(entry, &described).map_err(|refused| Failed::at(Step::Binding, refused))?;
+    }
+    Ok(())
 }
 
 /// Checks that the entry's body is of the kind that the entry says, and about this signature in every part.

@@ -13,7 +13,7 @@ use crate::scheme::Scheme;
 use crate::signature::{self, Signed, Unfitting};
 use crate::trust::{LogDemand, TrustRoot, TrustSet, TrustedKey};
 use crate::work::Work;
-use crate::{key_names, log_entries, other_schemes, rests_on, signature_pair, timestamps};
+use crate::{key_names, log_entries, logged_body, other_schemes, rests_on, signature_pair, timestamps};
 
 /// Verifies the bundle with each key that its names leave possible, until one fits.
 pub(crate) fn prove(
@@ -115,14 +115,12 @@ fn with_roots(
     work: &mut Work,
 ) -> Result<Proof, Failed> {
     let bundle = signature.given.bundle();
-    let is_known =
-        signature.scheme.is_ok_and(|scheme| other_schemes::is_known(bundle, signature.key, scheme));
     let mut failures = Vec::new();
     for root in roots {
-        let times = if is_known && !signature.given.is_more_stamped() && !root.is_beyond_crate(bundle) {
-            by_crate(&signature.given, key, is_logged, root, work)
-        } else {
+        let times = if other_schemes::is_needed(signature, root) {
             other_schemes::by_key(signature, is_logged, root, work)
+        } else {
+            by_crate(&signature.given, key, is_logged, root, work)
         };
         let times = match times {
             Ok(times) => times,
@@ -131,7 +129,7 @@ fn with_roots(
                 continue;
             }
         };
-        other_schemes::check_bodies(signature, None)?;
+        logged_body::check_all(signature, None)?;
         log_entries::check_against(bundle, root, &times)
             .and_then(|()| timestamps::check_against(bundle, root))
             .map_err(|refused| Failed::at(Step::Binding, refused))?;

@@ -5,7 +5,7 @@
 //!
 //! The pieces are those of the crate wherever it offers them: the shape of bundles, timestamps, Merkle trees, the keys of
 //! logs. What [`crate::keyless`] and [`crate::managed_key`] check beyond the crate they check after these steps too, and what
-//! log entries are about ([`check_bodies`]) after either.
+//! log entries are about ([`logged_body::check_all`]) after either.
 
 use correlator_core::facts::{Refusal, RefusalReason};
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use sigstore_verify::{Error, TimestampError};
 
 use crate::given::Signature;
 use crate::keyless::Certified;
-use crate::logged_body::{self, Described};
+use crate::logged_body;
 use crate::promise::Promise;
 use crate::refusal::{Failed, Step, from_sigstore, refusal, unsupported};
 use crate::scheme::Scheme;
@@ -26,9 +26,18 @@ use crate::trust::TrustRoot;
 use crate::work::Work;
 use crate::{certificate, inclusion, timestamp_signer};
 
+/// Whether the verifying crate has no words for a signature or this root: for the keys of the root, for what is stamped, the
+/// scheme, or the hash of the log entries. A signer's key that cannot be read is the crate's to refuse.
+pub(crate) fn is_needed(signature: &Signature<'_>, root: &TrustRoot) -> bool {
+    let Signature { given, scheme, key } = signature;
+    let is_beyond_crate =
+        || given.is_more_stamped() || scheme.is_ok_and(|scheme| !is_known(given.bundle(), key, scheme));
+    root.is_beyond_crate(given.bundle()) || (!key.is_empty() && is_beyond_crate())
+}
+
 /// Whether the verifying crate verifies a bundle with this key and scheme: it knows one scheme for each kind of key and
 /// digest, and log entries of that digest.
-pub(crate) fn is_known(bundle: &Bundle, key: &[u8], scheme: Scheme) -> bool {
+fn is_known(bundle: &Bundle, key: &[u8], scheme: Scheme) -> bool {
     let digest = match &bundle.content {
         SignatureContent::MessageSignature(message) => message.message_digest.as_ref(),
         _ => None,
@@ -86,7 +95,7 @@ pub(crate) fn by_certificate(
     }
 
     // 4. [4.5] The certificate's key signed the artifact, or the envelope; and what the bundle says of its digest is true.
-    scheme_of(signature)?;
+    signature.fitted()?;
     check_message_digest(signature.given.bundle(), signature.given.signed)?;
     Ok(Certified { times, info, is_published: demands.certificate_transparency })
 }
@@ -114,7 +123,7 @@ pub(crate) fn by_key(
     }
 
     // 4. [4.5] The key signed the artifact, or the envelope; and what the bundle says of its digest is true.
-    scheme_of(signature)?;
+    signature.fitted()?;
     check_message_digest(signature.given.bundle(), signature.given.signed)?;
     Ok(times)
 }
@@ -171,10 +180,6 @@ fn promised_times(bundle: &Bundle, root: &TrustRoot) -> Result<Vec<Timestamp>, F
     Ok(times)
 }
 
-fn scheme_of(signature: &Signature<'_>) -> Result<Scheme, Failed> {
-    signature.scheme.map_err(|unfitting| Failed::at(Step::Signature, unfitting.refused()))
-}
-
 /// A message signature may say what it is over; then that is what the signature is over.
 pub(crate) fn check_message_digest(bundle: &Bundle, signed: Signed<'_>) -> Result<(), Failed> {
     let SignatureContent::MessageSignature(message) = &bundle.content else { return Ok(()) };
@@ -194,31 +199,4 @@ pub(crate) fn check_message_digest(bundle: &Bundle, signed: Signed<'_>) -> Resul
             format!("{}:{found}", said.algorithm.as_rekor_str()),
         )),
     }
-}
-
-/// \[4.4\] The body of each entry is of the kind that the entry says, and about this certificate or key, signature and
-/// content, by this scheme (CVE-2022-36056). Of bundles that the verifying crate verified too: it reads no kind in a body,
-/// and of the certificate in an `intoto` entry the key alone.
-pub(crate) fn check_bodies(signature: &Signature<'_>, certificate: Option<&[u8]>) -> Result<(), Failed> {
-    let entries = &signature.given.bundle().verification_material.tlog_entries;
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let scheme = scheme_of(signature)?;
-    let envelope = match &signature.given.bundle().content {
-        SignatureContent::DsseEnvelope(envelope) => Some(envelope),
-        _ => None,
-    };
-    let described = Described {
-        scheme,
-        signature: signature.given.bytes,
-        signed: signature.given.signed,
-        envelope,
-        certificate,
-        key: signature.key,
-    };
-    for entry in entries {
-        logged_body::check(entry, &described).map_err(|refused| Failed::at(Step::Binding, refused))?;
-    }
-    Ok(())
 }
