@@ -30,8 +30,7 @@ pub(crate) fn check_against(bundle: &Bundle, root: &TrustRoot) -> Result<(), Ref
         let response = timestamp.signed_timestamp.as_bytes();
         let signer = root.timestamp_signers().left_out(response);
         let is_known = |der: &[u8]| signer.as_deref() == Some(der) || is_of_authority(der, root);
-        let fields = signed_data(response).and_then(elements);
-        fields.and_then(|fields| check_signed_data(fields, is_known)).map_err(|found| {
+        SignedData::of(response).and_then(|signed| signed.check(is_known)).map_err(|found| {
             refusal(
                 RefusalReason::BadTime,
                 "a timestamp whose unsigned fields agree with its signed ones",
@@ -54,11 +53,7 @@ pub(crate) fn are_over(bundle: &Bundle, bytes: &[u8]) -> bool {
 
 /// `TSTInfo { version, policy, MessageImprint { hashAlgorithm, hashedMessage }, ... }` (RFC 3161, section 2.4.2)
 fn imprint(response: &[u8]) -> Result<(HashAlgorithm, &[u8]), String> {
-    let fields = elements(signed_data(response)?)?;
-    let [_version, _digests, content, ..] = fields.as_slice() else {
-        return Err("too few fields of signed data".to_owned());
-    };
-    let [_kind, content] = fixed(elements(*content)?)?;
+    let [_kind, content] = fixed(elements(SignedData::of(response)?.content)?)?;
     let [octets] = fixed(elements(content)?)?;
     let info = AnyRef::from_der(octets.value()).map_err(|error| error.to_string())?;
     let [_version, _policy, imprint, ..] = elements(info)?[..] else {
@@ -76,57 +71,68 @@ fn imprint(response: &[u8]) -> Result<(HashAlgorithm, &[u8]), String> {
 
 /// What a timestamp calls its signer's certificate, and the certificates that it carries.
 pub(crate) fn signer_and_certificates(response: &[u8]) -> Result<(AnyRef<'_>, Vec<AnyRef<'_>>), String> {
-    let fields = elements(signed_data(response)?)?;
-    let [_version, _digests, _content, optional @ .., signers] = fields.as_slice() else {
-        return Err("too few fields of signed data".to_owned());
-    };
-    let [signer] = fixed(elements(*signers)?)?;
+    let SignedData { optional, signers, .. } = SignedData::of(response)?;
+    let [signer] = fixed(elements(signers)?)?;
     let [_version, name, ..] = elements(signer)?[..] else { return Err("no name of the signer".to_owned()) };
     let certificates = optional.iter().find(|field| field.tag() == context(TagNumber::N0));
     Ok((name, certificates.map_or_else(|| Ok(Vec::new()), |field| elements(*field))?))
 }
 
-/// `TimeStampResp { PKIStatusInfo { status, ... }, ContentInfo { signedData, [0] SignedData } }`
-fn signed_data(response: &[u8]) -> Result<AnyRef<'_>, String> {
-    let response = AnyRef::from_der(response).map_err(|error| error.to_string())?;
-    let [status, token] = fixed(elements(response)?)?;
-    // A token beside any other status than 0, granted, says what was changed nowhere that is signed.
-    if elements(status)?.first().is_none_or(|status| status.tag() != Tag::Integer || status.value() != [0]) {
-        return Err("another status than granted".to_owned());
-    }
-    let [_type, content] = fixed(elements(token)?)?;
-    let [signed_data] = fixed(elements(content)?)?;
-    Ok(signed_data)
+/// `SignedData { version, digestAlgorithms, encapContentInfo, [0] certificates?, [1] crls?, signerInfos }` (RFC 5652,
+/// section 5.1)
+struct SignedData<'a> {
+    version: AnyRef<'a>,
+    digests: AnyRef<'a>,
+    content: AnyRef<'a>,
+    /// Certificates and revocation lists.
+    optional: Vec<AnyRef<'a>>,
+    signers: AnyRef<'a>,
 }
 
-/// `SignedData { version, digestAlgorithms, encapContentInfo, [0] certificates?, [1] crls?, signerInfos }`
-fn check_signed_data(fields: Vec<AnyRef<'_>>, is_known: impl Fn(&[u8]) -> bool) -> Result<(), String> {
-    let [version, digests, content, optional @ .., signers] = fields.as_slice() else {
-        return Err("too few fields of signed data".to_owned());
-    };
-    // Version 1 is for other contents, 4 and 5 for certificates of other kinds (RFC 5652, section 5.1).
-    if !matches!(version.value(), [1 | 3]) {
-        return Err("a version of signed data that does not fit".to_owned());
-    }
-    check_content(elements(*content)?)?;
-    for field in optional {
-        if field.tag() != context(TagNumber::N0) {
-            return Err("revocation lists".to_owned());
+impl<'a> SignedData<'a> {
+    /// `TimeStampResp { PKIStatusInfo { status, ... }, ContentInfo { signedData, [0] SignedData } }`
+    fn of(response: &'a [u8]) -> Result<SignedData<'a>, String> {
+        let response = AnyRef::from_der(response).map_err(|error| error.to_string())?;
+        let [status, token] = fixed(elements(response)?)?;
+        // A token beside any other status than 0, granted, says what was changed nowhere that is signed.
+        let granted = |status: &AnyRef<'_>| status.tag() == Tag::Integer && status.value() == [0];
+        if !elements(status)?.first().is_some_and(granted) {
+            return Err("another status than granted".to_owned());
         }
-        for certificate in elements(*field)? {
-            let der = certificate.to_der().map_err(|error| error.to_string())?;
-            if !is_known(&der) {
-                return Err("a certificate that is of no timestamp authority of the root".to_owned());
+        let [_type, content] = fixed(elements(token)?)?;
+        let [signed_data] = fixed(elements(content)?)?;
+        let fields = elements(signed_data)?;
+        let [version, digests, content, ref optional @ .., signers] = fields[..] else {
+            return Err("too few fields of signed data".to_owned());
+        };
+        Ok(SignedData { version, digests, content, optional: optional.to_vec(), signers })
+    }
+
+    fn check(&self, is_known: impl Fn(&[u8]) -> bool) -> Result<(), String> {
+        // Version 1 is for other contents, 4 and 5 for certificates of other kinds (RFC 5652, section 5.1).
+        if !matches!(self.version.value(), [1 | 3]) {
+            return Err("a version of signed data that does not fit".to_owned());
+        }
+        check_content(elements(self.content)?)?;
+        for field in &self.optional {
+            if field.tag() != context(TagNumber::N0) {
+                return Err("revocation lists".to_owned());
+            }
+            for certificate in elements(*field)? {
+                let der = certificate.to_der().map_err(|error| error.to_string())?;
+                if !is_known(&der) {
+                    return Err("a certificate that is of no timestamp authority of the root".to_owned());
+                }
             }
         }
+        let [signer] = fixed(elements(self.signers)?)?;
+        let digest = check_signer(elements(signer)?)?;
+        let listed = elements(self.digests)?.into_iter().map(algorithm).collect::<Result<Vec<_>, _>>()?;
+        if listed != [digest] {
+            return Err("other digest algorithms than the signer's".to_owned());
+        }
+        Ok(())
     }
-    let [signer] = fixed(elements(*signers)?)?;
-    let digest = check_signer(elements(signer)?)?;
-    let listed = elements(*digests)?.into_iter().map(algorithm).collect::<Result<Vec<_>, _>>()?;
-    if listed != [digest] {
-        return Err("other digest algorithms than the signer's".to_owned());
-    }
-    Ok(())
 }
 
 /// `EncapsulatedContentInfo { id-ct-TSTInfo, [0] OCTET STRING }` (RFC 3161, section 2.4.2)
@@ -233,10 +239,11 @@ mod tests {
     #[test]
     fn only_what_is_granted_is_a_timestamp() {
         let answer = |status: &[u8]| {
-            let content = element(0xa0, &[&element(0x30, &[])]);
+            let fields = [element(2, &[&[3]]), element(0x31, &[]), element(0x30, &[]), element(0x31, &[])];
+            let content = element(0xa0, &[&element(0x30, &[&fields.concat()])]);
             let token = element(0x30, &[&element(6, &[&[0x2a]]), &content]);
             let response = element(0x30, &[&element(0x30, &[status]), &token]);
-            signed_data(&response).map(drop)
+            SignedData::of(&response).map(drop)
         };
         let text = element(0x30, &[&element(0x0c, &[b"Operation Okay"])]);
         assert_eq!(answer(&[2, 1, 0]), Ok(()));
