@@ -94,6 +94,11 @@ pub(crate) fn info(leaf: &[u8]) -> Result<CertificateInfo, String> {
     Ok(info)
 }
 
+/// The key of a certificate (SubjectPublicKeyInfo in DER), where it can be read.
+pub(crate) fn key_of(certificate: &[u8]) -> Option<Vec<u8>> {
+    Certificate::from_der(certificate).ok()?.tbs_certificate.subject_public_key_info.to_der().ok()
+}
+
 /// The user's name in a certificate whose only name it is: Fulcio writes one for issuers without e-mail addresses.
 pub(crate) fn user_name(certificate: &[u8]) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use sigstore_verify::VerificationPolicy;
 use sigstore_verify::crypto::{CertificateInfo, KeyAlgorithm};
 use sigstore_verify::types::{Bundle, DerPublicKey, SignatureContent, VerificationMaterialContent};
-use x509_cert::der::{Decode, Encode};
 
 use crate::given::{Given, Signature};
 use crate::proof::{Artifact, Proof, furthest};
@@ -18,7 +17,7 @@ use crate::{certificate, claims, key_names, log_entries, logged_body, other_sche
 /// Verifies the bundle against each root until one fits. Who may sign is judged by the core, from the claims.
 pub(crate) fn prove(given: &Given<'_>, trust: &TrustSet, work: &mut Work) -> Result<Proof, Refusal> {
     let certificates = certificates(given.bundle());
-    let key = certificates.first().and_then(|leaf| key_of(leaf)).unwrap_or_default();
+    let key = certificates.first().and_then(|leaf| certificate::key_of(leaf)).unwrap_or_default();
     let scheme = signature::scheme_of(&key, given.bytes, given.signed);
     let signature = Signature { given: *given, scheme, key: &key };
     let is_beyond_crate = is_beyond_crate(&signature, &certificates)?;
@@ -59,7 +58,7 @@ fn is_beyond_crate(signature: &Signature<'_>, certificates: &[Vec<u8>]) -> Resul
         return Ok(false);
     }
     let is_known_key = KeyAlgorithm::from_spki(&DerPublicKey::new(signature.key.to_vec())).is_ok();
-    let is_p521 = |other: &Vec<u8>| key_of(other).is_some_and(|key| signature::is_p521(&key));
+    let is_p521 = |other: &Vec<u8>| certificate::key_of(other).is_some_and(|key| signature::is_p521(&key));
     match signature.scheme {
         _ if signature.given.is_more_stamped() || certificates.iter().skip(1).any(is_p521) => Ok(true),
         Err(Unfitting::Another) if !is_known_key => Ok(true),
@@ -68,12 +67,6 @@ fn is_beyond_crate(signature: &Signature<'_>, certificates: &[Vec<u8>]) -> Resul
         }
         _ => Ok(false),
     }
-}
-
-/// The key of a certificate (SubjectPublicKeyInfo in DER), where it can be read.
-pub(crate) fn key_of(leaf: &[u8]) -> Option<Vec<u8>> {
-    let leaf = x509_cert::Certificate::from_der(leaf).ok()?;
-    leaf.tbs_certificate.subject_public_key_info.to_der().ok()
 }
 
 /// A bundle whose certificate, log entries and signature verified against a root.

@@ -10,15 +10,13 @@ use sigstore_verify::rekor::body::{
 use sigstore_verify::types::{
     DsseEnvelope, HashAlgorithm, KindVersion, SignatureContent, TransparencyLogEntry,
 };
-use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
 
 use crate::envelope::decode;
 use crate::given::Signature;
 use crate::refusal::{Failed, Step, malformed, not_json, refusal, unsupported};
 use crate::scheme::Scheme;
 use crate::signature::{Signed, rsa_bits};
-use crate::{pem, strict_json};
+use crate::{certificate, pem, strict_json};
 
 /// A signature that verified, as each of its log entries must describe it.
 #[derive(Debug, Clone, Copy)]
@@ -230,14 +228,12 @@ fn check_verifier(logged: &[u8], described: &Described<'_>) -> Result<(), Refusa
     let block = |label| pem::blocks(text, label, 1).ok().and_then(|blocks| blocks.into_iter().next());
     match (block("CERTIFICATE"), described.certificate) {
         (Some(logged), Some(certificate)) => same_bytes("certificate", certificate, &logged),
-        (Some(logged), None) => same_bytes("key", described.key, &key_of(&logged).unwrap_or_default()),
+        (Some(logged), None) => {
+            same_bytes("key", described.key, &certificate::key_of(&logged).unwrap_or_default())
+        }
         (None, None) => same_bytes("key", described.key, &block("PUBLIC KEY").unwrap_or_default()),
         (None, Some(_)) => Err(mismatch("certificate", "the signer's certificate", "none")),
     }
-}
-
-fn key_of(certificate: &[u8]) -> Option<Vec<u8>> {
-    Certificate::from_der(certificate).ok()?.tbs_certificate.subject_public_key_info.to_der().ok()
 }
 
 fn hex_of(hash: &HashValue) -> Result<Vec<u8>, Refusal> {

@@ -15,6 +15,8 @@ use sigstore_verify::types::TimeRange;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
+use crate::certificate;
+
 /// One authority.
 pub(crate) struct SigningAuthority {
     window: Option<TimeRange>,
@@ -72,9 +74,7 @@ impl SigningAuthorities {
     /// Whether a certificate has the key of one of theirs: as a link between others it would carry an authority beyond its
     /// own window.
     pub(crate) fn have_key_of(&self, certificate: &[u8]) -> bool {
-        let key = Certificate::from_der(certificate)
-            .and_then(|certificate| certificate.tbs_certificate.subject_public_key_info.to_der());
-        key.is_ok_and(|key| self.keys.contains(&key))
+        certificate::key_of(certificate).is_some_and(|key| self.keys.contains(&key))
     }
 }
 

@@ -16,7 +16,7 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode, Encode, Tag, Tagged};
 use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
 
-use crate::keyless::key_of;
+use crate::certificate::key_of;
 use crate::timestamps::{elements, fixed, signer_and_certificates};
 
 /// The timestamp authorities of a root.

@@ -24,7 +24,7 @@ use crate::log_key::{self, Log};
 use crate::once::{self, Authorities};
 use crate::signing_authority::SigningAuthorities;
 use crate::timestamp_signer::Signers;
-use crate::{keyless, pem, rests_on, signature, strict_json};
+use crate::{certificate, pem, rests_on, signature, strict_json};
 
 /// Why a trust root or key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -300,7 +300,7 @@ fn is_beyond_crate(root: &TrustedRoot) -> bool {
     let of_log = root.tlogs.iter().any(|log| signature::is_p521(log.public_key.raw_bytes.as_bytes()));
     let signers =
         root.certificate_authorities.iter().flat_map(|authority| &authority.cert_chain.certificates);
-    let mut keys = signers.filter_map(|signer| keyless::key_of(signer.raw_bytes.as_bytes()));
+    let mut keys = signers.filter_map(|signer| certificate::key_of(signer.raw_bytes.as_bytes()));
     of_log || keys.any(|key| signature::is_p521(&key))
 }
 
