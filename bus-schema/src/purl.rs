@@ -51,7 +51,9 @@ impl FromStr for Purl {
 /// it is the same for everything that is compared here.
 fn canonical(text: &str) -> Result<String, String> {
     check_qualifiers(text)?;
-    let explain = |error: packageurl::Error| cut_other(&error.to_string());
+    if let Some((kind, rest)) = newer_kind(text) {
+        return Ok(read_newer(kind, rest)?.to_string());
+    }
     let mut purl: PackageUrl<'static> = text.parse().map_err(explain)?;
     if purl.namespace() == Some("") {
         purl.without_namespace();
@@ -61,6 +63,57 @@ fn canonical(text: &str) -> Result<String, String> {
     }
     purl.validate().map_err(explain)?;
     Ok(purl.to_string())
+}
+
+/// A type whose definition in the specification is newer than the crate's table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NewerKind {
+    /// Formulas and taps have no case.
+    Brew,
+    /// A distribution needs no author before it, and is no module.
+    Cpan,
+}
+
+/// Such a type, where the text names one, and what follows it.
+fn newer_kind(text: &str) -> Option<(NewerKind, &str)> {
+    let (name, rest) = text.strip_prefix(SCHEME)?.trim_start_matches('/').split_once('/')?;
+    let kind = match name.to_ascii_lowercase().as_str() {
+        "brew" => NewerKind::Brew,
+        "cpan" => NewerKind::Cpan,
+        _ => return None,
+    };
+    Some((kind, rest))
+}
+
+/// Reads what follows such a type as of the type without rules, and applies the definition's. The crate's own
+/// validation is left out: it refuses a distribution without an author.
+fn read_newer(kind: NewerKind, rest: &str) -> Result<PackageUrl<'static>, String> {
+    let plain: PackageUrl<'static> = format!("{SCHEME}generic/{rest}").parse().map_err(explain)?;
+    if kind == NewerKind::Cpan && plain.name().contains("::") {
+        return Err("it names a module instead of a distribution".to_owned());
+    }
+    let (name, cased): (_, fn(&str) -> String) = match kind {
+        NewerKind::Brew => ("brew", str::to_lowercase),
+        NewerKind::Cpan => ("cpan", str::to_owned),
+    };
+    let mut purl = PackageUrl::new(name, cased(plain.name())).map_err(explain)?;
+    if let Some(namespace) = plain.namespace().filter(|namespace| !namespace.is_empty()) {
+        purl.with_namespace(cased(namespace)).map_err(explain)?;
+    }
+    if let Some(version) = plain.version().filter(|version| !version.is_empty()) {
+        purl.with_version(version.to_owned()).map_err(explain)?;
+    }
+    for (key, value) in plain.qualifiers() {
+        purl.add_qualifier(key.to_string(), value.to_string()).map_err(explain)?;
+    }
+    if let Some(subpath) = plain.subpath() {
+        purl.with_subpath(subpath.to_owned()).map_err(explain)?;
+    }
+    Ok(purl)
+}
+
+fn explain(error: packageurl::Error) -> String {
+    cut_other(&error.to_string())
 }
 
 /// Refuses a qualifier key that comes twice, whatever its case: the crate lets the last one win.

@@ -86,7 +86,7 @@ identities! {
     runs: RunId = "github\\.com/[0-9]{1,12}/[1-9][0-9]{0,18}/[1-9][0-9]{0,3}";
     purls: Purl =
         "pkg:[a-z]{1,7}/[A-Za-z0-9._~%-]{1,20}(@[A-Za-z0-9.:+-]{0,12})?(\\?[a-z]{1,5}=[A-Za-z0-9/:,]{0,9}(&[a-z]{1,5}=[a-z0-9]{0,5})?)?(#[a-z/]{1,9})?"
-        | "pkg:(npm/%40|golang/|maven/|github/|deb/)[A-Za-z.]{1,12}/[A-Za-z0-9_-]{1,9}@[0-9.]{1,9}";
+        | "pkg:(npm/%40|golang/|maven/|github/|deb/|brew/|cpan/)[A-Za-z.]{1,12}/[A-Za-z0-9_-]{1,9}@[0-9.]{1,9}";
     workloads: WorkloadRef = "[0-9a-f-]{36}/[a-z0-9-]{1,63}/[A-Z][A-Za-z]{1,20}/[a-z0-9.-]{1,60}";
     clusters: ClusterId = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}";
     agents: AgentId = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?";
