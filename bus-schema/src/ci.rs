@@ -125,7 +125,7 @@ pub struct RunFinished {
 
 impl EventData for RunFinished {
     fn occurrence(&self) -> OccurrenceKey {
-        run_occurrence(&self.run.run, "-", "finished")
+        run_occurrence(&self.run.run, "-", end_state(&self.conclusion))
     }
 
     fn subject(&self) -> String {
@@ -165,7 +165,7 @@ pub struct JobFinished {
 
 impl EventData for JobFinished {
     fn occurrence(&self) -> OccurrenceKey {
-        run_occurrence(&self.run, &self.job_id.to_string(), "finished")
+        run_occurrence(&self.run, &self.job_id.to_string(), end_state(&self.conclusion))
     }
 
     fn subject(&self) -> String {
@@ -174,6 +174,14 @@ impl EventData for JobFinished {
 
     fn partition(&self) -> Partition {
         Partition::forge(&self.repository)
+    }
+}
+
+/// An attempt that is held for an approval ends once more after it: that it is held is a state of its own.
+fn end_state(conclusion: &Conclusion) -> &str {
+    match conclusion {
+        Conclusion::ActionRequired => conclusion.as_str(),
+        _ => "finished",
     }
 }
 

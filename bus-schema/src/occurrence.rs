@@ -4,8 +4,9 @@
 //! other. An [`EventId`] is the key as one agent reports it; repeats are dropped by it.
 //!
 //! A fact that the same agent may tell again in a fuller form has the fuller form in its key too: a merge its `lookedUp`, a
-//! review its reviewer's permission, an answer its reason. Else what a look-up adds to a webhook, or a retried question to its
-//! first answer, would have the id of what was said before and be dropped as a repeat.
+//! review its reviewer's permission, an answer its reason, the end of a run or job whether it only was held for an
+//! approval. Else what a look-up adds to a webhook, a retried question to its first answer, or an approval to a run that was
+//! held for it, would have the id of what was said before and be dropped as a repeat.
 
 use std::fmt;
 use std::str::FromStr;

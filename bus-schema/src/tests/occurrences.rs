@@ -121,6 +121,22 @@ fn a_push_found_by_two_polls_is_two_and_told_twice_is_one() {
 }
 
 #[test]
+fn a_run_or_job_that_was_held_ends_once_more_and_told_twice_is_one() {
+    for envelope in envelopes() {
+        let ended = |conclusion: &str| {
+            let mut value = value_of(&envelope);
+            value["data"]["conclusion"] = conclusion.into();
+            let event = Event::from_data(&envelope.event.event_type(), &value["data"].to_string());
+            id(event.unwrap())
+        };
+        if let Event::RunFinished(_) | Event::JobFinished(_) = &envelope.event {
+            assert_ne!(ended("action_required"), ended("success"));
+            assert_eq!(ended("success"), ended("success"));
+        }
+    }
+}
+
+#[test]
 fn only_the_listed_optional_fields_tell_occurrences_apart() {
     let mut found = BTreeSet::new();
     for envelope in envelopes() {
