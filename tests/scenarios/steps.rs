@@ -335,6 +335,9 @@ pub struct ReviewStep {
     pub head: String,
     #[serde(default = "approved")]
     pub state: String,
+    /// When it was submitted, where that was before it is reported: a dismissal keeps the time of its review.
+    #[serde(default)]
+    pub submitted: Option<i64>,
     #[serde(default)]
     pub permission: Option<String>,
     #[serde(default)]
@@ -842,7 +845,7 @@ pub fn happening(step: &Step, index: usize) -> Happening {
                 },
                 state: ReviewState::from(review.state.as_str()),
                 head: Some(commit(&review.head)),
-                submitted_at: at,
+                submitted_at: review.submitted.map_or(at, time),
             }),
         );
     }

@@ -56,8 +56,10 @@ fn approvers(source: &SourceContract, merge: &Merge, change: &ChangeRecord) -> V
     let Some(last_pusher) = &merge.last_pusher else { return Vec::new() };
     let mut last_states: BTreeMap<String, (Timestamp, u64, &Review)> = BTreeMap::new();
     for (id, reports) in &change.reviews {
-        // Of several reports of one review the latest speaks, and of equals the one that knows the permission.
-        let Some(report) = reports.last() else { continue };
+        // A dismissed review is never approved again, and its dismissal comes with the time of its submission. Of
+        // other reports of one review the latest speaks, and of equals the one that knows the permission.
+        let dismissal = reports.iter().rfind(|report| report.state == ReviewState::Dismissed);
+        let Some(report) = dismissal.or(reports.last()) else { continue };
         let state_counts = matches!(
             report.state,
             ReviewState::Approved | ReviewState::ChangesRequested | ReviewState::Dismissed
