@@ -101,7 +101,12 @@ pub(super) fn reviewed(host: &ForgeHost, event: &ReviewEvent) -> Result<Translat
     }
     let repository = event.repository.reference(host).map_err(TranslateRefusal::identity("repository"))?;
     let fallback = event.pull_request.updated_at;
-    let report = change_reviewed(&repository, event.pull_request.number, &event.review, None, fallback)?;
+    let mut review = event.review.clone();
+    if event.action == "dismissed" {
+        // GitHub's description lets the state be what it was before.
+        review.state = ReviewState::Dismissed.as_str().to_owned();
+    }
+    let report = change_reviewed(&repository, event.pull_request.number, &review, None, fallback)?;
     Ok(Translated::Reports(vec![report]))
 }
 

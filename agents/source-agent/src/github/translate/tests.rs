@@ -260,6 +260,22 @@ fn a_review_without_a_look_up_has_no_permission() {
 }
 
 #[test]
+fn a_dismissal_is_one_whatever_state_it_comes_with() {
+    for state in ["dismissed", "approved", "changes_requested"] {
+        let body = json!({
+            "action": "dismissed",
+            "review": { "id": 77, "user": { "login": "ann", "id": 10, "type": "User" }, "state": state,
+                        "commit_id": id('b'), "submitted_at": "2026-01-01T09:30:00Z" },
+            "pull_request": { "number": 5 },
+            "repository": { "id": 42, "name": "api", "owner": { "login": "acme", "id": 7 } },
+        });
+        let events = check("pull_request_review", &body);
+        let [Event::ChangeReviewed(review)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(review.state, ReviewState::Dismissed, "{state}");
+    }
+}
+
+#[test]
 fn a_body_that_lacks_any_part_is_translated_or_refused() {
     let mut refused = 0;
     for (event, body) in [
