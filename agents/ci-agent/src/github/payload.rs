@@ -82,13 +82,18 @@ pub struct WorkflowJob {
     pub started_at: Timestamp,
     #[serde(default)]
     pub completed_at: Option<Timestamp>,
-    /// What the job's `runs-on` asks for.
-    #[serde(default)]
+    /// What the job's `runs-on` asks for. GitHub's description lets a label be null, which asks for nothing.
+    #[serde(default, deserialize_with = "labels")]
     pub labels: Vec<String>,
     #[serde(default)]
     pub runner_id: Option<u64>,
     #[serde(default)]
     pub runner_group_name: Option<String>,
+}
+
+fn labels<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let labels = Vec::<Option<String>>::deserialize(deserializer)?;
+    Ok(labels.into_iter().flatten().collect())
 }
 
 /// A page of `GET /repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs`.

@@ -146,6 +146,18 @@ fn a_runner_is_githubs_only_when_it_surely_is() {
 }
 
 #[test]
+fn a_label_that_is_null_is_left_out_of_its_job() {
+    let mut body = job_event(&[], Value::Null, json!(5));
+    body["workflow_job"]["labels"] = json!([null, "ubuntu-latest", null]);
+    let Event::JobFinished(job) = check("workflow_job", &body).remove(0) else { panic!() };
+    assert_eq!(job.runner_labels, ["ubuntu-latest"]);
+    assert_eq!(job.runner, Some(RunnerEnvironment::GithubHosted));
+    body["workflow_job"]["labels"] = json!([null]);
+    let Event::JobFinished(job) = check("workflow_job", &body).remove(0) else { panic!() };
+    assert_eq!((job.runner_labels, job.runner), (Vec::new(), None));
+}
+
+#[test]
 fn a_job_that_has_not_ended_says_nothing() {
     let mut body = job_event(&["ubuntu-latest"], Value::Null, Value::Null);
     for action in ["queued", "in_progress", "waiting"] {
