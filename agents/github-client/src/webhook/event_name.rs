@@ -3,14 +3,17 @@
 /// The longest event name that is read, in bytes.
 pub const EVENT_NAME_BYTES_MAX: usize = 64;
 
-/// The events of "Webhook events and payloads" in GitHub's documentation, sorted.
-const KNOWN: [&str; 81] = [
+/// The events of "Webhook events and payloads" in GitHub's documentation and in that of GitHub Enterprise Server,
+/// sorted.
+const KNOWN: [&str; 87] = [
     "branch_protection_configuration",
     "branch_protection_rule",
+    "cache_sync",
     "check_run",
     "check_suite",
     "code_scanning_alert",
     "commit_comment",
+    "content_reference",
     "create",
     "custom_property",
     "custom_property_promoted_to_enterprise",
@@ -27,6 +30,7 @@ const KNOWN: [&str; 81] = [
     "dismissal_request_code_scanning",
     "dismissal_request_dependabot",
     "dismissal_request_secret_scanning",
+    "enterprise",
     "exemption_request_push_ruleset",
     "exemption_request_secret_scanning",
     "fork",
@@ -35,6 +39,8 @@ const KNOWN: [&str; 81] = [
     "installation",
     "installation_repositories",
     "installation_target",
+    "integration_installation",
+    "integration_installation_repositories",
     "issue_comment",
     "issue_dependencies",
     "issues",
@@ -82,6 +88,7 @@ const KNOWN: [&str; 81] = [
     "sub_issues",
     "team",
     "team_add",
+    "user",
     "watch",
     "workflow_dispatch",
     "workflow_job",
@@ -111,6 +118,9 @@ mod tests {
         assert!(KNOWN.is_sorted());
         assert!(KNOWN.iter().all(|name| is_plain(name)));
         assert!(is_known("push") && is_known("workflow_run") && !is_known("pushed"));
+        let of_the_server_alone = ["cache_sync", "content_reference", "enterprise", "user"];
+        assert!(of_the_server_alone.into_iter().all(is_known));
+        assert!(is_known("integration_installation") && is_known("integration_installation_repositories"));
         assert!(!is_plain("push\u{1b}[2J") && !is_plain("") && !is_plain(&"x".repeat(65)));
     }
 }
