@@ -56,7 +56,8 @@ pub(crate) fn translate(notification: &Notification, host: &str) -> Result<Trans
         "pull" => return Ok(Translated::Ignored(Ignored::Pull)),
         "mount" => return Ok(Translated::Ignored(Ignored::Mount)),
         "push" if !is_of_a_manifest(target) => return Ok(Translated::Ignored(Ignored::Blob)),
-        // Distribution tells the deletion of a blob like that of a manifest, with its media type or URL.
+        // Distribution names the digest alone: the deletion of a blob reads as that of a manifest which no tag
+        // points at, of which the ledger makes nothing. A media type or URL tells a blob, where there is one.
         "delete" if is_of_a_blob(target) => return Ok(Translated::Ignored(Ignored::Blob)),
         _ => {}
     }
