@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::sbom::SbomError;
 
 const FORMAT: &str = "SPDX";
+/// The package of SPDX 3.0 and its subclasses in the model.
+const PACKAGES3: [&str; 3] = ["software_Package", "ai_AIPackage", "dataset_DatasetPackage"];
 
 pub(super) fn read_v2(text: &str) -> Result<SbomFacts, SbomError> {
     let document: Document2 = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
@@ -49,12 +51,13 @@ pub(super) fn is_v3_context(context: &Value) -> bool {
 
 pub(super) fn read_v3(text: &str) -> Result<SbomFacts, SbomError> {
     let document: Document3 = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let has_type = |element: &&Element, name: &str| match &element.kind {
-        Some(Value::String(kind)) => kind == name,
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == name),
-        _ => false,
+    let names_package = |kind: &Value| kind.as_str().is_some_and(|kind| PACKAGES3.contains(&kind));
+    let is_package = |element: &&Element| match &element.kind {
+        Some(Value::Array(kinds)) => kinds.iter().any(names_package),
+        Some(kind) => names_package(kind),
+        None => false,
     };
-    let packages = document.graph.iter().filter(|element| has_type(element, "software_Package")).count();
+    let packages = document.graph.iter().filter(is_package).count();
     let creation = document.graph.iter().find_map(|element| element.spec_version.clone());
     let version = creation.unwrap_or_else(|| "3.0".to_owned());
     Ok(SbomFacts { format: format!("{FORMAT} {version}"), components: packages as u64 })
@@ -83,4 +86,30 @@ struct Element {
     kind: Option<Value>,
     #[serde(rename = "specVersion")]
     spec_version: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn models_and_datasets_count_as_the_packages_that_they_are() {
+        let document = json!({
+            "@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld",
+            "@graph": [
+                { "type": "CreationInfo", "specVersion": "3.0.1" },
+                { "type": "ai_AIPackage", "name": "a model" },
+                { "type": ["dataset_DatasetPackage"], "name": "what it learned from" },
+                { "type": "software_Package", "name": "a runtime" },
+                { "type": "software_File", "name": "weights" },
+                { "type": "ai_EnergyConsumption" },
+            ],
+        });
+        let facts = read_v3(&document.to_string()).unwrap();
+        assert_eq!((facts.format.as_str(), facts.components), ("SPDX 3.0.1", 3));
+    }
 }
