@@ -1,6 +1,12 @@
-//! Work stays bounded: an index asks for itself and not for each of its manifests, and a long branch is read whole.
+//! Work stays bounded: an index asks for itself and not for each of its manifests, and a long branch is read whole, but
+//! once.
+
+use std::cell::Cell;
 
 use correlator_core::decision::Decision;
+use correlator_core::input::Input;
+use correlator_core::ledger::Ledger;
+use correlator_core::records::{MemoryRecords, Records, RecordsError, Table};
 use correlator_core::state::lane::OUT_MAX;
 use scenarios::play::Play;
 use scenarios::steps::Script;
@@ -85,23 +91,86 @@ fn a_place_is_free_again_with_an_answer() {
     assert!(asked(&play) >= MADE_UP, "{} questions", asked(&play));
 }
 
-#[test]
-fn an_unreviewed_push_deep_below_a_release_is_not_laundered() {
-    let mut steps = String::from("  - { at: 1, commits: { before: C0, ids: [C1], pusher: admin } }\n");
-    for number in 2..PUSHES {
+/// Reviewed changes that were merged and pushed one after the other, ten seconds apart.
+fn merged_changes(numbers: std::ops::Range<usize>) -> String {
+    let change = |number: usize| {
         let (before, at) = (number - 1, number * 10);
-        steps.push_str(&format!(
+        format!(
             "  - {{ at: {at}, review: {{ number: {number}, id: {number}, by: bob, head: H{number} }} }}\n  \
                - {{ at: {at}, merge: {{ number: {number}, commit: C{number}, head: H{number}, author: alice }} }}\n  \
                - {{ at: {at}, commits: {{ before: C{before}, ids: [C{number}] }} }}\n"
-        ));
-    }
-    let last = PUSHES - 1;
-    steps.push_str(&format!(
-        "  - {{ at: 5000, release: {{ digest: D1, commit: C{PUSHES}, before: C{last}, run: {PUSHES}, tag: v1 }} }}\n"
-    ));
+        )
+    };
+    numbers.map(change).collect()
+}
+
+fn release(at: usize, number: usize) -> String {
+    let before = number - 1;
+    format!(
+        "  - {{ at: {at}, release: {{ digest: D{number}, commit: C{number}, before: C{before}, run: {number}, tag: v{number} }} }}\n"
+    )
+}
+
+#[test]
+fn an_unreviewed_push_deep_below_a_release_is_not_laundered() {
+    let mut steps = String::from("  - { at: 1, commits: { before: C0, ids: [C1], pusher: admin } }\n");
+    steps += &merged_changes(2..PUSHES);
+    steps += &release(5000, PUSHES);
     let play = play(&steps);
     assert!(play.trusted().is_empty());
     let rules: Vec<String> = play.cases().into_iter().map(|record| record.case.rule).collect();
     assert_eq!(rules, ["unreviewed-commit-released"]);
+}
+
+/// Records that count the rows which are read.
+struct Counted<'a> {
+    records: &'a MemoryRecords,
+    rows: &'a Cell<usize>,
+}
+
+impl Records for Counted<'_> {
+    fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, RecordsError> {
+        self.rows.set(self.rows.get() + 1);
+        self.records.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &str,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, RecordsError> {
+        let found = self.records.scan(table, prefix, from, limit)?;
+        self.rows.set(self.rows.get() + 1 + found.len());
+        Ok(found)
+    }
+}
+
+/// The rows that a second release from a branch reads, so many pushes after the branch was seen first.
+fn rows_of_second_release(pushes: usize) -> usize {
+    let first = pushes * 10 + 1000;
+    let steps = merged_changes(1..pushes) + &release(first, pushes) + &release(first + 1000, pushes + 1);
+    let played = play(&steps);
+    assert_eq!(played.trusted().len(), 2);
+    let (mut records, rows) = (MemoryRecords::default(), Cell::new(0));
+    let mut ledger = Ledger::open(&records).unwrap();
+    let second = scenarios::steps::start() + jiff::SignedDuration::from_secs(first as i64 + 900);
+    for entry in &played.entries {
+        // A tick forgets events, so many at once.
+        let (before, counts) = (rows.get(), entry.recorded >= second && !matches!(entry.input, Input::Tick));
+        let outcome = ledger.apply(&Counted { records: &records, rows: &rows }, entry).unwrap();
+        records.commit(outcome.changes);
+        if !counts {
+            rows.set(before);
+        }
+    }
+    rows.get()
+}
+
+#[test]
+fn a_release_from_a_long_branch_reads_what_is_new_on_it() {
+    let (short, long) = (rows_of_second_release(20), rows_of_second_release(8 * PUSHES));
+    eprintln!("scenarios: a release from a branch of 20 pushes reads {short} rows, of {} {long}", 8 * PUSHES);
+    assert!(long <= short + short / 10, "{short} rows from a short branch, {long} from a long one");
 }

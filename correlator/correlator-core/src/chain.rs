@@ -14,12 +14,14 @@ pub(crate) mod memo;
 pub(crate) mod path;
 pub(crate) mod provenance;
 pub(crate) mod pushed;
+pub(crate) mod recorded;
 pub(crate) mod review;
 pub(crate) mod sbom;
 pub(crate) mod settle;
 pub(crate) mod signature;
 pub(crate) mod signer;
 pub(crate) mod source;
+pub(crate) mod walked;
 
 use bus_schema::CommitId;
 use bus_schema::question::Question;

@@ -23,6 +23,7 @@ use bus_schema::{ClusterId, Digest, EventId, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::walked::WalkedBranches;
 use crate::contracts::{ContractSet, parse};
 use crate::decision::{Decision, Outcome};
 use crate::facts::RootVersion;
@@ -32,11 +33,12 @@ use crate::state::placement::InventoryRecord;
 use crate::state::unit::Unit;
 use touched::Touched;
 
-/// The ledger: the contracts in force, and nothing else in memory.
+/// The ledger: the contracts in force, and a memory of branches that were walked through. No outcome depends on the memory.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     contracts: Arc<ContractSet>,
     roots: Arc<Vec<RootVersion>>,
+    pub(crate) walked: WalkedBranches,
 }
 
 /// What the globals table keeps of the contracts.
@@ -59,12 +61,16 @@ impl Ledger {
             None => ContractSet::empty(),
         };
         let roots = draft.get(Table::Globals, ROOTS_KEY)?.unwrap_or_default();
-        Ok(Ledger { contracts: Arc::new(contracts), roots: Arc::new(roots) })
+        Ok(Ledger {
+            contracts: Arc::new(contracts),
+            roots: Arc::new(roots),
+            walked: WalkedBranches::default(),
+        })
     }
 
     /// The ledger over a state that holds nothing yet, under contracts that are in force from the start.
     pub fn under(contracts: ContractSet) -> Ledger {
-        Ledger { contracts: Arc::new(contracts), roots: Arc::default() }
+        Ledger { contracts: Arc::new(contracts), roots: Arc::default(), walked: WalkedBranches::default() }
     }
 
     pub fn contracts(&self) -> &Arc<ContractSet> {
@@ -98,8 +104,8 @@ impl Ledger {
         work.decide_verifications();
         work.judge_touched()?;
         let next_deadline = work.next_deadline()?;
-        let Work { draft, contracts, roots, decisions, traces, .. } = work;
-        *self = Ledger { contracts, roots };
+        let Work { draft, contracts, roots, walked, decisions, traces, .. } = work;
+        *self = Ledger { contracts, roots, walked };
         let changes = draft.into_changes()?;
         let has_passed_deadline = changes.iter().any(|change| {
             sweep::is_moved_by(change) || (change.table == Table::Deadlines && change.value.is_none())
@@ -132,6 +138,8 @@ struct Work<'a> {
     now: Timestamp,
     position: u64,
     touched: Touched,
+    /// What is walked is forgotten with inputs that fail.
+    walked: WalkedBranches,
     /// The next page of the sweep that is under way is to be marked.
     sweeps: bool,
     /// The newest inventories of clusters that were read.
@@ -148,7 +156,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(ledger: &Ledger, records: &'a dyn Records) -> Work<'a> {
+    fn new(ledger: &mut Ledger, records: &'a dyn Records) -> Work<'a> {
         Work {
             draft: Draft::new(records),
             contracts: Arc::clone(&ledger.contracts),
@@ -156,6 +164,7 @@ impl<'a> Work<'a> {
             now: Timestamp::MIN,
             position: 0,
             touched: Touched::default(),
+            walked: std::mem::take(&mut ledger.walked),
             sweeps: false,
             inventories: BTreeMap::new(),
             seen: Vec::new(),

@@ -4,7 +4,7 @@
 //! tells that one was missed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bus_schema::CommitId;
 use jiff::Timestamp;
@@ -15,57 +15,79 @@ use crate::state::source::{Merge, PushRecord};
 /// A branch up to some time.
 #[derive(Debug, Default)]
 pub(crate) struct Branch {
-    /// The pushes with the commits of each that are on the branch, in order.
+    /// The pushes with the commits of each that are on the branch, in order. Those of which nothing is to be said may be
+    /// left out, where `gaps` are told.
     pub(crate) line: Vec<Step>,
     /// Commits that a forced push may have dropped: how far back it went is not known.
     doubtful: BTreeSet<CommitId>,
     /// Merges of which no push is known.
     unseen: BTreeSet<CommitId>,
+    gaps: Option<Gaps>,
 }
 
+/// Where pushes began that no known push had brought the branch to: the first one since a time, which may be where the
+/// branch stood then, and the others, before which a push was missed for sure.
+pub(crate) type Gaps = (Option<CommitId>, Vec<CommitId>);
+
 /// One push on the line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Step {
-    pub(crate) push: Rc<PushRecord>,
+    pub(crate) push: Arc<PushRecord>,
     /// Its commits that are on the branch, oldest first.
     pub(crate) commits: Vec<CommitId>,
+}
+
+impl Step {
+    /// A push with all that it brought.
+    pub(crate) fn of(push: Arc<PushRecord>) -> Step {
+        let commits = commits_of(&push);
+        Step { push, commits }
+    }
+
+    /// What a merge tells of the push that it must have made.
+    pub(crate) fn of_merge(merge: &Merge, ground: &Ground) -> Step {
+        Step::of(Arc::new(push_of(merge, ground)))
+    }
 }
 
 impl Branch {
     /// The branch that these pushes and merges made, in the order of their times. A merge of which no push is known is a
     /// step of its own: its commit was on the branch.
     pub(crate) fn of<'a>(
-        pushes: &[Rc<PushRecord>],
+        pushes: &[Arc<PushRecord>],
         merges: impl Iterator<Item = &'a Merge>,
         ground: &Ground,
     ) -> Branch {
         let brought: BTreeSet<CommitId> = pushes.iter().flat_map(|push| commits_of(push)).collect();
         let mut branch = Branch::default();
-        let mut steps = pushes.to_vec();
+        let mut steps: Vec<Step> = pushes.iter().cloned().map(Step::of).collect();
         for merge in merges.filter(|merge| !brought.contains(&merge.merge_commit)) {
-            branch.unseen.insert(merge.merge_commit.clone());
-            steps.push(Rc::new(push_of(merge, ground)));
+            if branch.unseen.insert(merge.merge_commit.clone()) {
+                steps.push(Step::of_merge(merge, ground));
+            }
         }
-        steps.sort_by_key(|push| push.pushed_at);
-        for second in steps.chunk_by(|one, other| one.pushed_at == other.pushed_at) {
-            one_after_another(second).into_iter().for_each(|push| branch.add(Rc::clone(push)));
-        }
+        in_order(steps).into_iter().for_each(|step| branch.add(step));
         branch
     }
 
+    /// The branch of which these steps, each with what is on the branch of it, are all of which something is to be said;
+    /// with the merges among them of which no push is known.
+    pub(crate) fn of_steps(steps: Vec<Step>, unseen: BTreeSet<CommitId>, gaps: Gaps) -> Branch {
+        Branch { line: in_order(steps), doubtful: BTreeSet::new(), unseen, gaps: Some(gaps) }
+    }
+
     /// Adds the next push.
-    fn add(&mut self, push: Rc<PushRecord>) {
-        if push.after.is_none() || self.makes(&push) {
+    fn add(&mut self, step: Step) {
+        if step.push.after.is_none() || self.makes(&step.push) {
             self.line.iter_mut().for_each(|step| step.commits.clear());
             self.doubtful.clear();
-        } else if push.forced {
-            self.set_back(&push);
+        } else if step.push.forced {
+            self.set_back(&step.push);
         }
-        let commits = commits_of(&push);
-        for commit in &commits {
+        for commit in &step.commits {
             self.doubtful.remove(commit);
         }
-        self.line.push(Step { push, commits });
+        self.line.push(step);
     }
 
     /// Whether a push made the branch: nothing of before is on it, and where it was made the push does not tell.
@@ -89,9 +111,17 @@ impl Branch {
         self.line.iter().rev().map(|step| &*step.push).find(|push| push.forced)
     }
 
-    /// Where pushes since a time began that no known push had brought the branch to: the first of them, which may be
-    /// where the branch stood at that time, and the others, before which a push was missed for sure.
-    pub(crate) fn gaps(&self, since: Timestamp) -> (Option<CommitId>, Vec<CommitId>) {
+    /// Whether a merge of which no push is known made the step.
+    pub(crate) fn is_of_merge(&self, step: &Step) -> bool {
+        step.push.before.is_none()
+            && step.push.after.as_ref().is_some_and(|after| self.unseen.contains(after))
+    }
+
+    /// Where pushes since a time began that no known push had brought the branch to.
+    pub(crate) fn gaps(&self, since: Timestamp) -> Gaps {
+        if let Some(gaps) = &self.gaps {
+            return gaps.clone();
+        }
         let known: BTreeSet<CommitId> = self.line.iter().flat_map(|step| commits_of(&step.push)).collect();
         let mut seen = self.line.iter().filter(|step| step.push.pushed_at >= since);
         let unknown_start = |step: &Step| {
@@ -141,22 +171,31 @@ impl Branch {
     }
 }
 
-/// Pushes of one time in the order that they tell themselves: forges state whole seconds, and a push comes after the one that
-/// brought the branch to where it begins.
-fn one_after_another(pushes: &[Rc<PushRecord>]) -> Vec<&Rc<PushRecord>> {
-    let ends: BTreeSet<&CommitId> = pushes.iter().filter_map(|push| push.after.as_ref()).collect();
-    let mut begun_at: BTreeMap<&CommitId, Vec<&Rc<PushRecord>>> = BTreeMap::new();
+/// Steps in the order of their times; pushes of one time in the order that they tell themselves.
+pub(crate) fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
+    steps.sort_by_key(|step| step.push.pushed_at);
+    let at_one_time = steps.chunk_by(|one, other| one.push.pushed_at == other.push.pushed_at);
+    at_one_time.flat_map(one_after_another).cloned().collect()
+}
+
+/// Steps of one time: forges state whole seconds, and a push comes after the one that brought the branch to where it begins.
+fn one_after_another(steps: &[Step]) -> Vec<&Step> {
+    if let [step] = steps {
+        return vec![step];
+    }
+    let ends: BTreeSet<&CommitId> = steps.iter().filter_map(|step| step.push.after.as_ref()).collect();
+    let mut begun_at: BTreeMap<&CommitId, Vec<&Step>> = BTreeMap::new();
     let mut next = Vec::new();
-    for push in pushes.iter().rev() {
-        match push.before.as_ref().filter(|before| ends.contains(before)) {
-            Some(before) => begun_at.entry(before).or_default().push(push),
-            None => next.push(push),
+    for step in steps.iter().rev() {
+        match step.push.before.as_ref().filter(|before| ends.contains(before)) {
+            Some(before) => begun_at.entry(before).or_default().push(step),
+            None => next.push(step),
         }
     }
-    let mut ordered = Vec::with_capacity(pushes.len());
-    while let Some(push) = next.pop() {
-        ordered.push(push);
-        let following = push.after.as_ref().and_then(|after| begun_at.remove(after));
+    let mut ordered = Vec::with_capacity(steps.len());
+    while let Some(step) = next.pop() {
+        ordered.push(step);
+        let following = step.push.after.as_ref().and_then(|after| begun_at.remove(after));
         next.extend(following.unwrap_or_default());
     }
     // Those that lead in a circle have no first.
@@ -225,7 +264,7 @@ mod tests {
 
     /// Where each push ends, in the order of the branch.
     fn check(pushes: &[(u64, u64)], expected: &[u64]) -> Branch {
-        let pushes: Vec<Rc<PushRecord>> = pushes.iter().copied().map(push).map(Rc::new).collect();
+        let pushes: Vec<Arc<PushRecord>> = pushes.iter().copied().map(push).map(Arc::new).collect();
         let branch = Branch::of(&pushes, std::iter::empty(), &pushes[0].ground);
         let ends: Vec<CommitId> = branch.line.iter().filter_map(|step| step.push.after.clone()).collect();
         assert_eq!(ends, expected.iter().copied().map(commit).collect::<Vec<_>>());

@@ -5,22 +5,20 @@
 //! another branch. Whoever may make branches must not be able to hide it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
 
 use bus_schema::{CommitId, GitRef};
 use jiff::Timestamp;
 
 use crate::chain::branch::{Branch, Step, commits_of};
 use crate::chain::inquiry::Inquiry;
-use crate::chain::pushed::{is_allowed_base, is_same_repository, is_to_allowed_branch, merges_of, pushes_of};
+use crate::chain::pushed::{is_allowed_base, is_to_allowed_branch, merges_of, pushes_of};
+use crate::chain::recorded::HISTORY_PUSHES_MAX;
+use crate::chain::walked::{self, Reading};
 use crate::contracts::pipeline::SourceContract;
-use crate::records::{self, RecordsError, Table};
-use crate::state::Ground;
-use crate::state::source::{self, ChangeRecord, Merge, PushRecord};
+use crate::records::RecordsError;
+use crate::state::source::PushRecord;
 use crate::state::unit::fact;
 
-/// The most pushes to one branch that are looked at below a commit: the newest ones.
-const HISTORY_PUSHES_MAX: usize = 50_000;
 /// The most branches that are followed below a commit.
 const BRANCHES_MAX: usize = 8;
 
@@ -87,11 +85,11 @@ impl Lineage {
             followed.insert(walk.git_ref.clone(), (walk.up_to, walk.commit.clone()));
             let key = inquiry.source_key(&source.repository)?;
             inquiry.depend_on(fact::history(&key, &walk.git_ref, walk.up_to));
-            let Some(recorded) = Recorded::read(inquiry, source, &walk.git_ref)? else { continue };
+            let Some(reading) = walked::read(inquiry, source, covered_since, &walk)? else { continue };
+            let Reading { branch, dropped, forced_away } = reading;
             if lineage.parts.is_empty() {
-                lineage.forced_away = recorded.forced_away(&walk);
+                lineage.forced_away = forced_away;
             }
-            let (branch, dropped) = recorded.up_to(walk.up_to);
             if let Some(dropped) = dropped.filter(|push| push.pushed_at >= since) {
                 let found =
                     format!("more than {HISTORY_PUSHES_MAX} pushes to {} came after it", walk.git_ref);
@@ -113,73 +111,6 @@ impl Lineage {
             lineage.parts.push(Part { git_ref, branch, commit, of_another });
         }
         Ok(lineage)
-    }
-}
-
-/// What is recorded of a branch, in the order of time.
-#[derive(Debug)]
-pub(crate) struct Recorded {
-    pushes: Vec<Rc<PushRecord>>,
-    merges: Vec<Merge>,
-    /// An event that tells of the branch.
-    ground: Ground,
-}
-
-impl Recorded {
-    /// Many images are built from one branch: it is read once for all judgements that are made together.
-    fn read(
-        inquiry: &Inquiry<'_>,
-        source: &SourceContract,
-        branch: &GitRef,
-    ) -> Result<Option<Rc<Recorded>>, RecordsError> {
-        let key = inquiry.source_key(&source.repository)?;
-        let pushes_prefix = source::pushes_prefix(&key, branch);
-        // Two contracts may mean two repositories that had one name in turn.
-        let name = records::key([pushes_prefix.as_str(), &source.repository.to_string()]);
-        if let Some(known) = inquiry.memo.branch(&name) {
-            return Ok(known);
-        }
-        let pushes: Vec<(String, PushRecord)> =
-            inquiry.draft.scan(Table::Source, &pushes_prefix, usize::MAX)?;
-        let pushes = pushes.into_iter().map(|(_, push)| push);
-        let pushes: Vec<Rc<PushRecord>> =
-            pushes.filter(|push| is_same_repository(source, push)).map(Rc::new).collect();
-        let (mut merges, mut ground) = (Vec::new(), pushes.first().map(|push| push.ground.clone()));
-        let prefix = source::merged_at_prefix(&key, branch);
-        for (key, change_key) in inquiry.draft.scan::<String>(Table::Source, &prefix, usize::MAX)? {
-            let Some(change) = inquiry.draft.get::<ChangeRecord>(Table::Source, &change_key)? else {
-                continue;
-            };
-            let parts = records::parts(&key);
-            let merge = change.merges.iter().rfind(|merge| parts.contains(&merge.merge_commit.as_str()));
-            if let Some(merge) = merge.filter(|merge| source.repository.is_same(&merge.repository)) {
-                merges.push(merge.clone());
-                ground = ground.or_else(|| change.ground.first().cloned());
-            }
-        }
-        let recorded = ground.map(|ground| Rc::new(Recorded { pushes, merges, ground }));
-        inquiry.memo.keep_branch(name, recorded.clone());
-        Ok(recorded)
-    }
-
-    /// The branch as it was at a time, and the newest push before what is looked at of it.
-    fn up_to(&self, until: Timestamp) -> (Branch, Option<&PushRecord>) {
-        let pushes = &self.pushes[..self.pushes.partition_point(|push| push.pushed_at <= until)];
-        let (dropped, pushes) = pushes.split_at(pushes.len().saturating_sub(HISTORY_PUSHES_MAX));
-        let from = pushes.first().filter(|_| !dropped.is_empty()).map(|first| first.pushed_at);
-        let merges = self.merges.iter().filter(|merge| merge.merged_at <= until);
-        let merges = merges.filter(|merge| from.is_none_or(|from| merge.merged_at >= from));
-        (Branch::of(pushes, merges, &self.ground), dropped.last().map(|push| &**push))
-    }
-
-    /// What dropped a commit from the branch, if a forced push did later.
-    fn forced_away(&self, walk: &Walk) -> Option<String> {
-        if !self.pushes.iter().any(|push| push.pushed_at > walk.up_to && push.forced) {
-            return None;
-        }
-        let (now, _) = self.up_to(Timestamp::MAX);
-        let forced = now.last_forced().filter(|_| !now.holds(&walk.commit))?;
-        Some(format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
     }
 }
 

@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use bus_schema::Digest;
 
-use crate::chain::lineage::Recorded;
+use crate::chain::recorded::Recorded;
 use crate::chain::review::Remembered;
+use crate::chain::walked::WalkedBranches;
 use crate::records::{Draft, RecordsError, Table};
 use crate::state::digest::{self, DigestRecord};
 
@@ -20,9 +21,23 @@ pub(crate) struct Memo {
     reviews: RefCell<BTreeMap<String, Rc<Remembered>>>,
     /// The branch that was read last, by its name.
     branch: RefCell<Option<(String, Option<Rc<Recorded>>)>>,
+    /// What outlives the judgements: it is cut off where facts change.
+    walked: RefCell<WalkedBranches>,
 }
 
 impl Memo {
+    pub(crate) fn with(walked: WalkedBranches) -> Memo {
+        Memo { walked: RefCell::new(walked), ..Memo::default() }
+    }
+
+    pub(crate) fn into_walked(self) -> WalkedBranches {
+        self.walked.into_inner()
+    }
+
+    pub(crate) fn walked<T>(&self, work: impl FnOnce(&mut WalkedBranches) -> T) -> T {
+        work(&mut self.walked.borrow_mut())
+    }
+
     /// What is known of a digest, without what it lists.
     pub(crate) fn digest(
         &self,

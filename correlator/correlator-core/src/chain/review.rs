@@ -14,7 +14,7 @@ use bus_schema::{CommitId, GitRef};
 use jiff::Timestamp;
 
 use crate::chain::approval::{Reviewed, judge_change};
-use crate::chain::branch::commits_of;
+use crate::chain::branch::{Step, commits_of};
 use crate::chain::image_facts::ImageFacts;
 use crate::chain::inquiry::{Inquiry, Notes};
 use crate::chain::lineage::{Lineage, Unreviewed, Walk};
@@ -154,15 +154,14 @@ impl History {
         let mut elsewhere = Elsewhere { since, reviewed: BTreeMap::new(), depended_on: 0 };
         for part in &self.below.parts {
             for step in part.branch.line.iter().filter(|step| step.push.pushed_at >= since) {
+                let Some(not_proven) = NotProven::of(inquiry, source, step)? else { continue };
                 inquiry.rest_on(std::slice::from_ref(&step.push.ground));
-                let is_on_it =
-                    |commit: &CommitId| step.commits.contains(commit) && !part.of_another.contains(commit);
-                if let Some((after, found)) = not_listed(inquiry, source, &step.push)?
-                    && is_on_it(&after)
-                {
+                inquiry.add(&not_proven.notes);
+                let is_on_it = |commit: &CommitId| !part.of_another.contains(commit);
+                if let Some((after, found)) = not_proven.end.filter(|(after, _)| is_on_it(after)) {
                     unreviewed.push(Unreviewed { commit: after, found, git_ref: None });
                 }
-                for (below, found) in unreviewed_of(inquiry, source, &step.push)? {
+                for (below, found) in not_proven.commits {
                     let is_below = below != *commit
                         && is_on_it(&below)
                         // Commits of the same push that come after the commit are not below it.
@@ -207,6 +206,7 @@ impl History {
     ) -> Result<Reviewed, RecordsError> {
         let mut found = "no merged change is known for it".to_owned();
         for push in &self.bringing {
+            inquiry.rest_on(std::slice::from_ref(&push.ground));
             match judge_push(inquiry, source, push)?.remove(commit) {
                 Some(Reviewed::No { found: here }) => found = here,
                 Some(reviewed) => return Ok(reviewed),
@@ -234,6 +234,39 @@ impl History {
     fn touches_nothing(&self, source: &SourceContract, commit: &CommitId) -> bool {
         touches_nothing(source, &self.bringing, commit)
     }
+}
+
+/// What of a step is not proven to be reviewed, as far as its own branch tells, with what came up.
+struct NotProven {
+    /// Its end, where it brought more than is listed.
+    end: Option<(CommitId, String)>,
+    commits: Vec<(CommitId, String)>,
+    notes: Notes,
+}
+
+impl NotProven {
+    fn of(
+        inquiry: &Inquiry<'_>,
+        source: &SourceContract,
+        step: &Step,
+    ) -> Result<Option<NotProven>, RecordsError> {
+        let aside = inquiry.aside();
+        let end = not_listed(&aside, source, &step.push)?;
+        let end = end.filter(|(after, _)| step.commits.contains(after));
+        let mut commits = unreviewed_of(&aside, source, &step.push)?;
+        commits.retain(|(commit, _)| step.commits.contains(commit));
+        let is_proven = end.is_none() && commits.is_empty();
+        Ok((!is_proven).then(|| NotProven { end, commits, notes: aside.into_notes() }))
+    }
+}
+
+/// Whether something is to be said of a step when reviews are looked for.
+pub(super) fn is_objected_to(
+    inquiry: &Inquiry<'_>,
+    source: &SourceContract,
+    step: &Step,
+) -> Result<bool, RecordsError> {
+    Ok(source.reviews > 0 && NotProven::of(inquiry, source, step)?.is_some())
 }
 
 /// Asks the forge for a push, and waits for no answer.
@@ -345,7 +378,10 @@ impl Remembered {
         let own = history.judge_own(&aside, source, commit)?;
         let own_notes = aside.into_notes();
         let aside = inquiry.aside();
-        let below = history.unreviewed_below(&aside, source, commit)?;
+        let below = match source.reviews {
+            0 => Vec::new(),
+            _ => history.unreviewed_below(&aside, source, commit)?,
+        };
         let below_notes = aside.into_notes();
         // It is kept for as long as other images of the commit may be judged.
         history.below.parts.clear();
@@ -353,6 +389,14 @@ impl Remembered {
         let review = Rc::new(Remembered { history, own, own_notes, below, below_notes });
         inquiry.memo.keep_review(key, Rc::clone(&review));
         Ok(review)
+    }
+
+    /// All that was found, as text.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> String {
+        let (own, below, history) = (&self.own, &self.below, &self.history);
+        let notes = [&history.notes, &self.own_notes, &self.below_notes];
+        format!("{own:#?}\n{below:#?}\n{:#?}\n{notes:#?}", history.forced_away())
     }
 
     /// Looks for the reviews of the commit and of everything below it.

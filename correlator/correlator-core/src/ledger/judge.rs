@@ -52,7 +52,7 @@ impl Work<'_> {
     /// Judges everything that is marked: images first, because the rest looks at their verdicts.
     pub(super) fn judge_touched(&mut self) -> Result<(), RecordsError> {
         let mut changed_cases = BTreeSet::new();
-        let memo = Memo::default();
+        let memo = Memo::with(std::mem::take(&mut self.walked));
         self.judge_lanes(&mut changed_cases)?;
         let mut resolved = self.resolve_touched()?;
         self.mark_images_not_swept(&mut resolved)?;
@@ -83,6 +83,7 @@ impl Work<'_> {
             };
             self.conclude(&unit, conclusion, first, &mut changed_cases)?;
         }
+        self.walked = memo.into_walked();
         self.update_cases(changed_cases)
     }
 

@@ -110,6 +110,7 @@ impl Work<'_> {
     }
 
     fn touch_source(&mut self, source: &SourceKey) {
+        self.walked.forget(source);
         for prefix in fact::source_prefixes(source) {
             self.touch_facts_from(prefix.clone(), prefix);
         }
@@ -144,6 +145,7 @@ impl Work<'_> {
 
     /// Everything whose history on the ref reaches up to a time or beyond.
     fn touch_history(&mut self, source: &SourceKey, git_ref: &GitRef, from: Timestamp) {
+        self.walked.changed(source, git_ref, from);
         let prefix = fact::history_prefix(source, git_ref);
         self.touch_facts_from(prefix, fact::history(source, git_ref, from));
     }

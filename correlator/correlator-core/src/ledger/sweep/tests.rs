@@ -293,7 +293,7 @@ fn a_placement_that_is_looked_at_out_of_turn_brings_its_image() {
     let prefix = placement::by_digest_prefix(&image(number));
     let row = draft.keys(Table::Digests, &prefix, 1).unwrap().remove(0);
     let key = placement::of_by_digest_key(&prefix, &row).unwrap().0.to_owned();
-    let mut work = Work::new(&bench.ledger, &bench.records);
+    let mut work = Work::new(&mut bench.ledger, &bench.records);
     (work.now, work.position) = (at(2_000_000), bench.position + 1);
     work.touch_unit(Unit::Placement { key });
     work.judge_touched().unwrap();
