@@ -101,14 +101,15 @@ impl Branch {
         (self.makes(&first.push) || first.push.forced).then_some(first)
     }
 
-    /// Whether the commit is on the branch for sure.
-    pub(crate) fn holds(&self, commit: &CommitId) -> bool {
-        !self.doubtful.contains(commit) && self.line.iter().any(|step| step.commits.contains(commit))
+    /// The commits that are on the branch for sure.
+    pub(crate) fn held(&self) -> BTreeSet<CommitId> {
+        let commits = self.line.iter().flat_map(|step| &step.commits);
+        commits.filter(|commit| !self.doubtful.contains(*commit)).cloned().collect()
     }
 
     /// The last forced push that set the branch back.
-    pub(crate) fn last_forced(&self) -> Option<&PushRecord> {
-        self.line.iter().rev().map(|step| &*step.push).find(|push| push.forced)
+    pub(crate) fn last_forced(&self) -> Option<Arc<PushRecord>> {
+        self.line.iter().rev().map(|step| &step.push).find(|push| push.forced).cloned()
     }
 
     /// Whether a merge of which no push is known made the step.

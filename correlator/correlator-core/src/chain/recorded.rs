@@ -1,9 +1,11 @@
 //! What is recorded of a branch: the pushes to it, and the merges into it.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bus_schema::GitRef;
+use bus_schema::{CommitId, GitRef};
 use jiff::Timestamp;
 
 use crate::chain::branch::Branch;
@@ -27,6 +29,15 @@ pub(crate) struct Recorded {
     pub(super) merges: Vec<Merge>,
     /// An event that tells of the branch.
     pub(super) ground: Ground,
+    /// Made with the first question about it.
+    now: OnceCell<Now>,
+}
+
+/// The branch as it is now.
+#[derive(Debug)]
+struct Now {
+    holds: BTreeSet<CommitId>,
+    last_forced: Option<Arc<PushRecord>>,
 }
 
 impl Recorded {
@@ -56,7 +67,8 @@ impl Recorded {
                 ground = ground.or(of_change);
             }
         }
-        let recorded = ground.map(|ground| Rc::new(Recorded { pushes, merges, ground }));
+        let recorded =
+            ground.map(|ground| Rc::new(Recorded { pushes, merges, ground, now: OnceCell::new() }));
         inquiry.memo.keep_branch(name, recorded.clone());
         Ok(recorded)
     }
@@ -71,15 +83,39 @@ impl Recorded {
         (Branch::of(pushes, merges, &self.ground), dropped.last())
     }
 
+    /// The same before a time, as of which something of the branch was dropped or made anew.
+    pub(super) fn before(&self, time: Timestamp) -> Recorded {
+        Recorded {
+            pushes: self.pushes.iter().take_while(|push| push.pushed_at < time).cloned().collect(),
+            merges: self.merges.iter().filter(|merge| merge.merged_at < time).cloned().collect(),
+            ground: self.ground.clone(),
+            now: OnceCell::new(),
+        }
+    }
+
+    /// When the branch was altered first after a time: something of it was dropped or made anew.
+    pub(super) fn altered_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let later = &self.pushes[self.pushes.partition_point(|push| push.pushed_at <= time)..];
+        later.iter().find(|push| alters(push)).map(|push| push.pushed_at)
+    }
+
     /// What dropped a commit from the branch, if a forced push did later.
     pub(super) fn forced_away(&self, walk: &Walk) -> Option<String> {
         if !self.pushes.iter().any(|push| push.pushed_at > walk.up_to && push.forced) {
             return None;
         }
-        let (now, _) = self.up_to(Timestamp::MAX);
-        let forced = now.last_forced().filter(|_| !now.holds(&walk.commit))?;
+        let now = self.now.get_or_init(|| {
+            let (now, _) = self.up_to(Timestamp::MAX);
+            Now { holds: now.held(), last_forced: now.last_forced() }
+        });
+        let forced = now.last_forced.as_ref().filter(|_| !now.holds.contains(&walk.commit))?;
         Some(format!("a forced push to {} at {} dropped it", forced.git_ref, forced.pushed_at))
     }
+}
+
+/// Whether a push does not just go on from where the branch was.
+pub(super) fn alters(push: &PushRecord) -> bool {
+    push.forced || push.before.is_none() || push.after.is_none()
 }
 
 /// The pushes to a branch after a time.

@@ -15,7 +15,7 @@ use crate::chain::branch::{Branch, Gaps, Step, commits_of, in_order};
 use crate::chain::inquiry::Inquiry;
 use crate::chain::lineage::Walk;
 use crate::chain::pushed::pushes_of;
-use crate::chain::recorded::{HISTORY_PUSHES_MAX, Recorded, merges_within, pushes_after};
+use crate::chain::recorded::{HISTORY_PUSHES_MAX, Recorded, alters, merges_within, pushes_after};
 use crate::chain::review::is_objected_to;
 use crate::contracts::pipeline::SourceContract;
 use crate::records::RecordsError;
@@ -25,7 +25,7 @@ use crate::state::source::{self, Merge, PushRecord, SourceKey};
 /// Most pushes come so soon after the merge that made them; the merges whose pushes come later are remembered.
 const PUSH_FOLLOWS: SignedDuration = SignedDuration::from_mins(10);
 /// Pushes between two places to which a walk is cut off when something changes.
-const BETWEEN_MARKS: usize = 32;
+const BETWEEN_MARKS: usize = if cfg!(test) { 3 } else { 32 };
 /// The most commits, paths and pushes that are remembered of all branches together: some 100 bytes each.
 const WEIGHT_MAX: usize = 200_000;
 
@@ -51,23 +51,15 @@ pub(crate) fn read(
         return read_whole(inquiry, source, walk);
     }
     let name = source::pushes_prefix(&inquiry.source_key(&source.repository)?, &walk.git_ref);
-    let known = inquiry.memo.walked(|walked| walked.take(&name, source, path.since));
-    let mut walked = match known {
-        Some(mut walked) => walked.go_on(&path)?.then_some(walked),
-        None => None,
-    };
-    if walked.is_none() {
-        walked = match Recorded::read(inquiry, source, &walk.git_ref)? {
-            Some(recorded) => Walked::of(&path, &recorded)?,
-            None => return Ok(None),
-        };
+    if let Some(branch) = path.as_it_is(&name, walk.up_to)? {
+        return Ok(Some(Reading { branch, dropped: None, forced_away: None }));
     }
-    if let Some(walked) = walked {
-        let branch = walked.up_to(&path, walk.up_to)?;
-        inquiry.memo.walked(|all| all.put(name, walked));
-        if let Some(branch) = branch {
-            return Ok(Some(Reading { branch, dropped: None, forced_away: None }));
-        }
+    let Some(recorded) = Recorded::read(inquiry, source, &walk.git_ref)? else { return Ok(None) };
+    if let Some(altered_at) = recorded.altered_after(walk.up_to)
+        && let Some(branch) = path.as_it_was(&name, &recorded, altered_at, walk.up_to)?
+    {
+        let forced_away = recorded.forced_away(walk);
+        return Ok(Some(Reading { branch, dropped: None, forced_away }));
     }
     read_whole(inquiry, source, walk)
 }
@@ -85,7 +77,7 @@ fn read_whole(
 /// The walks of all branches.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WalkedBranches {
-    /// By the branch's key: one for each contract that asks about it.
+    /// By the branch's key: one for each contract that asks about it, and for each time between two alterations.
     branches: BTreeMap<String, Vec<Walked>>,
     weight: usize,
 }
@@ -112,13 +104,13 @@ impl WalkedBranches {
         }
     }
 
-    fn take(&mut self, name: &str, source: &SourceContract, since: Timestamp) -> Option<Walked> {
+    fn take(&mut self, name: &str, path: &Path<'_>, era: Era) -> Option<Walked> {
         let of_branch = self.branches.get_mut(name)?;
         // Of the same contract under another coverage nothing is asked any more.
-        let place = of_branch.iter().position(|walked| walked.source == *source)?;
-        let walked = of_branch.swap_remove(place);
+        let is_asked = |walked: &Walked| walked.era == era && walked.source == *path.source;
+        let walked = of_branch.swap_remove(of_branch.iter().position(is_asked)?);
         self.weight = self.weight.saturating_sub(walked.weight());
-        (walked.since == since).then_some(walked)
+        (walked.since == path.since).then_some(walked)
     }
 
     fn put(&mut self, name: String, walked: Walked) {
@@ -145,6 +137,52 @@ struct Path<'a> {
 }
 
 impl Path<'_> {
+    /// The branch at a time since which it only went on, where its walk tells.
+    fn as_it_is(&self, name: &str, time: Timestamp) -> Result<Option<Branch>, RecordsError> {
+        let known = self.inquiry.memo.walked(|all| all.take(name, self, Era::Open));
+        let walked = match known {
+            Some(mut walked) => walked.go_on(self)?.then_some(walked),
+            None => None,
+        };
+        let walked = match walked {
+            Some(walked) => Some(walked),
+            None => match Recorded::read(self.inquiry, self.source, self.git_ref)? {
+                Some(recorded) => Walked::of(self, &recorded, None)?,
+                None => None,
+            },
+        };
+        self.ask(name, walked, time)
+    }
+
+    /// The branch at a time before it was altered, where a walk up to there tells.
+    fn as_it_was(
+        &self,
+        name: &str,
+        recorded: &Recorded,
+        altered_at: Timestamp,
+        time: Timestamp,
+    ) -> Result<Option<Branch>, RecordsError> {
+        let known = self.inquiry.memo.walked(|all| all.take(name, self, Era::Until(altered_at)));
+        let walked = match known {
+            Some(walked) => Some(walked),
+            None => Walked::of(self, &recorded.before(altered_at), Some(altered_at))?,
+        };
+        self.ask(name, walked, time)
+    }
+
+    /// Asks a walk, and remembers it.
+    fn ask(
+        &self,
+        name: &str,
+        walked: Option<Walked>,
+        time: Timestamp,
+    ) -> Result<Option<Branch>, RecordsError> {
+        let Some(walked) = walked else { return Ok(None) };
+        let branch = walked.up_to(self, time)?;
+        self.inquiry.memo.walked(|all| all.put(name.to_owned(), walked));
+        Ok(branch)
+    }
+
     /// When a commit was first pushed to the branch.
     fn brought_at(&self, commit: &CommitId) -> Result<Option<Timestamp>, RecordsError> {
         let pushes = pushes_of(self.inquiry, self.source, commit)?;
@@ -153,14 +191,24 @@ impl Path<'_> {
     }
 }
 
+/// What of a branch's time is walked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Era {
+    /// To where it is now.
+    Open,
+    /// To where something of it was dropped or made anew.
+    Until(Timestamp),
+}
+
 /// A branch that was walked through, under one contract.
 #[derive(Debug, Clone)]
 struct Walked {
     source: SourceContract,
     since: Timestamp,
     ground: Ground,
-    /// From here on the branch only went on: nothing of it was dropped or made anew.
+    /// From here on, and in its era, the branch only went on.
     from: Timestamp,
+    era: Era,
     /// The steps of which something is to be said, and those of the same times; before them the first that is on the branch.
     steps: Vec<Step>,
     gaps: Vec<Gap>,
@@ -198,8 +246,14 @@ struct Gap {
 }
 
 impl Walked {
-    /// Walks through all that is recorded of a branch; `None` where that is not told by its end and a few steps.
-    fn of(path: &Path<'_>, recorded: &Recorded) -> Result<Option<Walked>, RecordsError> {
+    /// Walks through all that is recorded of a branch, before it was altered; `None` where that is not told by its end and a
+    /// few steps.
+    fn of(
+        path: &Path<'_>,
+        recorded: &Recorded,
+        altered_at: Option<Timestamp>,
+    ) -> Result<Option<Walked>, RecordsError> {
+        let era = altered_at.map_or(Era::Open, Era::Until);
         let (branch, dropped) = recorded.up_to(Timestamp::MAX);
         let line: Vec<&Step> = branch.line.iter().filter(|step| !branch.is_of_merge(step)).collect();
         let (Some(first), Some(last)) = (line.first(), line.last()) else { return Ok(None) };
@@ -215,15 +269,12 @@ impl Walked {
                 brought_at.entry(commit).or_insert(step.push.pushed_at);
             }
         }
-        let alters = |step: &&&Step| {
-            let push = &step.push;
-            push.forced || push.before.is_none() || push.after.is_none()
-        };
-        let altered_at = line.iter().filter(alters).map(|step| step.push.pushed_at).max();
-        let from = altered_at.unwrap_or(first.push.pushed_at);
+        let last_altered_at =
+            line.iter().filter(|step| alters(&step.push)).map(|step| step.push.pushed_at).max();
+        let from = last_altered_at.unwrap_or(first.push.pushed_at);
         // How far a forced push went back depends on the merges that were on the branch then.
         let is_unclear = |merge: &Merge| {
-            altered_at.is_some()
+            last_altered_at.is_some()
                 && merge.merged_at <= from
                 && brought_at.get(&merge.merge_commit).is_none_or(|at| *at > from)
         };
@@ -240,6 +291,7 @@ impl Walked {
             since: path.since,
             ground: recorded.ground.clone(),
             from,
+            era,
             steps: Vec::new(),
             gaps: Vec::new(),
             unseen: Vec::new(),
@@ -366,6 +418,9 @@ impl Walked {
 
     /// Cuts off what may be another since something changed at a time; false where nothing is left.
     fn cut_off(&mut self, from: Timestamp) -> bool {
+        if let Era::Until(end) = self.era {
+            return from >= end;
+        }
         if from > self.stand.until {
             return true;
         }

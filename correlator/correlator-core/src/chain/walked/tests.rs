@@ -72,7 +72,7 @@ impl History {
         let contracts = parse::parse(&ContractLoaded { documents, files: BTreeMap::new() }).unwrap();
         let mut records = MemoryRecords::default();
         let mut draft = Draft::new(&records);
-        let coverage = CoverageRecord { since: Some(at(COVERED_SINCE)), ..CoverageRecord::default() };
+        let coverage = CoverageRecord { since: Some(at(COVERED_SINCE)) };
         draft.put(Table::Agents, agent::coverage_key("source", "github.com/acme/api"), coverage);
         let changes = draft.into_changes().unwrap();
         records.commit(changes);
