@@ -174,3 +174,28 @@ fn a_release_from_a_long_branch_reads_what_is_new_on_it() {
     eprintln!("scenarios: a release from a branch of 20 pushes reads {short} rows, of {} {long}", 8 * PUSHES);
     assert!(long <= short + short / 10, "{short} rows from a short branch, {long} from a long one");
 }
+
+/// More than one input judges.
+const BUILT_FROM_ONE_COMMIT: usize = 520;
+
+#[test]
+fn a_push_that_concerns_very_many_images_is_judged_in_pages() {
+    let platforms: Vec<String> = (0..BUILT_FROM_ONE_COMMIT).map(|number| format!("M{number}")).collect();
+    let mut play = play(&format!(
+        "  - {{ at: 0, release: {{ digest: D1, commit: C1, before: C0, run: 1, tag: v1 }} }}\n  \
+           - {{ at: 10, resolved: {{ digest: D1, platforms: [{}] }} }}\n",
+        platforms.join(", ")
+    ));
+    assert_eq!(play.trusted().len(), BUILT_FROM_ONE_COMMIT + 1);
+    let before = play.decisions.len();
+    let text = "story: a forced push\nsteps:\n  - { at: 10000, commits: { before: C1, ids: [C2], forced: true, parent: C0 } }\n";
+    let script: Script = serde_saphyr::from_str(text).unwrap();
+    play.step(&script.steps[0], 1_000_000);
+    play.rest(&script);
+    let published = |decision: &&Decision| matches!(decision, Decision::PublishVerdict { .. });
+    let judged = |decisions: &Vec<Decision>| decisions.iter().filter(published).count();
+    let pages: Vec<usize> =
+        play.decisions[before..].iter().map(judged).filter(|judged| *judged > 0).collect();
+    assert!(play.trusted().is_empty());
+    assert!(pages.len() > 1 && pages.iter().all(|page| *page <= 500), "{pages:?}");
+}

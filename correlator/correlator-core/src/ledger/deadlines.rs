@@ -1,5 +1,6 @@
 //! Deadlines: when a unit must be judged again though nothing happens to it.
 
+use bus_schema::TraceParent;
 use jiff::Timestamp;
 
 use super::{Work, sweep};
@@ -9,7 +10,7 @@ use crate::state::unit::{self, Kept, Unit, UnitRecord};
 
 /// The most units that one tick judges; the rest is due at once and takes the next tick. What is said meanwhile waits no
 /// longer than for one.
-const DUE_UNITS_MAX: usize = 500;
+pub(super) const DUE_UNITS_MAX: usize = 500;
 
 fn deadline_key(deadline: Timestamp, unit: &Unit) -> String {
     unit::key_before(&sortable(deadline), unit)
@@ -44,6 +45,22 @@ impl Work<'_> {
         }
         self.sweeps = true;
         self.forget_seen_events()
+    }
+
+    /// Lets the next ticks judge a unit, for what marked it.
+    pub(super) fn make_due(&mut self, unit: &Unit, trace: Option<TraceParent>) -> Result<(), RecordsError> {
+        let key = unit.key();
+        let Some(mut record) = self.draft.get::<UnitRecord>(Table::Units, &key)? else { return Ok(()) };
+        if record.deadline.is_none_or(|deadline| deadline > self.now) {
+            if let Some(later) = record.deadline {
+                self.draft.remove(Table::Deadlines, &deadline_key(later, unit));
+            }
+            record.deadline = Some(self.now);
+            self.draft.put(Table::Deadlines, deadline_key(self.now, unit), Kept::of(unit));
+        }
+        record.trace = trace.or(record.trace);
+        self.draft.put(Table::Units, key, record);
+        Ok(())
     }
 
     pub(super) fn move_deadline(

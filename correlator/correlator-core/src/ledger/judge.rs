@@ -65,7 +65,7 @@ impl Work<'_> {
                 self.conclude(&unit, conclusion, first, &mut changed_cases)?;
             }
         }
-        for (unit, by_verdict) in self.resolve_touched()?.others {
+        for (unit, by_verdict) in self.resolve_touched_by_verdicts()?.others {
             let trace = others.entry(unit).or_default();
             *trace = trace.take().or(by_verdict);
         }

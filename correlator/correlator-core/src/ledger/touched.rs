@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bus_schema::{Digest, ImageRepository, TraceParent};
 
 use super::Work;
+use super::deadlines::DUE_UNITS_MAX;
 use crate::contracts::{Claim, DEFAULT_PIPELINE};
 use crate::records::{self, RecordsError, Table};
 use crate::state::digest::{self, DigestRecord};
@@ -69,16 +70,45 @@ impl Work<'_> {
         units.map(|(unit, trace)| (unit.clone(), trace.clone())).collect()
     }
 
-    /// Takes the marks, down to units.
+    /// Takes the marks that inputs made, down to units. Where facts mark very many, most of them are due at once instead.
     pub(super) fn resolve_touched(&mut self) -> Result<Resolved, RecordsError> {
         let touched = std::mem::take(&mut self.touched);
-        let mut units = touched.units;
-        for (fact, trace) in touched.facts {
-            let prefix = unit::prefix_before(&fact);
+        let mut dependents = self.dependents_of(&touched)?;
+        if let Some((first_beyond, _)) = dependents.iter().nth(DUE_UNITS_MAX) {
+            let first_beyond = first_beyond.clone();
+            for (unit, trace) in dependents.split_off(&first_beyond) {
+                if !touched.units.contains_key(&unit) {
+                    self.make_due(&unit, trace)?;
+                }
+            }
+        }
+        self.resolve(touched, dependents)
+    }
+
+    /// Takes the marks that new verdicts made, down to units.
+    pub(super) fn resolve_touched_by_verdicts(&mut self) -> Result<Resolved, RecordsError> {
+        let touched = std::mem::take(&mut self.touched);
+        let dependents = self.dependents_of(&touched)?;
+        self.resolve(touched, dependents)
+    }
+
+    /// What depends on the facts.
+    fn dependents_of(&self, touched: &Touched) -> Result<Marks<Unit>, RecordsError> {
+        let mut units = Marks::new();
+        for (fact, trace) in &touched.facts {
+            let prefix = unit::prefix_before(fact);
             self.collect_dependents(&prefix, &prefix, trace.as_ref(), &mut units)?;
         }
-        for ((prefix, from), trace) in touched.fact_ranges {
-            self.collect_dependents(&prefix, &from, trace.as_ref(), &mut units)?;
+        for ((prefix, from), trace) in &touched.fact_ranges {
+            self.collect_dependents(prefix, from, trace.as_ref(), &mut units)?;
+        }
+        Ok(units)
+    }
+
+    fn resolve(&self, touched: Touched, dependents: Marks<Unit>) -> Result<Resolved, RecordsError> {
+        let mut units = touched.units;
+        for (unit, trace) in dependents {
+            mark(&mut units, unit, trace.as_ref());
         }
         for (digest, trace) in touched.digests {
             for below in self.with_descendants(digest)? {
