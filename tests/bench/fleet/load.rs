@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use serde_json::{Value, json};
 
-pub(crate) const AGENTS: [&str; 2] = ["registry-agent", "cluster-agent"];
+pub(crate) const AGENTS: [&str; 3] = ["registry-agent", "cluster-agent", "source-agent"];
 const CLUSTER: &str = "11111111-2222-3333-4444-555555555555";
 const CLUSTER_NAME: &str = "prod-1";
 pub(crate) const EVENTS_PER_IMAGE: usize = 4;
@@ -305,7 +305,7 @@ fn repository(number: u64, copy: Copy) -> ImageRepository {
     name.parse().unwrap()
 }
 
-fn message(agent: &str, event: Event) -> anyhow::Result<Message> {
+pub(crate) fn message(agent: &str, event: Event) -> anyhow::Result<Message> {
     let now = Timestamp::now();
     let envelope = Envelope::new(agent.parse()?, now, now, None, event);
     Ok(Message::new(envelope.subject().to_string(), envelope.id.to_string(), envelope.to_json()?))

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::large_futures)]
 #![allow(clippy::cast_precision_loss)]
 
+mod branch;
 mod cluster;
 mod flood;
 mod history;
@@ -22,7 +23,7 @@ mod within;
 use anyhow::{Context, bail};
 use serde_json::{Map, json};
 
-const PARTS: [&str; 6] = ["rates", "latency", "history", "flood", "cluster", "idle"];
+const PARTS: [&str; 7] = ["rates", "latency", "history", "branch", "flood", "cluster", "idle"];
 const DIGESTS: u64 = 100_000;
 const MADE_UP: u64 = 50_000;
 const PODS: [u64; 2] = [1_000, 10_000];
@@ -43,6 +44,7 @@ async fn main() -> anyhow::Result<()> {
             }
             "latency" => tables::latencies(latency::measure().await?),
             "history" => tables::history(history::measure(digests).await?),
+            "branch" => tables::releases(branch::measure().await?),
             "flood" => tables::flood(flood::measure(made_up).await?),
             "cluster" => tables::cluster(cluster::measure(&PODS).await?),
             _ => tables::idle(idle::measure().await?),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::branch::Releases;
 use crate::cluster::ClusterAgent;
 use crate::flood::Flood;
 use crate::history::{History, JudgedAgain, Starts};
@@ -61,6 +62,14 @@ pub(crate) fn history((rows, again, starts): (Vec<History>, JudgedAgain, Starts)
         starts.digests, starts.entries, starts.with_index, starts.memory.now, starts.rebuilding
     );
     json!({ "rows": rows, "judgedAgain": again, "starts": starts })
+}
+
+pub(crate) fn releases(rows: Vec<Releases>) -> Value {
+    eprintln!("{:>9} {:>10} {:>9} {:>6}", "pushes", "first ms", "judged/s", "cost");
+    for row in &rows {
+        eprintln!("{:>9} {:>10.1} {:>9.0} {:>6.2}", row.pushes, row.first_ms, row.judged, row.cost);
+    }
+    as_json(&rows)
 }
 
 pub(crate) fn flood(flood: Flood) -> Value {
