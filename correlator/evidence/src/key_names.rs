@@ -12,6 +12,7 @@ use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use crate::cloud_build;
 use crate::envelope::BASE64;
+use crate::pem;
 use crate::trust::TrustedKey;
 
 /// The keys that a signature may be by, from all names it carries.
@@ -33,14 +34,17 @@ pub(crate) fn unanswered<'a>(called: &[&'a str], keys: &[TrustedKey]) -> Option<
     given.find(|name| candidates(&[name], keys).is_empty())
 }
 
-/// Whether a name is a fingerprint of this key (SubjectPublicKeyInfo in DER).
+/// Whether a name is a fingerprint of this key (SubjectPublicKeyInfo in DER): of these bytes, of their PEM (model-signing),
+/// or of the key as OpenSSH writes it.
 pub(crate) fn names(name: &str, spki: &[u8]) -> bool {
     let of_spki: [u8; 32] = sha2::Sha256::digest(spki).into();
+    let of_pem = || <[u8; 32]>::from(sha2::Sha256::digest(pem::written("PUBLIC KEY", spki)));
     let of_ssh = || ssh_blob(spki).map(|blob| <[u8; 32]>::from(sha2::Sha256::digest(blob)));
-    fingerprint_in(name).is_some_and(|hash| hash == of_spki || of_ssh() == Some(hash))
+    fingerprint_in(name).is_some_and(|hash| hash == of_spki || hash == of_pem() || of_ssh() == Some(hash))
 }
 
-/// A SHA-256 in the forms that signers use: base64 (cosign), `SHA256:` and base64 (npm, Tekton Chains), hexadecimal.
+/// A SHA-256 in the forms that signers use: base64 (cosign), `SHA256:` and base64 (npm, Tekton Chains), hexadecimal
+/// (model-signing).
 fn fingerprint_in(name: &str) -> Option<[u8; 32]> {
     if let Ok(bytes) = hex::decode(name)
         && let Ok(hash) = bytes.try_into()
@@ -106,6 +110,20 @@ mod tests {
             let spki = BASE64.decode(spki).unwrap();
             assert!(names(fingerprint, &spki), "{fingerprint}");
             assert!(!names(&fingerprint.replacen(':', ":A", 1), &spki));
+        }
+    }
+
+    /// `openssl pkey -pubin -inform DER | sha256sum` over the same keys.
+    #[test]
+    fn hashes_of_the_pem_text_name_the_key() {
+        for (spki, hash) in [
+            (P256, "af6c1887315a0e6064daf2fd7313ba704ad0e3e3bb906ee52fb2d109e1ab598a"),
+            (ED25519, "438e43b84499e6b1e35198adea31a207bbf6cb7cf9e5b117bf8da547824fbd18"),
+            (RSA, "8e5daff147cdcced7fb9933ce4620fb8d3b2f2cb975117c4cb3ecf2e28a1319b"),
+        ] {
+            let spki = BASE64.decode(spki).unwrap();
+            assert!(names(hash, &spki), "{hash}");
+            assert!(!names(&hash.replacen(|digit| digit != '0', "0", 1), &spki));
         }
     }
 
