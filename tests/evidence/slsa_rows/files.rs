@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::fixtures::{folders, json, part};
+use crate::fixtures::{folders, json as read_json, part};
 
 /// The artifacts whose provenance some row accepts: it is genuine.
 pub(crate) fn accepted_artifacts() -> Vec<String> {
     let (Some(table), Some(testdata)) = (part("slsa/expected.json"), part("slsa/testdata")) else {
         return Vec::new();
     };
-    let table = json(&table);
+    let table = read_json(&table);
     let mut found = Vec::new();
     for (test, section) in table.as_object().unwrap() {
         for row in section["cases"].as_array().into_iter().flatten().filter(|row| row["expect"] == "PASS") {
@@ -43,13 +43,16 @@ pub(crate) struct RowFile {
     pub(crate) artifacts: Vec<String>,
 }
 
+/// The rows about images that GitHub's runners built.
+const IMAGES: &str = "Test_runVerifyGHAArtifactImage";
+
 /// The builders whose folders a test goes over.
 fn builders_of(test: &str) -> &'static [&'static str] {
     match test {
         "Test_runVerifyGHAArtifactPath" => {
             &["gha_go", "gha_generic", "gha_delegator", "gha_maven", "gha_gradle"]
         }
-        "Test_runVerifyGHAArtifactImage" => &["gha_generic_container"],
+        IMAGES => &["gha_generic_container"],
         "Test_runVerifyGHAContainerBased" => &["gha_container-based"],
         "Test_runVerifyGCBArtifactImage" => &["gcb_container"],
         "Test_runVerifyGithubAttestation" => &["bcr"],
@@ -91,10 +94,8 @@ pub(crate) fn files_of(testdata: &Path, test: &str, row: &Value) -> Vec<RowFile>
         if versions.is_empty() {
             found.push(file(builder, None));
         }
-        let least = row["minversion"].as_str().map(numbers);
-        let late_enough =
-            versions.iter().filter(|version| least.as_ref().is_none_or(|least| numbers(version) >= *least));
-        found.extend(late_enough.map(|version| file(builder, Some(version))));
+        let meant = versions.iter().filter(|version| is_for_version(test, row, version));
+        found.extend(meant.map(|version| file(builder, Some(version))));
     }
     found
 }
@@ -108,7 +109,39 @@ fn is_asked_for(row: &Value, builder: &str) -> bool {
     row["builders"].as_array().is_none_or(|builders| builders.iter().any(|named| named == builder))
 }
 
-/// The numbers of a version, `v1.10.0` after `v1.9.0`.
+/// A row may be for some versions of its builders only: from its least one on, which the rows about images leave out
+/// themselves, to its greatest one.
+fn is_for_version(test: &str, row: &Value, version: &str) -> bool {
+    let bound = |key: &str| row[key].as_str().map(numbers);
+    let own = numbers(version);
+    let is_late_enough = bound("minversion").is_none_or(|least| match test {
+        IMAGES => own > least,
+        _ => own >= least,
+    });
+    is_late_enough && bound("maxversion").is_none_or(|greatest| own <= greatest)
+}
+
+/// The numbers of a version: `v1.10.0` comes after `v1.9.0`, which `v1.9` is too.
 pub(crate) fn numbers(version: &str) -> Vec<u32> {
-    version.trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    let parts = version.trim_start_matches('v').split('.');
+    let mut numbers: Vec<u32> = parts.map(|part| part.parse().unwrap_or(0)).collect();
+    numbers.resize(numbers.len().max(3), 0);
+    numbers
+}
+
+#[test]
+fn a_row_is_for_the_versions_between_its_bounds() {
+    const OTHERS: &str = "Test_runVerifyGCBArtifactImage";
+    let versions = ["v0.2", "v1.8.0", "v1.9.0", "v1.10.0", "v2.0.0", "v2.1.0"];
+    let check = |test: &str, row: Value, expected: &[&str]| {
+        let found: Vec<&str> =
+            versions.into_iter().filter(|version| is_for_version(test, &row, version)).collect();
+        assert_eq!(found, expected, "{test}: {row}");
+    };
+    let between = json!({ "minversion": "v1.9.0", "maxversion": "v2.0.0" });
+    check(IMAGES, between, &["v1.10.0", "v2.0.0"]);
+    check(IMAGES, json!({ "maxversion": "v1.8.0" }), &["v0.2", "v1.8.0"]);
+    check(IMAGES, json!({ "minversion": "v2.0.0" }), &["v2.1.0"]);
+    check(OTHERS, json!({ "minversion": "v1.9" }), &["v1.9.0", "v1.10.0", "v2.0.0", "v2.1.0"]);
+    check(OTHERS, json!({}), &versions);
 }
