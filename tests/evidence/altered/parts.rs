@@ -5,6 +5,7 @@ use crate::altered::cases::{Case, SIGNATURE};
 use crate::altered::json::Change;
 use crate::altered::spans::{Node, holds_nothing, nodes};
 use crate::altered::{Alteration, Edit};
+use crate::genuine::Piece;
 
 #[derive(Debug, Clone, Copy)]
 enum Part {
@@ -104,8 +105,9 @@ pub(crate) fn swaps(own: &Case, donor: &Case, number: usize) -> Vec<Alteration> 
             let of_it = differing.iter().enumerate().filter(|(at, _)| is_chosen(*at));
             let names: Vec<&str> = of_it.clone().map(|(_, (name, _))| *name).collect();
             let mut kept = differing.iter().enumerate().filter(|(at, _)| !is_chosen(*at));
-            let is_rest =
-                kept.all(|(_, (name, edits))| *name == DIGEST || edits.iter().all(|edit| adds(edit, own)));
+            let is_rest = kept.all(|(_, (name, edits))| {
+                *name == DIGEST || edits.iter().all(|edit| adds(edit, &own.piece, &own_nodes))
+            });
             found.push(Alteration {
                 change: Change::Swapped,
                 place: format!("{} of donor {number}, {}", names.join(" and "), donor.name),
@@ -117,13 +119,43 @@ pub(crate) fn swaps(own: &Case, donor: &Case, number: usize) -> Vec<Alteration> 
     found
 }
 
-/// Whether an edit puts a part where the piece has none: without it, what is left is not the piece's.
-fn adds(edit: &Edit, own: &Case) -> bool {
+/// Whether an edit puts a part where the piece has none, or one that holds nothing: without it, what is left is not the
+/// piece's.
+fn adds(edit: &Edit, own: &Piece, own_nodes: &[Node]) -> bool {
     match edit {
-        Edit::Layer(at, _) => at.is_empty(),
-        Edit::Annotation(key, _) => !own.piece.annotations.contains_key(key),
+        Edit::Layer(at, _) => {
+            let text = own.raw.as_deref().unwrap();
+            let mut parts = own_nodes.iter().filter(|node| node.member == *at);
+            at.is_empty() || parts.any(|part| holds_nothing(text, own_nodes, part))
+        }
+        Edit::Annotation(key, _) => !own.annotations.contains_key(key),
         Edit::Artifact(_) => false,
     }
+}
+
+#[test]
+fn what_holds_nothing_is_no_part_of_the_piece() {
+    let text = br#"{"material":{"timestamps":{"rfc":[]},"entries":[{"index":"1"}]}}"#;
+    let own = Piece {
+        name: "own".to_owned(),
+        media_type: "any",
+        document: serde_json::Value::Null,
+        raw: Some(text.to_vec()),
+        annotations: [("certificate".to_owned(), "any".to_owned())].into(),
+        artifact: None,
+        trust: std::sync::Arc::new(evidence::TrustSet::new(vec![], vec![]).unwrap()),
+    };
+    let own_nodes = nodes(text);
+    let member = |place: &str| own_nodes.iter().find(|node| node.place == place).unwrap().member.clone();
+    let is_added = |at: std::ops::Range<usize>| adds(&Edit::Layer(at, b"any".to_vec()), &own, &own_nodes);
+    assert!(is_added(1..1));
+    assert!(is_added(member("/material/timestamps")));
+    assert!(!is_added(member("/material/entries")));
+    assert!(!is_added(member("/material")));
+    let is_annotated =
+        |key: &str| adds(&Edit::Annotation(key.to_owned(), "other".to_owned()), &own, &own_nodes);
+    assert!(is_annotated("log entry"));
+    assert!(!is_annotated("certificate"));
 }
 
 /// The edit that takes the donor's part; `None` where the donor has none, or the same.
