@@ -227,11 +227,11 @@ impl Correlator {
         Ok(!status["waiting"]["judgedAgainSince"].is_null())
     }
 
-    /// How many of its verdicts are trusted, as far as one page tells.
-    pub(crate) async fn trusted(&self) -> anyhow::Result<u64> {
-        let url = format!("{}/api/v1/verdicts?state=trusted&limit=200", self.process.address("api"));
+    /// Verdicts of a state, as many as one page has.
+    pub(crate) async fn verdicts(&self, state: &str) -> anyhow::Result<Vec<Value>> {
+        let url = format!("{}/api/v1/verdicts?state={state}", self.process.address("api"));
         let page: Value = self.client.get(url).send().await?.error_for_status()?.json().await?;
-        Ok(page["verdicts"].as_array().context("no verdicts")?.len() as u64)
+        Ok(page["verdicts"].as_array().context("no verdicts")?.clone())
     }
 
     /// The last position of the log that it has applied.
