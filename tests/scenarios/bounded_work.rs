@@ -147,18 +147,14 @@ impl Records for Counted<'_> {
     }
 }
 
-/// The rows that a second release from a branch reads, so many pushes after the branch was seen first.
-fn rows_of_second_release(pushes: usize) -> usize {
-    let first = pushes * 10 + 1000;
-    let steps = merged_changes(1..pushes) + &release(first, pushes) + &release(first + 1000, pushes + 1);
-    let played = play(&steps);
-    assert_eq!(played.trusted().len(), 2);
+/// The rows that the inputs from a time on read, in seconds after the start.
+fn rows_since(played: &Play, second: i64) -> usize {
+    let since = scenarios::steps::start() + jiff::SignedDuration::from_secs(second);
     let (mut records, rows) = (MemoryRecords::default(), Cell::new(0));
     let mut ledger = Ledger::open(&records).unwrap();
-    let second = scenarios::steps::start() + jiff::SignedDuration::from_secs(first as i64 + 900);
     for entry in &played.entries {
         // A tick forgets events, so many at once.
-        let (before, counts) = (rows.get(), entry.recorded >= second && !matches!(entry.input, Input::Tick));
+        let (before, counts) = (rows.get(), entry.recorded >= since && !matches!(entry.input, Input::Tick));
         let outcome = ledger.apply(&Counted { records: &records, rows: &rows }, entry).unwrap();
         records.commit(outcome.changes);
         if !counts {
@@ -168,11 +164,39 @@ fn rows_of_second_release(pushes: usize) -> usize {
     rows.get()
 }
 
+/// The rows that a second release from a branch reads, so many pushes after the branch was seen first.
+fn rows_of_second_release(pushes: usize) -> usize {
+    let first = pushes * 10 + 1000;
+    let steps = merged_changes(1..pushes) + &release(first, pushes) + &release(first + 1000, pushes + 1);
+    let played = play(&steps);
+    assert_eq!(played.trusted().len(), 2);
+    rows_since(&played, first as i64 + 900)
+}
+
 #[test]
 fn a_release_from_a_long_branch_reads_what_is_new_on_it() {
     let (short, long) = (rows_of_second_release(20), rows_of_second_release(8 * PUSHES));
     eprintln!("scenarios: a release from a branch of 20 pushes reads {short} rows, of {} {long}", 8 * PUSHES);
     assert!(long <= short + short / 10, "{short} rows from a short branch, {long} from a long one");
+}
+
+/// The rows that a run reads a day after so many images were pushed without provenance.
+fn rows_of_a_run(images: usize) -> usize {
+    let push = |number| {
+        format!("  - {{ at: {number}, push: {{ digest: U{number}, tag: v{number}, actor: ci-bot }} }}\n")
+    };
+    let steps: String = (0..images).map(push).collect();
+    let day = 24 * 3600;
+    let run = format!("  - {{ at: {}, run: {{ id: 1, commit: C1, conclusion: success }} }}\n", 2 * day);
+    let played = play(&(steps + &run));
+    assert!(played.trusted().is_empty());
+    rows_since(&played, 2 * day - 100)
+}
+
+#[test]
+fn a_run_concerns_no_image_that_was_pushed_long_before_it() {
+    let (few, many) = (rows_of_a_run(3), rows_of_a_run(40));
+    assert!(few > 0 && many == few, "{few} rows beside a few images, {many} beside many");
 }
 
 /// More than one input judges.

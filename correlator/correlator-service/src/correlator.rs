@@ -39,7 +39,7 @@ use running::{Running, Stages};
 pub use handle::{Handle, Unfinished};
 
 /// Raised whenever the same inputs lead to other records of the ledger: the index is then built anew from the log.
-pub(crate) const RECORDS_FORMAT: u32 = 11;
+pub(crate) const RECORDS_FORMAT: u32 = 12;
 
 /// The correlator's place in its process.
 #[derive(Clone, Debug)]

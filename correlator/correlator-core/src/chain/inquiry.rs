@@ -167,7 +167,7 @@ impl<'a> Inquiry<'a> {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<String>, RecordsError> {
-        self.depend_on(fact::runs_of(host, repository_id));
+        self.depend_on(fact::runs_of(host, repository_id, until));
         let prefix = run::began_prefix(host, repository_id);
         let begin = format!("{prefix}{}", sortable(from));
         let end = format!("{prefix}{}", sortable(until));

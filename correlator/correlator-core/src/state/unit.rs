@@ -156,9 +156,13 @@ pub mod fact {
         key(["run", &run.to_string()])
     }
 
-    /// Which runs a repository had.
-    pub fn runs_of(host: &ForgeHost, repository_id: &ForgeId) -> String {
-        key(["runs-of", host.as_str(), repository_id.as_str()])
+    /// Which runs of a repository began by this time: what becomes known of one that began then or earlier matters.
+    pub fn runs_of(host: &ForgeHost, repository_id: &ForgeId, until: Timestamp) -> String {
+        key(["runs-of", host.as_str(), repository_id.as_str(), &sortable(until)])
+    }
+
+    pub fn runs_of_prefix(host: &ForgeHost, repository_id: &ForgeId) -> String {
+        key(["runs-of", host.as_str(), repository_id.as_str()]) + "\u{1f}"
     }
 
     pub fn request(request: &RequestId) -> String {

@@ -276,13 +276,19 @@ impl Work<'_> {
         run: &Run,
         end: Option<(Conclusion, Timestamp)>,
     ) -> Result<(), RecordsError> {
+        let known: Option<RunRecord> = self.draft.get(Table::Runs, &run::key(&run.run))?;
+        let known_began = known.and_then(|record| record.run).map(|run| run.started_at);
         let changed = self.draft.update::<RunRecord>(Table::Runs, &run::key(&run.run), |record| {
             record.learn(run, end);
             insert_bounded(&mut record.ground, occasion.ground(), GROUND_EVENTS_MAX);
         })?;
         if changed {
             self.touch_fact(fact::run(&run.run));
-            self.touch_fact(fact::runs_of(&run.run.host, &run.run.repository_id));
+            // An image does not look at runs that began long after its push.
+            let (host, repository) = (&run.run.host, &run.run.repository_id);
+            let began = known_began.map_or(run.started_at, |known| known.min(run.started_at));
+            let from = fact::runs_of(host, repository, began);
+            self.touch_facts_from(fact::runs_of_prefix(host, repository), from);
             let began = run::began_key(&run.run, run.started_at);
             self.draft.put(Table::Source, began, run::key(&run.run));
         }
