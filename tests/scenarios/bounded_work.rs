@@ -199,6 +199,25 @@ fn a_run_concerns_no_image_that_was_pushed_long_before_it() {
     assert!(few > 0 && many == few, "{few} rows beside a few images, {many} beside many");
 }
 
+/// The rows that a container's start reads, of an image that nobody claims beside so many others.
+fn rows_of_a_stranger(strangers: usize) -> usize {
+    let start = |number| {
+        let image =
+            format!("image: docker.io/library/x{number}, namespace: lab, name: n{number}, pod: p{number}");
+        format!("  - {{ at: {number}, started: {{ digest: U{number}, {image} }} }}\n")
+    };
+    let played = play(&(0..=strangers).map(start).collect::<String>());
+    rows_since(&played, strangers as i64)
+}
+
+#[test]
+fn images_that_nobody_claims_are_not_judged_again_with_each_other() {
+    let (few, many) = (rows_of_a_stranger(10), rows_of_a_stranger(60));
+    eprintln!("scenarios: a start reads {few} rows beside 10 others, {many} beside 60");
+    // Whether anything that is claimed runs beside it, each of the others tells.
+    assert!(many - few <= 4 * 50, "{few} rows beside 10 others, {many} beside 60");
+}
+
 /// More than one input judges.
 const BUILT_FROM_ONE_COMMIT: usize = 520;
 

@@ -310,21 +310,17 @@ impl Work<'_> {
         record: &PlacementRecord,
     ) -> Result<bool, RecordsError> {
         let workload = &record.workload;
-        inquiry.depend_on(fact::namespace(&workload.cluster, &workload.namespace));
+        inquiry.depend_on(fact::claimed_in(&workload.cluster, &workload.namespace));
         let Some(since) = inquiry.covered_since("cluster", workload.cluster.as_str())? else {
             return Ok(false);
         };
-        let prefix = records::prefix(["placement", workload.cluster.as_str(), &workload.namespace]);
-        let neighbours: Vec<(String, PlacementRecord)> =
-            self.draft.scan(Table::Placements, &prefix, NEIGHBOURS_MAX)?;
-        let repository = record.image.as_ref().map(|image| &image.repository);
-        let is_known_from_before = neighbours.iter().any(|(_, neighbour)| {
-            neighbour.image.as_ref().map(|image| &image.repository) == repository
-                && neighbour.first_started().is_none_or(|started| started <= since)
-        });
-        if is_known_from_before {
+        let first_start_key = placement::first_start_key(workload, record.image.as_ref());
+        let first_start: Option<Timestamp> = self.draft.get(Table::Placements, &first_start_key)?;
+        inquiry.depend_on(first_start_key);
+        if record.first_started().is_none() || first_start.is_some_and(|first| first <= since) {
             return Ok(false);
         }
+        let prefix = records::prefix(["placement", workload.cluster.as_str(), &workload.namespace]);
         // What ended in a namespace may be many times what runs in it.
         let running = placement::running_key(&workload.cluster, &prefix);
         let beside = running.len() - prefix.len();

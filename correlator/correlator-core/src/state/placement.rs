@@ -124,6 +124,13 @@ pub fn all_prefix() -> String {
     records::prefix(["placement"])
 }
 
+/// The earliest start of an image repository in a namespace, as its placements tell it. What looks at it depends on the key
+/// as a fact.
+pub fn first_start_key(workload: &WorkloadRef, image: Option<&ImageRef>) -> String {
+    let repository = image.map_or_else(|| "-".to_owned(), |image| image.repository.to_string());
+    records::key(["first-start", workload.cluster.as_str(), &workload.namespace, &repository])
+}
+
 /// In [`Table::Digests`], behind the digest's record: from it to its placements. Those that run come first, then those that
 /// ended, the last first: of a digest that ran in very many places only so many are looked at.
 pub fn by_digest_key(digest: &Digest, ended: Option<Timestamp>, placement: &str) -> String {

@@ -169,9 +169,9 @@ pub mod fact {
         key(["request", request.as_str()])
     }
 
-    /// What runs in a namespace.
-    pub fn namespace(cluster: &ClusterId, namespace: &str) -> String {
-        key(["namespace", cluster.as_str(), namespace])
+    /// Which images that a pipeline claims run in a namespace.
+    pub fn claimed_in(cluster: &ClusterId, namespace: &str) -> String {
+        key(["claimed-in", cluster.as_str(), namespace])
     }
 
     /// What a kind of agent covers of a scope, and of those that it lies in: a repository lies in its owner and its host.

@@ -9,6 +9,7 @@ use bus_schema::cluster::{Container, ContainerStopped, InventoryObserved};
 use jiff::Timestamp;
 
 use super::Work;
+use crate::contracts::DEFAULT_PIPELINE;
 use crate::records::{RecordsError, Table};
 use crate::state::agent::{self, InventoriesRecord};
 use crate::state::placement::{self, CONTAINERS_MAX, InventoryRecord, PlacementRecord, STOPPED_MAX};
@@ -110,7 +111,7 @@ impl Work<'_> {
         let stopped = stopped.filter(|_| !record.unlisted.remove(container_key));
         if record.started.is_empty() {
             self.touch_unit(Unit::Placement { key: key.clone() });
-            self.touch_fact(fact::namespace(&record.workload.cluster, &record.workload.namespace));
+            self.touch_claimed(&record);
             self.draft.remove(Table::Placements, &placement::running_key(&record.workload.cluster, &key));
             self.draft.remove(Table::Placements, &key);
         } else {
@@ -295,6 +296,26 @@ impl Work<'_> {
         self.finish_placement(occasion, key, record)
     }
 
+    /// Marks what stands beside an image that a pipeline claims.
+    fn touch_claimed(&mut self, record: &PlacementRecord) {
+        let image = record.image.as_ref();
+        if image.is_some_and(|image| self.pipeline_of(&image.repository) != DEFAULT_PIPELINE) {
+            self.touch_fact(fact::claimed_in(&record.workload.cluster, &record.workload.namespace));
+        }
+    }
+
+    /// When an image repository was first started in a namespace only ever becomes known as earlier.
+    fn learn_first_start(&mut self, record: &PlacementRecord) -> Result<(), RecordsError> {
+        let Some(first) = record.first_started() else { return Ok(()) };
+        let key = placement::first_start_key(&record.workload, record.image.as_ref());
+        let known: Option<Timestamp> = self.draft.get(Table::Placements, &key)?;
+        if known.is_none_or(|known| first < known) {
+            self.touch_fact(key.clone());
+            self.draft.put(Table::Placements, key, first);
+        }
+        Ok(())
+    }
+
     fn finish_placement(
         &mut self,
         occasion: &Occasion,
@@ -335,7 +356,8 @@ impl Work<'_> {
             }
         }
         if !says_the_same {
-            self.touch_fact(fact::namespace(&record.workload.cluster, &record.workload.namespace));
+            self.touch_claimed(&record);
+            self.learn_first_start(&record)?;
             if let Some(digest) = record.digest {
                 self.touch_placed(digest);
             }
