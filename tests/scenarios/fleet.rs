@@ -78,7 +78,8 @@ impl Fleet {
         if outbox.waiting_messages() > 0 || !self.correlator().is_at_rest() {
             return false;
         }
-        let standing = bus.standing().await.unwrap();
+        // After a write that failed, the bus opens its database again.
+        let Ok(standing) = bus.standing().await else { return false };
         let events = standing.streams.into_iter().find(|one| one.stream == Stream::Events).unwrap();
         let is_settled = |one: &ConsumerStanding| (one.waiting, one.unsettled) == (0, 0);
         events.consumers.len() == 1 && events.consumers.iter().all(is_settled)
