@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::Digest as _;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, SequenceOf};
+use x509_cert::der::pem::{self, LineEnding};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use crate::cloud_build;
 use crate::envelope::BASE64;
-use crate::pem;
 use crate::trust::TrustedKey;
 
 /// The keys that a signature may be by, from all names it carries.
@@ -38,9 +38,12 @@ pub(crate) fn unanswered<'a>(called: &[&'a str], keys: &[TrustedKey]) -> Option<
 /// or of the key as OpenSSH writes it.
 pub(crate) fn names(name: &str, spki: &[u8]) -> bool {
     let of_spki: [u8; 32] = sha2::Sha256::digest(spki).into();
-    let of_pem = || <[u8; 32]>::from(sha2::Sha256::digest(pem::written("PUBLIC KEY", spki)));
+    let of_pem = || {
+        let text = pem::encode_string("PUBLIC KEY", LineEnding::LF, spki).ok();
+        text.map(|text| <[u8; 32]>::from(sha2::Sha256::digest(text)))
+    };
     let of_ssh = || ssh_blob(spki).map(|blob| <[u8; 32]>::from(sha2::Sha256::digest(blob)));
-    fingerprint_in(name).is_some_and(|hash| hash == of_spki || hash == of_pem() || of_ssh() == Some(hash))
+    fingerprint_in(name).is_some_and(|hash| hash == of_spki || [of_pem(), of_ssh()].contains(&Some(hash)))
 }
 
 /// A SHA-256 in the forms that signers use: base64 (cosign), `SHA256:` and base64 (npm, Tekton Chains), hexadecimal

@@ -1,5 +1,4 @@
-//! PEM (RFC 7468): read strictly, whole blocks of one label with nothing but white space around them; written in the one
-//! form that others take hashes of.
+//! Reads PEM (RFC 7468) strictly: whole blocks of one label, nothing but white space around them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -42,14 +41,6 @@ pub(crate) fn blocks(text: &str, label: &str, blocks_max: usize) -> Result<Vec<V
     if found.is_empty() { Err(PemError::Empty) } else { Ok(found) }
 }
 
-/// One block as RFC 7468 wants it generated, with the ends of lines that OpenSSL writes: 64 characters a line, and a line
-/// feed after each.
-pub(crate) fn written(label: &str, content: &[u8]) -> String {
-    const LINE_BYTES: usize = 48;
-    let lines: String = content.chunks(LINE_BYTES).map(|line| STANDARD.encode(line) + "\n").collect();
-    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -62,18 +53,6 @@ mod tests {
     fn blocks_come_back_in_order() {
         let two = format!("\n{ONE}\r\n-----BEGIN THING-----\r\nAw==\r\n-----END THING-----");
         assert_eq!(blocks(&two, "THING", 2), Ok(vec![vec![0, 1, 2], vec![3]]));
-    }
-
-    #[test]
-    fn a_block_is_written_in_lines_of_64_characters() {
-        assert_eq!(written("THING", &[0, 1, 2]), ONE);
-        for (bytes, lengths) in [(48, vec![64]), (49, vec![64, 4]), (96, vec![64, 64])] {
-            let content = vec![7; bytes];
-            let text = written("THING", &content);
-            let lines: Vec<usize> = text.lines().skip(1).map(str::len).collect();
-            assert_eq!(lines.split_last(), Some((&"-----END THING-----".len(), &*lengths)));
-            assert_eq!(blocks(&text, "THING", 1), Ok(vec![content]));
-        }
     }
 
     #[test]
