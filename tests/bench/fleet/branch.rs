@@ -1,14 +1,9 @@
 //! What a release costs that is built from a long branch: the correlator asks for the review of all that lies below.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use bus_schema::fleet::{AgentReported, Coverage};
-use bus_schema::registry::{
-    AttestationAttached, BlobRef, EvidenceItem, EvidencePlace, ImagePushed, ImageResolved, Observation,
-    Resolved,
-};
 use bus_schema::source::{ChangeMerged, ChangeReviewed, CommitPushed, Permission, PushedCommit, ReviewState};
 use bus_schema::{Actor, CommitId, Digest, Event, GitRef, ImageRepository, RepositoryRef};
 use fleet_runtime::bus::Message;
@@ -18,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::load::{AGENTS, message};
+use crate::load::{self, AGENTS, message};
 use crate::place::{Correlator, Place, Sync};
 
 /// Pushes below the releases that are measured.
@@ -27,8 +22,6 @@ const PUSHES: [u64; 3] = [100, 2_000, 20_000];
 const RELEASES: u64 = 199;
 const EVENTS_PER_RELEASE: u64 = 6;
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Releases from a branch with so many pushes.
 #[derive(Debug, Serialize)]
@@ -242,41 +235,12 @@ impl Forge {
 
 /// The events about an image and its provenance.
 fn image(digest: Digest, bundle: &[u8]) -> anyhow::Result<Vec<Message>> {
-    let item = EvidenceItem {
-        media_type: BUNDLE.to_owned(),
-        blob: BlobRef::inlined(bundle).context("provenance is too large for an event")?,
-        annotations: BTreeMap::new(),
-    };
-    let pushed = ImagePushed {
-        repository: repository(),
-        digest,
-        media_type: Some(MANIFEST.to_owned()),
-        tag: None,
-        actor: Some(Actor::named("ci-bot")),
-        client: None,
-        observation: Observation::Notification { event_id: digest.to_string() },
-        pushed_at: Timestamp::now(),
-    };
-    let resolved = ImageResolved {
-        repository: repository(),
-        digest,
-        media_type: MANIFEST.to_owned(),
-        resolved: Resolved::Manifest { config: Digest::sha256_of(digest.to_string().as_bytes()) },
-        resolved_at: Timestamp::now(),
-    };
-    let attached = AttestationAttached {
-        repository: Some(repository()),
-        forge_repository: None,
-        subject: digest,
-        manifest: Digest::sha256_of(bundle),
-        place: EvidencePlace::Referrers,
-        artifact_type: Some(BUNDLE.to_owned()),
-        items: vec![item],
-        cut: false,
-        found_at: Timestamp::now(),
-    };
-    let events =
-        [Event::ImagePushed(pushed), Event::ImageResolved(resolved), Event::AttestationAttached(attached)];
+    let config = Digest::sha256_of(digest.to_string().as_bytes());
+    let events = [
+        load::pushed(repository(), digest, None, "ci-bot", digest.to_string()),
+        load::resolved(repository(), digest, config),
+        load::attached(repository(), digest, Digest::sha256_of(bundle), bundle)?,
+    ];
     events.into_iter().map(|event| message(AGENTS[0], event)).collect()
 }
 

@@ -14,7 +14,7 @@ use bus_schema::registry::{
     AttestationAttached, BlobRef, EvidenceItem, EvidencePlace, ImagePushed, ImageResolved, Observation,
     Resolved,
 };
-use bus_schema::{Actor, Digest, Envelope, Event, ImageRepository, WorkloadRef};
+use bus_schema::{Actor, Digest, Envelope, Event, ImageRepository, Tag, WorkloadRef};
 use bytes::Bytes;
 use fleet_runtime::bus::Message;
 use harness::servers::github_run::{GITHUB_ISSUER, GithubRun};
@@ -168,48 +168,19 @@ impl Load {
     }
 
     fn pushed(&self, number: u64, copy: Copy, actor: &str) -> Event {
+        let tag = format!("v{number}").parse().ok();
         let event_id = format!("{}-{copy:?}-{number}", self.name);
-        let observation = Observation::Notification { event_id };
-        Event::ImagePushed(ImagePushed {
-            repository: repository(number, copy),
-            digest: self.digest(number),
-            media_type: Some(MANIFEST.to_owned()),
-            tag: format!("v{number}").parse().ok(),
-            actor: Some(Actor::named(actor)),
-            client: Some("docker/28.0".to_owned()),
-            observation,
-            pushed_at: Timestamp::now(),
-        })
+        pushed(repository(number, copy), self.digest(number), tag, actor, event_id)
     }
 
     fn resolved(&self, number: u64, copy: Copy) -> Event {
         let config = Digest::sha256_of(format!("{} config {number}", self.name).as_bytes());
-        Event::ImageResolved(ImageResolved {
-            repository: repository(number, copy),
-            digest: self.digest(number),
-            media_type: MANIFEST.to_owned(),
-            resolved: Resolved::Manifest { config },
-            resolved_at: Timestamp::now(),
-        })
+        resolved(repository(number, copy), self.digest(number), config)
     }
 
     fn attached(&self, number: u64, copy: Copy, bundle: &[u8]) -> anyhow::Result<Event> {
-        let item = EvidenceItem {
-            media_type: BUNDLE.to_owned(),
-            blob: BlobRef::inlined(bundle).context("a signature is too large for an event")?,
-            annotations: BTreeMap::new(),
-        };
-        Ok(Event::AttestationAttached(AttestationAttached {
-            repository: Some(repository(number, copy)),
-            forge_repository: None,
-            subject: self.digest(number),
-            manifest: Digest::sha256_of(format!("{} signature {number}", self.name).as_bytes()),
-            place: EvidencePlace::Referrers,
-            artifact_type: Some(BUNDLE.to_owned()),
-            items: vec![item],
-            cut: false,
-            found_at: Timestamp::now(),
-        }))
+        let manifest = Digest::sha256_of(format!("{} signature {number}", self.name).as_bytes());
+        attached(repository(number, copy), self.digest(number), manifest, bundle)
     }
 
     fn started(&self, container: Container) -> Event {
@@ -269,6 +240,60 @@ impl Load {
         });
         Ok(Bytes::from(bundle.to_string()))
     }
+}
+
+pub(crate) fn pushed(
+    repository: ImageRepository,
+    digest: Digest,
+    tag: Option<Tag>,
+    actor: &str,
+    event_id: String,
+) -> Event {
+    Event::ImagePushed(ImagePushed {
+        repository,
+        digest,
+        media_type: Some(MANIFEST.to_owned()),
+        tag,
+        actor: Some(Actor::named(actor)),
+        client: Some("docker/28.0".to_owned()),
+        observation: Observation::Notification { event_id },
+        pushed_at: Timestamp::now(),
+    })
+}
+
+pub(crate) fn resolved(repository: ImageRepository, digest: Digest, config: Digest) -> Event {
+    Event::ImageResolved(ImageResolved {
+        repository,
+        digest,
+        media_type: MANIFEST.to_owned(),
+        resolved: Resolved::Manifest { config },
+        resolved_at: Timestamp::now(),
+    })
+}
+
+/// A bundle that is found beside a digest.
+pub(crate) fn attached(
+    repository: ImageRepository,
+    subject: Digest,
+    manifest: Digest,
+    bundle: &[u8],
+) -> anyhow::Result<Event> {
+    let item = EvidenceItem {
+        media_type: BUNDLE.to_owned(),
+        blob: BlobRef::inlined(bundle).context("evidence is too large for an event")?,
+        annotations: BTreeMap::new(),
+    };
+    Ok(Event::AttestationAttached(AttestationAttached {
+        repository: Some(repository),
+        forge_repository: None,
+        subject,
+        manifest,
+        place: EvidencePlace::Referrers,
+        artifact_type: Some(BUNDLE.to_owned()),
+        items: vec![item],
+        cut: false,
+        found_at: Timestamp::now(),
+    }))
 }
 
 /// The one container of a workload.
