@@ -1,5 +1,5 @@
-//! Work stays bounded: an index asks for itself and not for each of its manifests, and a long branch is read whole, but
-//! once.
+//! Work stays bounded: an index asks for itself and not for each of its manifests, a long branch is read whole, but once, an
+//! event marks what it concerns, and what concerns very many images is judged in pages.
 
 use std::cell::Cell;
 

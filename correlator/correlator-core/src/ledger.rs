@@ -2,8 +2,9 @@
 //!
 //! An input changes records (`intake`), the records mark units (`touched`), each marked unit is judged again (`judge`),
 //! and what is new against its last conclusion becomes decisions. Inputs that arrive together are judged together: each
-//! changes the records, then what they marked is judged once. Nothing else happens here: no clock, no randomness, no
-//! input or output. The same inputs in the same order, together in the same way, give the same outcomes, byte for byte.
+//! changes the records, then what they marked is judged once; of very many units that facts mark, most are due at once
+//! instead, and ticks judge them. Nothing else happens here: no clock, no randomness, no input or output. The same inputs in
+//! the same order, together in the same way, give the same outcomes, byte for byte.
 
 pub mod cases;
 mod deadlines;
